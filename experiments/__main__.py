@@ -1,0 +1,162 @@
+"""`python -m experiments`: list the experiments, or run one or all of them.
+
+Exit codes: 0 done, every claim held; 1 a claim was violated; 2 a mistake in the command or a folder that
+cannot be used (one line on stderr, nothing touched); 3 the program failed (a traceback; finished cells are
+kept); 130 stopped by Ctrl-C (the same command continues).
+"""
+
+import argparse
+import dataclasses
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import experiments
+from edittheory.files import write_json
+from edittheory.identity import canonical
+from edittheory.runs import Ledger, RunError
+from experiments import overrides
+from experiments.experiment import Experiment
+
+USAGE = "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...]"
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RunError(message)
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(" ".join(line.split()), file=sys.stderr, flush=True)
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    get: Callable[[str], Experiment] = experiments.get,
+    names: Sequence[str] | None = None,
+) -> int:
+    """Run the command line and return its exit code; `get` and `names` are the registry."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(arguments, get, experiments.present() if names is None else names)
+    except RunError as error:
+        say(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("stopped; finished cells are kept and the same command continues")
+        return 130
+    except Exception:
+        traceback.print_exc()
+        say("failed (this is a fault of the program); finished cells are kept and the same command continues")
+        return 3
+
+
+def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequence[str]) -> int:
+    parser = Parser(prog="python -m experiments", add_help=False, allow_abbrev=False)
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--out", default="results", type=Path)
+    parser.add_argument("-h", "--help", action="store_true")
+    known, rest = _split_known(parser, arguments)
+    if known.name is None:
+        if rest:
+            raise RunError(f"{rest[0]} needs the name of an experiment: {USAGE}")
+        _list([get(name) for name in names])
+        return 0
+    if known.name == "all":
+        if rest:
+            raise RunError("all takes no --config fields; name one experiment to change its configuration")
+        chosen = [get(name) for name in names]
+    else:
+        chosen = [get(known.name)]
+    if known.help:
+        for experiment in chosen:
+            _describe(experiment)
+        return 0
+    jobs = [_prepare(experiment, known.preset, rest, known.out) for experiment in chosen]
+    for _, _, ledger in jobs:
+        ledger.check()
+    return max([_run(*job) for job in jobs])
+
+
+def _split_known(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Options and overrides may come in any order: an override takes the words up to the next option."""
+    mine: list[str] = []
+    rest: list[str] = []
+    taking = False
+    for word in arguments:
+        if word.startswith("-") and not _is_number(word):
+            taking = word.startswith(overrides.PREFIX)
+        (rest if taking else mine).append(word)
+    return parser.parse_args(mine), rest
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _prepare(
+    experiment: Experiment, preset: str, rest: list[str], out: Path
+) -> tuple[Experiment, Any, Ledger]:
+    changed = overrides.split(rest)
+    try:
+        config = experiment.resolve(overrides.apply(experiment.preset(preset), changed))
+        label = preset + "".join(f" {name}={' '.join(words)}" for name, words in changed.items())
+        ledger = experiment.ledger(config, out, label=label, notify=lambda line: say(f"note: {line}"))
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    return experiment, config, ledger
+
+
+def _run(experiment: Experiment, config: Any, ledger: Ledger) -> int:
+    if ledger.check():
+        say(f"{experiment.name}: already complete")
+    else:
+        experiment.run_into(config, ledger)
+    report = experiment.report(ledger.rows(), config)
+    write_json(ledger.folder / "summary.json", canonical(report.summary))
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=140)
+    for renderable in report.renderables:
+        console.print(renderable)
+    print(f"rows {ledger.rows_path}, manifest {ledger.manifest_path}", flush=True)
+    return 0 if report.ok else 1
+
+
+def _list(found: Sequence[Experiment]) -> None:
+    print(USAGE)
+    for experiment in found:
+        print(f"\n{experiment.name}: {experiment.summary}")
+        for preset in experiment.presets:
+            print(f"  --preset {preset:<9} {experiment.times[preset]}")
+
+
+def _describe(experiment: Experiment) -> None:
+    _list([experiment])
+    kinds = typing.get_type_hints(experiment.config_class)
+    table = Table(
+        "field",
+        "type",
+        *experiment.presets,
+        title=f"--config.FIELD of {experiment.name}",
+        title_justify="left",
+    )
+    for field in dataclasses.fields(experiment.config_class):
+        values = [str(getattr(config, field.name)) for config in experiment.presets.values()]
+        table.add_row(*map(escape, [field.name, overrides.kind_name(kinds[field.name]), *values]))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

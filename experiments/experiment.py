@@ -1,0 +1,107 @@
+"""What an experiment is: a configuration, its cells, the rows of one cell, and a report on all rows."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import polars as pl
+from rich.console import RenderableType
+
+from edittheory.progress import progress
+from edittheory.runs import MAX_SEED, Ledger, run_identity, run_key
+from edittheory.validation import check_in, check_int
+
+Config = TypeVar("Config")
+Key = Any  # a scalar jax random key
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the rows say: text or rich renderables, whether every claim held, and the numbers as JSON-like data."""
+
+    renderables: tuple[RenderableType, ...]
+    ok: bool
+    summary: Mapping[str, Any]
+
+
+def _nothing(config: Any) -> Mapping[str, Any]:
+    return {}
+
+
+def _same(config: Config) -> Config:
+    return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(Generic[Config]):
+    """One question, answered by rows.
+
+    name, summary: the word on the command line, and a line on what it asks.
+    config_class:  a frozen dataclass of flat fields whose `__post_init__` raises ValueError naming field, value and
+                   range. An integer field `seed` is the seed of all keys (0 without one).
+    presets:       configurations by name; `times` gives each a rough time with its hardware.
+    cells:         config -> parameters of each cell as JSON-like dicts, no two equal, in the order of the rows.
+    run_cell:      (config, cell, key) -> rows. It must depend on nothing else, and put no clock times into rows.
+                   For trouble that the user can mend it raises edittheory.runs.RunError.
+    report:        (all rows, config) -> Report.
+    provenance:    config -> description of input data (names, versions, hashes); other input is another run.
+    resolve:       config -> config with nothing left to chance or to the machine (no "auto"), before it is hashed.
+    """
+
+    name: str
+    summary: str
+    config_class: type[Config]
+    presets: Mapping[str, Config]
+    times: Mapping[str, str]
+    cells: Callable[[Config], list[dict[str, Any]]]
+    run_cell: Callable[[Config, dict[str, Any], Key], pl.DataFrame]
+    report: Callable[[pl.DataFrame, Config], Report]
+    provenance: Callable[[Config], Mapping[str, Any]] = _nothing
+    resolve: Callable[[Config], Config] = _same
+
+    def __post_init__(self) -> None:
+        for preset, config in self.presets.items():
+            if not isinstance(config, self.config_class):
+                raise TypeError(
+                    f"preset {preset!r} of {self.name} must be a {self.config_class.__name__}, but it is {config!r}"
+                )
+        if set(self.times) != set(self.presets):
+            raise ValueError(
+                f"times of {self.name} must name its presets {sorted(self.presets)}, but it names {sorted(self.times)}"
+            )
+
+    def preset(self, name: str) -> Config:
+        """The configuration of a preset. Raises ValueError naming the presets there are."""
+        return self.presets[check_in(f"preset of {self.name}", name, tuple(self.presets))]
+
+    def key(self, config: Config, cell: Mapping[str, Any], seed: Any = None) -> Key:
+        """Key of one cell of a resolved configuration; `seed` (integer or key) replaces the configuration's own."""
+        if seed is None:
+            seed = check_int("seed", getattr(config, "seed", 0), 0, MAX_SEED)
+        return run_key(seed, run_identity(self.name, config, cell))
+
+    def run(self, config: Config, seed: Any = None) -> pl.DataFrame:
+        """All rows, computed in memory with the keys that a ledger gets.
+
+        `seed` may be an integer, a key, or None for the configuration's own.
+        """
+        config = self.resolve(config)
+        frames = [self.run_cell(config, cell, self.key(config, cell, seed)) for cell in self.cells(config)]
+        return pl.concat(frames, how="vertical_relaxed")
+
+    def ledger(self, config: Config, out: str | Path, **options: Any) -> Ledger:
+        """The ledger of a resolved configuration under `out`; options as of `Ledger`."""
+        return Ledger(
+            out, self.name, config, self.cells(config), provenance=self.provenance(config), **options
+        )
+
+    def run_into(self, config: Config, ledger: Ledger) -> None:
+        """Compute what `ledger` lacks of a resolved configuration, and complete it."""
+        with ledger.open():
+            pending = ledger.pending()
+            with progress(self.name, len(ledger.cells), len(ledger.cells) - len(pending)) as advance:
+                for cell in pending:
+                    ledger.write(cell, self.run_cell(config, cell, self.key(config, cell)))
+                    advance()
+            ledger.finish()
