@@ -12,17 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-
-class RunError(Exception):
-    """Something the user can mend, said in one line."""
-
-
-class FolderError(RunError):
-    """A folder or file that cannot be written or read."""
-
-
-class FolderBusy(RunError):
-    """Another process is working on the folder."""
+from edittheory.errors import FolderBusy, FolderError
 
 
 def sha256_file(path: Path) -> str:

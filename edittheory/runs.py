@@ -27,16 +27,8 @@ from typing import Any
 import polars as pl
 
 from edittheory import provenance as provenance_
-from edittheory.files import (
-    FolderBusy,
-    FolderError,
-    RunError,
-    lock_folder,
-    make_folder,
-    sha256_file,
-    write_atomically,
-    write_json,
-)
+from edittheory.errors import ConfigurationMismatch, FolderBusy, FolderError, RunError
+from edittheory.files import lock_folder, make_folder, sha256_file, write_atomically, write_json
 from edittheory.identity import MAX_SEED, canonical, canonical_json, execution_field, run_key, stable_hash
 
 __all__ = [
@@ -56,10 +48,6 @@ __all__ = [
 
 Cell = dict[str, Any]
 MANIFEST_PERIOD = 5.0  # seconds between updates of the manifest while cells are being written
-
-
-class ConfigurationMismatch(RunError):
-    """The folder holds rows of another configuration."""
 
 
 def run_identity(experiment: str, config: Any, cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,8 +87,9 @@ class Ledger:
         self._notify = notify
         self._names = {canonical_json(cell): stable_hash(self.identity(cell)) for cell in self.cells}
         if len(self._names) != len(self.cells):
+            repeated = len(self.cells) - len(self._names)
             raise ValueError(
-                f"cells of {experiment} must differ from each other, but {len(self.cells) - len(self._names)} are repeated"
+                f"cells of {experiment} must differ from each other, but {repeated} are repeated"
             )
         self._manifest: dict[str, Any] | None = None
         self._clock = self._saved = 0.0
@@ -144,7 +133,8 @@ class Ledger:
             return False
         if sha256_file(self.rows_path) != manifest.get("rows_sha256"):
             raise RunError(
-                f"{self.rows_path} is not the file its manifest names (edited or damaged); choose another --out or remove {self.folder}"
+                f"{self.rows_path} is not the file its manifest names (edited or damaged); "
+                f"remove {self.folder} or choose another --out"
             )
         return True
 
@@ -191,7 +181,9 @@ class Ledger:
             self._save_manifest()
 
     def finish(self) -> Path:
-        """Merge all cells' rows in cell order into rows.parquet, complete the manifest, remove the cells; returns the rows' path.
+        """Merge all rows in cell order into rows.parquet, complete the manifest, remove the cells.
+
+        Returns the rows' path.
 
         Raises RunError if cells are missing or their columns do not agree.
         """
@@ -238,7 +230,7 @@ class Ledger:
         for cell, frame in zip(self.cells, frames, strict=True):
             if frame.columns != frames[0].columns:
                 raise RunError(
-                    f"cell {cell} of {self.experiment} has columns {frame.columns}, but the first cell has {frames[0].columns}"
+                    f"cell {cell} has columns {frame.columns}, but the first has {frames[0].columns}"
                 )
         try:
             return pl.concat(
@@ -258,7 +250,7 @@ class Ledger:
             ) from None
         except ValueError:
             raise RunError(
-                f"{self.manifest_path} is not JSON (edited or damaged); choose another --out or remove {self.folder}"
+                f"{self.manifest_path} is not JSON (edited or damaged); remove {self.folder} or choose another --out"
             ) from None
 
     def _begin(self) -> None:
@@ -269,7 +261,7 @@ class Ledger:
         for name in ("software", "git"):
             if sessions and sessions[-1].get(name) != session[name]:
                 self._notify(
-                    f"{self.folder}: {name} changed since cells of this run were computed; the manifest lists both sessions"
+                    f"{self.folder}: {name} changed since this run began; the manifest lists all sessions"
                 )
         self._wall_before = before.get("wall_seconds", 0.0)
         self._clock = time.monotonic()

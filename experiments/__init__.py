@@ -1,24 +1,14 @@
 """Experiments: one module per question. `python -m experiments` lists them."""
 
-import difflib
 import importlib
 import importlib.util
 
-from edittheory.runs import RunError
+from edittheory.errors import UnknownName
 from experiments.experiment import Experiment, Report
 
-__all__ = ["REGISTRY", "Experiment", "Report", "UnknownName", "get"]
+__all__ = ["REGISTRY", "Experiment", "Report", "get", "present"]
 
 REGISTRY = ("bound_verification", "contraction", "rates", "preference_scale", "separation")
-
-
-class UnknownName(RunError):
-    """A name that is in no registry, with the nearest ones that are."""
-
-    def __init__(self, kind: str, name: str, known: tuple[str, ...]):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
-        super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 
 def get(name: str) -> Experiment:

@@ -1,0 +1,23 @@
+"""Figures: one module each, drawn from saved rows. `python -m paper_figures` lists them."""
+
+import importlib
+import importlib.util
+
+from edittheory.errors import UnknownName
+from paper_figures.figure import Figure
+
+__all__ = ["REGISTRY", "Figure", "get", "present"]
+
+REGISTRY = ("bound_tightness", "contraction", "rates", "preference_scale", "separation")
+
+
+def get(name: str) -> Figure:
+    """The figure of that name; its module is imported now. Raises UnknownName."""
+    if name not in REGISTRY:
+        raise UnknownName("figure", name, REGISTRY)
+    return importlib.import_module(f"paper_figures.{name}").FIGURE
+
+
+def present() -> tuple[str, ...]:
+    """The registered names whose modules exist."""
+    return tuple(name for name in REGISTRY if importlib.util.find_spec(f"paper_figures.{name}") is not None)

@@ -1,0 +1,75 @@
+"""`python -m paper_figures`: list the figures, or draw one or all of them from saved rows.
+
+Exit codes: 0 drawn; 2 a mistake in the command, or rows that are missing, incomplete or stale (a line on
+stderr each; `all` draws the others first); 3 the program failed.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import matplotlib
+
+import paper_figures
+from edittheory.errors import RunError
+from paper_figures import style
+from paper_figures.figure import Figure
+
+USAGE = "python -m paper_figures [NAME|all] [--results DIR] [--out DIR]"
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RunError(message)
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    get: Callable[[str], Figure] = paper_figures.get,
+    names: Sequence[str] | None = None,
+) -> int:
+    """Run the command line and return its exit code; `get` and `names` are the registry."""
+    matplotlib.use("Agg")
+    try:
+        return _main(arguments, get, paper_figures.present() if names is None else names)
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 3
+
+
+def _main(arguments: Sequence[str] | None, get: Callable[[str], Figure], names: Sequence[str]) -> int:
+    parser = Parser(prog="python -m paper_figures", usage=USAGE, allow_abbrev=False)
+    parser.add_argument("name", nargs="?", help="a figure, or all")
+    parser.add_argument("--results", default="results", type=Path, help="folder of the experiments' folders")
+    parser.add_argument("--out", default="figures", type=Path, help="folder to draw into")
+    known = parser.parse_args(arguments)
+    if known.name is None:
+        print(USAGE)
+        for name in names:
+            figure = get(name)
+            print(f"{name}: {figure.summary} (needs {', '.join(figure.needs)})")
+        return 0
+    faults = 0
+    for figure in [get(name) for name in names] if known.name == "all" else [get(known.name)]:
+        try:
+            with style.in_style():
+                pdf, png = figure.make(known.results, known.out)
+        except RunError as error:
+            faults += 1
+            print(f"error: {figure.name} is not drawn: {error}", file=sys.stderr)
+        else:
+            print(f"{pdf} {png}")
+    return 2 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What a figure is: the experiments whose rows it needs, and a drawing of them that computes nothing new."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import polars as pl
+
+from edittheory.errors import InputError
+from edittheory.files import make_folder, sha256_file, write_atomically
+
+Rows = Mapping[str, pl.DataFrame]
+Manifests = Mapping[str, Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """name: its word on the command line and file name; needs: experiments it reads; summary: what it shows.
+
+    `draw(rows, manifests)` gets a data frame and a manifest per needed experiment and returns a matplotlib
+    figure. It must not draw random numbers, read clocks, or use pyplot (`style.new_figure` makes figures).
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure]
+    summary: str = ""
+
+    def make(self, results: Path, out: Path) -> tuple[Path, Path]:
+        """Draw from `<results>/<experiment>/` into `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows.
+
+        Raises InputError naming every experiment whose rows are missing, incomplete, stale or damaged,
+        FolderError if `out` cannot be written. The same rows give the same bytes.
+        """
+        rows, manifests = read_inputs(results, self.needs)
+        figure = self.draw(rows, manifests)
+        hashes = "; ".join(f"{name}={manifests[name]['rows_sha256']}" for name in self.needs)
+        make_folder(out)
+        pdf, png = out / f"{self.name}.pdf", out / f"{self.name}.png"
+        text = {"Title": self.name, "Subject": self.summary or None}
+        _save(
+            figure,
+            pdf,
+            "pdf",
+            {**text, "Keywords": f"rows sha256: {hashes}", "CreationDate": None, "ModDate": None},
+        )
+        _save(figure, png, "png", {"Title": self.name, "Rows-SHA256": hashes})
+        return pdf, png
+
+
+def read_inputs(
+    results: Path, needs: tuple[str, ...]
+) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
+    """Rows and manifests of the named experiments, checked against each other. Raises InputError naming every fault."""
+    rows, manifests, faults = {}, {}, []
+    for name in needs:
+        try:
+            rows[name], manifests[name] = _read_input(results / name, name)
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("; ".join(faults))
+    return rows, manifests
+
+
+def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    rows, manifest_path = folder / "rows.parquet", folder / "manifest.json"
+    again = f"run `python -m experiments {name}`"
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{manifest_path} is missing; {again}") from None
+    except (OSError, ValueError):
+        raise InputError(f"{manifest_path} cannot be read as JSON; {again} into another folder") from None
+    if manifest.get("status") != "complete":
+        raise InputError(f"{folder} is incomplete; {again} with the same --out to finish it")
+    if not rows.is_file():
+        raise InputError(f"{rows} is missing; {again}")
+    if sha256_file(rows) != manifest.get("rows_sha256"):
+        raise InputError(
+            f"{rows} is stale: its sha256 is not the one in its manifest.json; {again} into another folder"
+        )
+    return pl.read_parquet(rows), manifest
+
+
+def _save(figure: matplotlib.figure.Figure, path: Path, kind: str, metadata: dict[str, str | None]) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    write_atomically(path, lambda temporary: _write(temporary, buffer.getvalue()))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
