@@ -1,4 +1,4 @@
-"""Honest numbers from repeated trials: exact binomial intervals, families of tests, bootstrap over seeds, aggregate scores.
+"""Numbers from repeated trials: exact binomial intervals, families of tests, bootstrap over seeds, aggregates.
 
 A `level` is always a chance of error (0.01, say), never a confidence (0.99); values above 0.5 are refused.
 Lower scores are better wherever methods are compared (they are suboptimalities or costs). Every function
@@ -104,14 +104,14 @@ def violation_check(violations: int, trials: int, claimed_rate: float, level: fl
 
 
 def bonferroni(level: float, family: int | Sequence[Any]) -> float:
-    """The level of each test of a family (its size or its members) whose chance of any false alarm is to be at most `level`."""
+    """Level of each test of a family (its size or members) whose chance of any false alarm is at most `level`."""
     check_level(level)
     size = family if isinstance(family, int) else len(check_not_empty("family", family))
     return level / check_int("family", size, 1)
 
 
 def holm(p_values: Any, level: float) -> Bool[np.ndarray, "tests"]:
-    """Which of several hypotheses Holm's step-down procedure rejects, with chance of any false rejection at most `level`.
+    """What Holm's step-down procedure rejects, with chance of any false rejection at most `level`.
 
     Source: Holm 1979. Never rejects fewer than Bonferroni's division does.
     """
@@ -168,7 +168,7 @@ def paired_bootstrap(
     method: Method = "BCa",
     resamples: int = 2000,
 ) -> Interval:
-    """`statistic` of the per-seed differences first - second, each (S,) in the same order of seeds, as in `bootstrap`."""
+    """As `bootstrap`, of the per-seed differences first - second, each (S,) in the same order of seeds."""
     one, two = check_array("first", first, ndim=1), check_array("second", second, ndim=1)
     if one.shape != two.shape:
         raise ValueError(f"second must have one value per seed of first, {len(one)}, but it has {len(two)}")
@@ -257,7 +257,7 @@ def slope_fit(
 def worst_case_gap(
     scores: Any, comparators: Sequence[int] | None = None
 ) -> Float[np.ndarray, "seeds methods"]:
-    """Per seed and method, the largest gap over settings to the best comparator in that setting (the paper's Max SubOpt).
+    """Per seed and method, the largest gap over settings to the best comparator there (the paper's Max SubOpt).
 
     `scores` (seeds, settings, methods), lower is better; `comparators` are the indices of a fixed set of
     methods, all by default. The gap of a method that beats every comparator everywhere is negative. Summarise

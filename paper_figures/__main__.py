@@ -18,7 +18,7 @@ from edittheory.errors import RunError
 from paper_figures import style
 from paper_figures.figure import Figure
 
-USAGE = "python -m paper_figures [NAME|all] [--results DIR] [--out DIR]"
+USAGE = "python -m paper_figures [NAME|all] [--results DIR ...] [--out DIR]"
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,7 +49,13 @@ def main(
 def _main(arguments: Sequence[str] | None, get: Callable[[str], Figure], names: Sequence[str]) -> int:
     parser = Parser(prog="python -m paper_figures", usage=USAGE, allow_abbrev=False)
     parser.add_argument("name", nargs="?", help="a figure, or all")
-    parser.add_argument("--results", default="results", type=Path, help="folder of the experiments' folders")
+    parser.add_argument(
+        "--results",
+        default=[Path("results")],
+        type=Path,
+        nargs="+",
+        help="where the experiments' folders are; the first that has one counts",
+    )
     parser.add_argument("--out", default="figures", type=Path, help="folder to draw into")
     known = parser.parse_args(arguments)
     if known.name is None:

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ class Figure:
     draw: Callable[[Rows, Manifests], matplotlib.figure.Figure]
     summary: str = ""
 
-    def make(self, results: Path, out: Path) -> tuple[Path, Path]:
-        """Draw from `<results>/<experiment>/` into `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows.
+    def make(self, results: Sequence[Path], out: Path) -> tuple[Path, Path]:
+        """Draw `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows they show; returns their paths.
 
+        Rows come from `<folder>/<experiment>/`, in the first of the folders `results` that has one.
         Raises InputError naming every experiment whose rows are missing, incomplete, stale or damaged,
         FolderError if `out` cannot be written. The same rows give the same bytes.
         """
@@ -53,13 +54,15 @@ class Figure:
 
 
 def read_inputs(
-    results: Path, needs: tuple[str, ...]
+    results: Sequence[Path], needs: tuple[str, ...]
 ) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
     """Rows and manifests of the named experiments, checked against each other. Raises InputError naming every fault."""
     rows, manifests, faults = {}, {}, []
     for name in needs:
         try:
-            rows[name], manifests[name] = _read_input(results / name, name)
+            folders = [folder / name for folder in results]
+            folder = next((folder for folder in folders if folder.exists()), folders[0])
+            rows[name], manifests[name] = _read_input(folder, name)
         except InputError as error:
             faults.append(str(error))
     if faults:

