@@ -7,7 +7,7 @@ generator.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 
 from edittheory.validation import check_array, check_in, check_int, check_not_empty, check_probability
 
-Method = Literal["BCa", "percentile"]
-Average = Literal["mean", "geometric"]
+Count = int | np.integer
+Number = float | int | np.floating
 
 
 class Interval(NamedTuple):
@@ -54,7 +54,7 @@ class SlopeFit(NamedTuple):
     intercept: float
 
 
-def check_level(level: float) -> float:
+def check_level(level: Number) -> Number:
     """A chance of error in (0, 0.5]. Raises ValueError, for a confidence such as 0.95 too."""
     check_probability("level", level, open_left=True)
     if level > 0.5:
@@ -65,7 +65,7 @@ def check_level(level: float) -> float:
 
 
 def clopper_pearson(
-    successes: Any, trials: Any, level: float = 0.05, side: Literal["both", "lower", "upper"] = "both"
+    successes: Any, trials: Any, level: Number = 0.05, side: str = "both"
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
     """Exact binomial interval (low, high) for each pair of counts, of the broadcast shape of `successes` and `trials`.
 
@@ -88,7 +88,7 @@ def clopper_pearson(
     return low, high
 
 
-def violation_check(violations: int, trials: int, claimed_rate: float, level: float) -> Verdict:
+def violation_check(violations: Count, trials: Count, claimed_rate: Number, level: Number) -> Verdict:
     """Whether `violations` in `trials` refute "a violation has chance at most `claimed_rate`".
 
     Refuted iff the exact one-sided lower bound on the chance, wrong with probability at most `level`, exceeds
@@ -103,14 +103,14 @@ def violation_check(violations: int, trials: int, claimed_rate: float, level: fl
     return Verdict(bool(low > claimed_rate), k, n, k / n, float(low), float(high), p_value)
 
 
-def bonferroni(level: float, family: int | Sequence[Any]) -> float:
+def bonferroni(level: Number, family: int | Sequence[Any]) -> float:
     """Level of each test of a family (its size or members) whose chance of any false alarm is at most `level`."""
     check_level(level)
     size = family if isinstance(family, int) else len(check_not_empty("family", family))
     return level / check_int("family", size, 1)
 
 
-def holm(p_values: Any, level: float) -> Bool[np.ndarray, "tests"]:
+def holm(p_values: Any, level: Number) -> Bool[np.ndarray, "tests"]:
     """What Holm's step-down procedure rejects, with chance of any false rejection at most `level`.
 
     Source: Holm 1979. Never rejects fewer than Bonferroni's division does.
@@ -131,14 +131,15 @@ def bootstrap(
     values: Any,
     rng: np.random.Generator,
     statistic: Callable[..., Any] = np.mean,
-    level: float = 0.05,
-    method: Method = "BCa",
+    level: Number = 0.05,
+    method: str = "BCa",
     resamples: int = 2000,
 ) -> Interval:
     """`statistic` of `values` (S,), one per seed, with an interval from resampling seeds.
 
-    `statistic` takes (values, axis=...). Method as in scipy.stats.bootstrap; where all values agree the
-    interval is a point, and where BCa is undefined the percentile interval stands in.
+    `statistic` takes (values, axis=...); `method` is "BCa" or "percentile", as in scipy.stats.bootstrap;
+    where all values agree the interval is a point, and where BCa is undefined the percentile interval stands
+    in.
     """
     sample = check_array("values", values, ndim=1)
     check_level(level)
@@ -164,8 +165,8 @@ def paired_bootstrap(
     second: Any,
     rng: np.random.Generator,
     statistic: Callable[..., Any] = np.mean,
-    level: float = 0.05,
-    method: Method = "BCa",
+    level: Number = 0.05,
+    method: str = "BCa",
     resamples: int = 2000,
 ) -> Interval:
     """As `bootstrap`, of the per-seed differences first - second, each (S,) in the same order of seeds."""
@@ -181,7 +182,7 @@ def interquartile_mean(values: Any, axis: int = -1) -> Any:
 
 
 def aggregate(
-    values: Any, rng: np.random.Generator, level: float = 0.05, method: Method = "BCa", resamples: int = 2000
+    values: Any, rng: np.random.Generator, level: Number = 0.05, method: str = "BCa", resamples: int = 2000
 ) -> dict[str, Interval]:
     """Mean, median and interquartile mean of `values` (S,) with bootstrap intervals.
 
@@ -199,8 +200,8 @@ def slope_fit(
     n: Any,
     y: Any,
     rng: np.random.Generator,
-    average: Average = "mean",
-    level: float = 0.05,
+    average: str = "mean",
+    level: Number = 0.05,
     resamples: int = 2000,
 ) -> SlopeFit:
     """Least-squares slope of log y on log n, with a percentile interval from resampling whole seeds (clusters).
@@ -297,7 +298,7 @@ def _scipy_bootstrap(
     sample: np.ndarray,
     statistic: Callable[..., Any],
     rng: np.random.Generator,
-    level: float,
+    level: Number,
     method: str,
     resamples: int,
 ) -> Any:

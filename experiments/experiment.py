@@ -92,6 +92,7 @@ class Experiment(Generic[Config]):
 
     def ledger(self, config: Config, out: str | Path, **options: Any) -> Ledger:
         """The ledger of a resolved configuration under `out`; options as of `Ledger`."""
+        check_int("seed", getattr(config, "seed", 0), 0, MAX_SEED)
         return Ledger(
             out, self.name, config, self.cells(config), provenance=self.provenance(config), **options
         )

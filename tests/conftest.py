@@ -1,6 +1,7 @@
-"""Tests run on two fake CPU devices in float64, with types and shapes checked, warnings as errors, and keys that can be pinned.
+"""Tests run on two fake CPU devices in float64, with types and shapes checked, and warnings as errors.
 
-Keys differ from session to session; the seed is printed at the top and with every failure, and `--seed N` brings it back.
+Random keys differ from session to session; the seed is printed at the top and with every failure, and
+`--seed N` brings it back.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ import jax
 import edittheory  # noqa: F401  (turns float64 on)
 
 slow_first_call = [hypothesis.HealthCheck.too_slow]
-hypothesis.settings.register_profile("local", deadline=None, print_blob=True, suppress_health_check=slow_first_call)
+hypothesis.settings.register_profile(
+    "local", deadline=None, print_blob=True, suppress_health_check=slow_first_call
+)
 hypothesis.settings.register_profile(
     "ci", deadline=None, derandomize=True, database=None, suppress_health_check=slow_first_call
 )

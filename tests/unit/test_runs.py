@@ -17,7 +17,15 @@ import pytest
 from edittheory import files, runs
 from edittheory.files import lock_folder, sha256_file, write_atomically
 from edittheory.identity import execution_field
-from edittheory.runs import ConfigurationMismatch, FolderBusy, FolderError, Ledger, RunError, run_key, stable_hash
+from edittheory.runs import (
+    ConfigurationMismatch,
+    FolderBusy,
+    FolderError,
+    Ledger,
+    RunError,
+    run_key,
+    stable_hash,
+)
 from tests.toy_experiment import EXPERIMENT, ToyConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +101,14 @@ def test_complete_run_has_rows_manifest_and_nothing_else(tmp_path):
     assert manifest["status"] == "complete"
     assert manifest["rows"] == rows.height == 12
     assert manifest["rows_sha256"] == sha256_file(ledger.rows_path)
-    assert manifest["config"] == {"cells": 4, "scale": 1, "sizes": [1, 2], "trouble": "none", "text": "builtin", "seed": 0}
+    assert manifest["config"] == {
+        "cells": 4,
+        "scale": 1,
+        "sizes": [1, 2],
+        "trouble": "none",
+        "text": "builtin",
+        "seed": 0,
+    }
     assert manifest["provenance"] == {"text": "builtin"}
     assert manifest["label"] == "quick"
     assert manifest["wall_seconds"] > 0
@@ -159,7 +174,9 @@ def test_killed_process_continues_to_the_same_bytes(tmp_path):
     whole = complete(tmp_path / "whole")
     command = [sys.executable, "-m", "tests.toy_experiment", "toy", "--out", str(tmp_path / "killed")]
     environment = {**os.environ, "TOY_SLEEP": "0.3"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     cells = tmp_path / "killed" / "toy" / "cells"
     deadline = time.monotonic() + 60
     while len(list(cells.glob("*.parquet"))) < 2 and time.monotonic() < deadline:
@@ -172,10 +189,16 @@ def test_killed_process_continues_to_the_same_bytes(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed" / "toy" / "rows.parquet").read_bytes() == whole.rows_path.read_bytes()
-    assert sorted(path.name for path in cells.parent.iterdir()) == ["manifest.json", "rows.parquet", "summary.json"]
+    assert sorted(path.name for path in cells.parent.iterdir()) == [
+        "manifest.json",
+        "rows.parquet",
+        "summary.json",
+    ]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-10], lambda data: b"", lambda data: data[:30] + b"?" + data[31:]])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-10], lambda data: b"", lambda data: data[:30] + b"?" + data[31:]]
+)
 def test_damaged_cell_is_computed_again_with_a_warning(tmp_path, damage):
     whole = complete(tmp_path / "whole")
     ledger = partly(tmp_path / "parts", 3)
@@ -260,7 +283,9 @@ def test_lock_left_by_a_dead_process_does_not_hold(tmp_path):
 
 def test_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(FolderError, match=f"cannot create the folder {tmp_path / 'file' / 'toy'}: not a directory"):
+    with pytest.raises(
+        FolderError, match=f"cannot create the folder {tmp_path / 'file' / 'toy'}: not a directory"
+    ):
         complete(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "in the way"
 
@@ -298,6 +323,10 @@ def test_bad_cells_and_rows(tmp_path):
 def test_manifest_is_updated_while_cells_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "MANIFEST_PERIOD", 0.0)
     saved = []
-    monkeypatch.setattr(runs, "write_json", lambda path, data: (saved.append(data["wall_seconds"]), files.write_json(path, data)))
+    monkeypatch.setattr(
+        runs,
+        "write_json",
+        lambda path, data: (saved.append(data["wall_seconds"]), files.write_json(path, data)),
+    )
     complete(tmp_path)
     assert len(saved) == 1 + 8 + 1 and saved == sorted(saved)
