@@ -15,6 +15,7 @@ from edittheory.wording import contract, second_person
 
 PHRASES: dict[str, tuple[str, ...]] = {
     "greeting": ("Hey there!", "Hi, my friend!", "Dear Sir or Madam,", "Dear colleagues,"),
+    "remark": ("Okay, here goes.", "Right, listen to this one."),
     "positive": ("Good news to begin with!", "What a pleasure to share this!"),
     "hook": ("Ever wondered how such a thing happens?", "Who would have seen this coming?"),
     "story": ("Let the story begin.", "It all started on one ordinary day."),
@@ -35,7 +36,7 @@ NEXT_QUESTION = ("Q: What else is there to know?", "Q: And what more?")
 EMPTY_BODY = "Nothing to report."
 """The body that an edit gives to a text without one."""
 
-_OPENING = ("positive", "hook", "story", "address")
+_OPENING = ("remark", "positive", "hook", "story", "address")
 _ENDING = ("emotion", "interactive", "action")
 _LAST = ("tags", "closing", "emoji")
 

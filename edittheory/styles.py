@@ -72,18 +72,26 @@ def settled(document: Document) -> str:
 
 
 def _marker(
-    name: str, slot: str, phrases: tuple[str, ...], variant: int, extra: Callable[[str], str] | None = None
-):
-    def edited(document: Document) -> Document:
-        return document.with_body([extra(s) for s in document.body]) if extra else document
+    name: str,
+    slot: str,
+    phrases: tuple[str, ...],
+    variant: int,
+    wording: Callable[[str], str] = str,
+    without: Callable[[str], str] = str,
+) -> StyleItem:
+    """A phrase in a slot and, if `wording` is given, an edit of every body sentence that `without` undoes if it can."""
+
+    def on(document: Document) -> Document:
+        phrase = document.marker(slot) if document.marker(slot) in phrases else phrases[variant]
+        return document.with_body([wording(s) for s in document.body]).with_marker(slot, phrase)
+
+    def off(document: Document) -> Document:
+        if document.marker(slot) in phrases:
+            document = document.with_marker(slot, "")
+        return document.with_body([without(s) for s in document.body])
 
     return StyleItem(
-        name,
-        holds=lambda d: d.marker(slot) in phrases and (extra is None or all(extra(s) == s for s in d.body)),
-        on=lambda d: edited(d).with_marker(
-            slot, d.marker(slot) if d.marker(slot) in phrases else phrases[variant]
-        ),
-        off=lambda d: d.with_marker(slot, "") if d.marker(slot) in phrases else d,
+        name, lambda d: d.marker(slot) in phrases and all(wording(s) == s for s in d.body), on, off
     )
 
 
@@ -96,14 +104,13 @@ def _layout(name: str, layout: str, variant: int) -> StyleItem:
     )
 
 
-def _body(
-    name: str, on: Callable[[Document], list[str]], off: Callable[[str], str] | None = None
-) -> StyleItem:
+def _body(name: str, on: Callable[[Document], list[str]]) -> StyleItem:
+    """An edit of the body that cannot be undone."""
     return StyleItem(
         name,
         holds=lambda d: bool(d.body) and d.with_body(on(d)).body == d.body,
         on=lambda d: d.with_body(on(d)),
-        off=lambda d: d.with_body([off(s) for s in d.body]) if off else d,
+        off=lambda d: d,
         reversible=False,
     )
 
@@ -143,7 +150,7 @@ def _build(variant: int) -> dict[str, StyleItem]:
             _marker("hook question", "hook", PHRASES["hook"], variant),
             _marker("story opener", "story", PHRASES["story"], variant),
             _marker("second person", "address", PHRASES["address"], variant, second_person),
-            _body("casual", lambda d: [contract(s) for s in d.body], expand),
+            _marker("casual", "remark", PHRASES["remark"], variant, contract, expand),
             _body("short sentences", _shortened),
             _body("brief", _brief),
             _layout("bullets", "bullets", variant),
