@@ -107,7 +107,7 @@ def bonferroni(level: Number, family: int | Sequence[Any]) -> float:
     """Level of each test of a family (its size or members) whose chance of any false alarm is at most `level`."""
     check_level(level)
     size = family if isinstance(family, int) else len(check_not_empty("family", family))
-    return level / check_int("family", size, 1)
+    return float(level) / check_int("family", size, 1)
 
 
 def holm(p_values: Any, level: Number) -> Bool[np.ndarray, "tests"]:

@@ -49,7 +49,7 @@ def check_probability(name: str, value: Value, *, open_left: bool = False, open_
     return value
 
 
-def check_range(name: str, value: Value, low: float, high: float) -> Value:
+def check_range(name: str, value: Value, low: float | int, high: float | int) -> Value:
     """A finite number in [low, high]."""
     allowed = f"in [{low:g}, {high:g}]"
     if not low <= _number(name, value, allowed) <= high:

@@ -1,12 +1,11 @@
 """Experiments: one module per question. `python -m experiments` lists them."""
 
 import importlib
-import importlib.util
 
 from edittheory.errors import UnknownName
 from experiments.experiment import Experiment, Report
 
-__all__ = ["REGISTRY", "Experiment", "Report", "get", "present"]
+__all__ = ["REGISTRY", "Experiment", "Report", "get"]
 
 REGISTRY = ("bound_verification", "contraction", "rates", "preference_scale", "separation")
 
@@ -16,8 +15,3 @@ def get(name: str) -> Experiment:
     if name not in REGISTRY:
         raise UnknownName("experiment", name, REGISTRY)
     return importlib.import_module(f"experiments.{name}").EXPERIMENT
-
-
-def present() -> tuple[str, ...]:
-    """The registered names whose modules exist."""
-    return tuple(name for name in REGISTRY if importlib.util.find_spec(f"experiments.{name}") is not None)

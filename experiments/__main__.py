@@ -41,12 +41,12 @@ def say(line: str) -> None:
 def main(
     arguments: Sequence[str] | None = None,
     get: Callable[[str], Experiment] = experiments.get,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = experiments.REGISTRY,
 ) -> int:
     """Run the command line and return its exit code; `get` and `names` are the registry."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _main(arguments, get, experiments.present() if names is None else names)
+        return _main(arguments, get, names)
     except RunError as error:
         say(f"error: {error}")
         return 2

@@ -212,6 +212,29 @@ def test_damaged_cell_is_computed_again_with_a_warning(tmp_path, damage):
     assert not list(ledger.folder.glob(".*"))
 
 
+@pytest.mark.parametrize("step", ["save", "rmtree"])
+def test_stop_inside_finish_is_made_good(tmp_path, monkeypatch, step):
+    whole = complete(tmp_path / "whole")
+    ledger = EXPERIMENT.ledger(QUICK, tmp_path / "parts")
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        with ledger.open():
+            for cell in ledger.pending():
+                ledger.write(cell, EXPERIMENT.run_cell(QUICK, cell, EXPERIMENT.key(QUICK, cell)))
+
+            def stop(*args):
+                raise InterruptedError
+
+            if step == "save":
+                patch.setattr(ledger, "_save_manifest", stop)
+            else:
+                patch.setattr(runs.shutil, "rmtree", stop)
+            ledger.finish()
+    assert ledger.rows_path.exists() and ledger.cells_folder.exists()
+    again = complete(tmp_path / "parts")
+    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
+    assert sorted(path.name for path in again.folder.iterdir()) == ["manifest.json", "rows.parquet"]
+
+
 def test_finished_run_is_not_computed_again(tmp_path):
     ledger = complete(tmp_path)
     before = snapshot(tmp_path)
