@@ -1,12 +1,11 @@
 """Figures: one module each, drawn from saved rows. `python -m paper_figures` lists them."""
 
 import importlib
-import importlib.util
 
 from edittheory.errors import UnknownName
 from paper_figures.figure import Figure
 
-__all__ = ["REGISTRY", "Figure", "get", "present"]
+__all__ = ["REGISTRY", "Figure", "get"]
 
 REGISTRY = ("bound_tightness", "contraction", "rates", "preference_scale", "separation")
 
@@ -16,8 +15,3 @@ def get(name: str) -> Figure:
     if name not in REGISTRY:
         raise UnknownName("figure", name, REGISTRY)
     return importlib.import_module(f"paper_figures.{name}").FIGURE
-
-
-def present() -> tuple[str, ...]:
-    """The registered names whose modules exist."""
-    return tuple(name for name in REGISTRY if importlib.util.find_spec(f"paper_figures.{name}") is not None)

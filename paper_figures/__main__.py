@@ -29,12 +29,12 @@ class Parser(argparse.ArgumentParser):
 def main(
     arguments: Sequence[str] | None = None,
     get: Callable[[str], Figure] = paper_figures.get,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = paper_figures.REGISTRY,
 ) -> int:
     """Run the command line and return its exit code; `get` and `names` are the registry."""
     matplotlib.use("Agg")
     try:
-        return _main(arguments, get, paper_figures.present() if names is None else names)
+        return _main(arguments, get, names)
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
