@@ -126,7 +126,7 @@ def _brief(document: Document) -> list[str]:
     room = BRIEF_BODY
     for sentence in document.body:
         pieces = tidy(short_pieces(sentence))
-        fitting = []
+        fitting: list[str] = []
         for piece in pieces:
             needed = 0 if piece.casefold() in seen else count_units(piece)
             if needed > room:

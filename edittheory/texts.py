@@ -50,7 +50,8 @@ class MissingData(RuntimeError):
 
 
 _DEBRIS = re.compile(
-    r"\"\?|[A-Za-z]\?[A-Za-z]|\s\?\w|\w\?\s[a-z]|[.,\"'”]-|-[\"'“]|https?:|www\.|/TASS/|\(CNN\)|\ufffd|&[a-z]+;|[\[\]{}|<>@_]|\b(?:a|an|the|what|that|which|is|was|of|in|to)-\w|\bAP\b|\bReuters\b|\bXinhua\b",
+    r"\"\?|[A-Za-z]\?[A-Za-z]|\s\?\w|\w\?\s[a-z]|[.,\"'”]-|-[\"'“]|https?:|www\.|/TASS/|\(CNN\)|\ufffd|&[a-z]+;|[\[\]{}|<>@_]"
+    r"|\b(?:a|an|the|what|that|which|is|was|of|in|to)-\w|\bAP\b|\bReuters\b|\bXinhua\b",
 )
 _BOILERPLATE = re.compile(
     r"subscribe|sign up|cookie|copyright|all rights reserved|newsletter|photo:|image caption|read more|watch:"

@@ -154,7 +154,7 @@ def expand(sentence: str) -> str:
 @functools.lru_cache(maxsize=1 << 14)
 def second_person(sentence: str) -> str:
     """Put first-person words, with their verbs, into the second person."""
-    first = re.search(r"\w", sentence)
+    first = len(sentence) - len(re.sub(r"^\W+", "", sentence))
 
     def change(match: re.Match[str]) -> str:
         word = match["word"]
@@ -165,7 +165,7 @@ def second_person(sentence: str) -> str:
             if lower not in SECOND_PERSON or (len(word) > 1 and word.isupper()):
                 return word
             text = SECOND_PERSON[lower] if lower[0] == "i" else _like(word, SECOND_PERSON[lower])
-        return capitalise(text) if match.start() == first.start() and match.group()[0].isupper() else text
+        return capitalise(text) if match.start() == first and match.group()[0].isupper() else text
 
     return _SITE.sub(change, sentence)
 
@@ -193,6 +193,11 @@ _SOFT = frozenset(
 )
 
 
+def _first_word(text: str) -> str:
+    match = re.match(r"\w+", text)
+    return match.group().lower() if match else ""
+
+
 @functools.lru_cache(maxsize=1 << 14)
 def short_pieces(sentence: str) -> tuple[str, ...]:
     """Cut a sentence into raw pieces of at most SHORT_SENTENCE units.
@@ -204,7 +209,7 @@ def short_pieces(sentence: str) -> tuple[str, ...]:
     while count_units(rest) > SHORT_SENTENCE:
         window = _cuts(rest)[:SHORT_SENTENCE]
         clause = [cut for cut in window[3:] if _CLAUSE.search(rest[: cut.start()])]
-        soft = [cut for cut in window[4:] if re.match(r"\w*", rest[cut.end() :]).group().lower() in _SOFT]
+        soft = [cut for cut in window[4:] if _first_word(rest[cut.end() :]) in _SOFT]
         cut = (clause or soft or window)[-1]
         pieces.append(rest[: cut.start()])
         rest = rest[cut.end() :]

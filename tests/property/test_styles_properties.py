@@ -36,7 +36,7 @@ texts = st.lists(
 one_item = st.sampled_from([(name, variant) for name in ITEMS for variant in (0, 1)]).map(
     lambda pair: item(*pair)
 )
-fuzz = settings(max_examples=150, deadline=None)
+fuzz = settings(max_examples=80, deadline=None)
 
 
 def compatible(items):
@@ -63,7 +63,7 @@ def test_parse_of_render_is_the_same_document(text):
     assert render(again) == rendered
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts, one_item)
 def test_apply_satisfies_and_is_idempotent(text, wish):
     once = wish.apply(text)
@@ -83,7 +83,7 @@ def test_off_is_idempotent_and_makes_a_reversible_item_unsatisfied(text, wish):
         assert wish.satisfied(wish.apply(without))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts, item_sets, st.randoms(use_true_random=False))
 def test_order_does_not_change_the_final_text(text, items, rng):
     items = [*items, only(items)] if rng.random() < 0.3 else items
@@ -142,7 +142,7 @@ def test_variants_are_distinct_and_read_back(text, items):
 
 
 @pytest.mark.parametrize("name", ["casual", "second person", "short sentences", "brief"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(text=texts)
 def test_body_items_commute_on_plain_text(name, text):
     for other in ("casual", "second person", "short sentences", "brief"):
