@@ -55,7 +55,7 @@ _DEBRIS = re.compile(
 )
 _BOILERPLATE = re.compile(
     r"subscribe|sign up|cookie|copyright|all rights reserved|newsletter|photo:|image caption|read more|watch:"
-    r"|live updates|news in brief",
+    r"|live updates|news in brief|media playback|share this",
     re.IGNORECASE,
 )
 

@@ -63,7 +63,7 @@ def test_word_boundaries(letters):
     np.testing.assert_array_equal(on_device(pairs), [naive(a, b) for a, b in pairs])
 
 
-@pytest.mark.parametrize("width", [31, 32, 33, 64, 65])
+@pytest.mark.parametrize("width", [32, 33, 65])
 def test_array_widths_across_word_boundaries(width):
     rng = np.random.default_rng(width)
     a, b = rng.integers(0, 2, (2, 12, width), dtype=np.int32)
