@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from edittheory import policies
 from edittheory.objectives import SquaredError
 from edittheory.problem import EditDataset
-from edittheory.training import Settings, Trained, train
+from edittheory.training import DEFAULT, Settings, Trained, train
 
 Cost = Float[Array, "X Y"]
 Scalar = float | Float[Array, ""]
@@ -143,7 +143,7 @@ def fit_ensemble(
     key: PRNGKeyArray,
     members: int = 8,
     bootstrap: bool = True,
-    settings: Settings = Settings(steps=400),
+    settings: Settings = DEFAULT,
     **options: Any,
 ) -> tuple[Float[Array, "M X Y"], Trained]:
     """Train `members` networks on the logged costs of one data set (N,); predictions and how training went.

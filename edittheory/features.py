@@ -89,7 +89,7 @@ def from_switches(
     num_contexts: int,
     pairs: bool = False,
     per_context: bool = True,
-) -> Features:
+) -> Float[Array, "X Y features"]:
     """Style settings as +-1, with products of two switches if `pairs`.
 
     With `per_context` every context has coefficients of its own (d = X m), so that contexts may want
@@ -105,7 +105,7 @@ def from_switches(
     return one_block_per_context(shared) if per_context else shared
 
 
-def one_block_per_context(features: Features) -> Features:
+def one_block_per_context(features: Features) -> Float[Array, "X Y blocks"]:
     """The same features with separate coefficients in every context: (X, Y, X d), zero outside of the
     context's block."""
     num_x, num_y, d = features.shape
@@ -113,7 +113,9 @@ def one_block_per_context(features: Features) -> Features:
     return blocks.reshape(num_x, num_y, num_x * d)
 
 
-def from_lengths(lengths: Int[Array, "*x Y"] | Int[np.ndarray, "*x Y"], num_contexts: int) -> Features:
+def from_lengths(
+    lengths: Int[Array, "*x Y"] | Int[np.ndarray, "*x Y"], num_contexts: int
+) -> Float[Array, "X Y 2"]:
     """Length of each response over the longest, and its square; `lengths` is (Y,) or (X, Y)."""
     relative = jnp.broadcast_to(
         jnp.asarray(lengths, dtype=float) / max(int(np.max(lengths)), 1),
@@ -152,7 +154,7 @@ def from_distance(distance: Float[Array, "..."], landmarks: Sequence[int], num_c
 
 def context_and_response(
     of_context: Float[Array, "X k1"], of_response: Float[Array, "Y k2"] | Float[Array, "X Y k2"]
-) -> Features:
+) -> Float[Array, "X Y k"]:
     """Features of context and response side by side, the input of a network: (X, Y, k1 + k2)."""
     num_x = of_context.shape[0]
     if of_response.ndim == 3 and of_response.shape[0] != num_x:

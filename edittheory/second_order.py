@@ -117,12 +117,16 @@ def minimise(
             ridge, theta = _multiplier(solve, start_here, radius, highest)
     else:
         theta = solve(0.0, origin)
-    value, gradient, _ = at(jnp.asarray(theta), 0.0)
+    value, gradient, hessian = at(jnp.asarray(theta), 0.0)
+    # Where there is no minimiser the gradient vanishes at infinity, but a Newton step stays long.
+    curvature = np.asarray(hessian) + 1e-12 * np.trace(hessian) * np.eye(len(theta))
+    step = np.linalg.norm(np.linalg.lstsq(curvature, np.asarray(gradient))[0]) if np.isinf(radius) else 0.0
     norm = float(np.linalg.norm(np.asarray(gradient) + ridge * theta))
-    if not norm <= max(tolerance, 1e-12):
+    if not norm <= max(tolerance, 1e-12) or not step <= 1e-2 * (1.0 + np.linalg.norm(theta)):
         raise NotConverged(
-            f"the gradient's norm is {norm:.2g} at ||theta|| = {np.linalg.norm(theta):.3g}, must be at most {tolerance:g}; "
-            "edits that separate perfectly have no minimiser: give the class a radius"
+            f"no minimum found: at ||theta|| = {np.linalg.norm(theta):.3g} the gradient's norm is {norm:.2g} (must be at most "
+            f"{tolerance:g}) and a Newton step is {step:.2g} long; edits that separate perfectly have no minimiser: "
+            "give the class a radius"
         )
     return Optimum(theta, float(value), norm, float(excess_loss(jnp.asarray(theta), gradient, radius)))
 

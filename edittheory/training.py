@@ -62,6 +62,9 @@ class Settings:
             raise ValueError(f"dtype: got {self.dtype!r}, must be 'float32' or 'float64'")
 
 
+DEFAULT = Settings()
+
+
 class Trained(NamedTuple):
     """What came of R runs; parameters are those of the best held-out loss where there was one, else the last.
 
@@ -108,7 +111,7 @@ def train(
     weights: Array | None = None,
     held_out: EditDataset | None = None,
     held_out_weights: Array | None = None,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULT,
     per_run: Callable[[Any], Any] | None = None,
     labels: Sequence[str] | None = None,
     keep_diverged: bool = False,
