@@ -54,26 +54,39 @@ def assume_cost(problem: EditProblem, cost_class: CostClass) -> Bool[Array, ""]:
 
 def _require(holds: Array, reason: str) -> None:
     if isinstance(holds, jax.core.Tracer):
-        raise TypeError("assumptions cannot be checked inside jit or vmap: pass check=False and use bounds.assume_* as arrays")
+        raise TypeError(
+            "assumptions cannot be checked inside jit or vmap: pass check=False and use bounds.assume_* as arrays"
+        )
     if not bool(holds):
         raise AssumptionError(reason)
 
 
 def _require_balance(problem: EditProblem) -> None:
     gap = coverage.largest_pair_gap(problem)
-    _require(gap <= BALANCED, f"balance (Assumption 1) fails: some pair's preference is off by {gap!s}, allowed {BALANCED:g}")
+    _require(
+        gap <= BALANCED,
+        f"balance (Assumption 1) fails: some pair's preference is off by {gap!s}, allowed {BALANCED:g}",
+    )
 
 
 def _require_member(problem: EditProblem, log_class: Class, log_policy: Policy, name: str) -> None:
     near = jnp.min(problem.total_variation(log_class, log_policy))
-    _require(near <= REALISABLE, f"realisability (Assumption 2) fails: {name} is not in the class (nearest member at TV {near!s})")
+    _require(
+        near <= REALISABLE,
+        f"realisability (Assumption 2) fails: {name} is not in the class (nearest member at TV {near!s})",
+    )
 
 
 def _require_costs(problem: EditProblem, cost_class: CostClass) -> None:
     low, high = jnp.min(cost_class), jnp.max(cost_class)
-    _require((low >= 0) & (high <= problem.cost_max * (1 + 1e-12)),
-             f"costs range from {low!s} to {high!s}, must lie in [0, {problem.cost_max!s}]")
-    _require(assume_cost(problem, cost_class), "realisability (Assumption 2) fails: the expected cost is not in the cost class")
+    _require(
+        (low >= 0) & (high <= problem.cost_max * (1 + 1e-12)),
+        f"costs range from {low!s} to {high!s}, must lie in [0, {problem.cost_max!s}]",
+    )
+    _require(
+        assume_cost(problem, cost_class),
+        "realisability (Assumption 2) fails: the expected cost is not in the cost class",
+    )
 
 
 def _require_sizes(n, delta) -> None:
@@ -108,7 +121,9 @@ def distance_to_suboptimality(
     if form == "range":
         reach = problem.beta * jnp.max(jnp.abs(log_policy - problem.log_reference), axis=(-2, -1))
         distance = problem.total_variation(log_policy, problem.log_optimal)
-        return Bound((problem.cost_max + reach) * distance, {"cost_max": problem.cost_max, "B": reach, "D": distance})
+        return Bound(
+            (problem.cost_max + reach) * distance, {"cost_max": problem.cost_max, "B": reach, "D": distance}
+        )
     if form == "chord":
         ratio = log_policy - problem.log_optimal
         phi = chord(jnp.max(ratio, axis=-1), jnp.min(ratio, axis=-1))
@@ -272,13 +287,17 @@ def cost(
     raise ValueError(f"form: got {form!r}, must be 'slow' or 'fast'")
 
 
-def cost_error(problem: EditProblem, cost_class: CostClass, n: int | Array, delta: float | Array, check: bool = True) -> Bound:
+def cost_error(
+    problem: EditProblem, cost_class: CostClass, n: int | Array, delta: float | Array, check: bool = True
+) -> Bound:
     """B3's regression step: with chance 1 - 2 delta, every f of the confidence set has E_reference (f - c)^2 <= 16 c_max^2 L_F / n."""
     _require_sizes(n, delta)
     if check:
         _require_costs(problem, cost_class)
     complexity = log_class_size(cost_class.shape[0], delta)
-    return Bound(16.0 * problem.cost_max**2 * complexity / n, {"L_F": complexity, "cost_max": problem.cost_max})
+    return Bound(
+        16.0 * problem.cost_max**2 * complexity / n, {"L_F": complexity, "cost_max": problem.cost_max}
+    )
 
 
 def sampled_contexts(

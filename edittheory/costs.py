@@ -8,7 +8,9 @@ from edittheory.problem import EditDataset
 
 
 def tilted(
-    log_reference: Float[Array, "*#batch X Y"], cost: Float[Array, "*batch X Y"], beta: float | Float[Array, ""]
+    log_reference: Float[Array, "*#batch X Y"],
+    cost: Float[Array, "*batch X Y"],
+    beta: float | Float[Array, ""],
 ) -> Float[Array, "*batch X Y"]:
     """pi_f proportional to reference * exp(-f / beta): the policy that is optimal when f is the expected cost."""
     return log_normalise(log_reference - cost / beta)

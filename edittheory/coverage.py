@@ -39,7 +39,9 @@ def doeblin(problem: EditProblem) -> Float[Array, "X"]:
 def dobrushin(problem: EditProblem) -> Float[Array, "X"]:
     """max_{a,b} TV(q(.|x, a), q(.|x, b)): the best contraction coefficient in total variation."""
     rows = problem.user
-    return jnp.max(0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1), axis=(-2, -1))
+    return jnp.max(
+        0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1), axis=(-2, -1)
+    )
 
 
 def eta(problem: EditProblem) -> Scalar:
@@ -111,7 +113,9 @@ def _over_pairs(problem: EditProblem, numerator: Float[Array, "*batch X Y Y"]) -
     law = problem.pair_law()
     both = law + jnp.swapaxes(law, -1, -2)
     relevant = (problem.context_probs > 0)[:, None, None] & ~jnp.eye(problem.num_responses, dtype=bool)
-    ratio = jnp.where(both > 0, numerator / jnp.where(both > 0, both, 1.0), jnp.where(numerator > 0, jnp.inf, 0.0))
+    ratio = jnp.where(
+        both > 0, numerator / jnp.where(both > 0, both, 1.0), jnp.where(numerator > 0, jnp.inf, 0.0)
+    )
     return jnp.max(jnp.where(relevant, ratio, 0.0), axis=(-3, -2, -1))
 
 
@@ -122,7 +126,9 @@ def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, 
     return _over_pairs(problem, cross + jnp.swapaxes(cross, -1, -2))
 
 
-def path_ceiling(log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int) -> Float[Array, "*batch T X Y"]:
+def path_ceiling(
+    log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int
+) -> Float[Array, "*batch T X Y"]:
     """Upper bounds on log pi_t(y|x) over each of `steps` equal intervals of t in [0, 1].
 
     pi_t is proportional to start^(1-t) end^t; log pi_t(y|x) = (1-t) log start + t log end - F(t) is concave in t, so on an
@@ -154,7 +160,9 @@ def _tangent_ceiling(times, values, slopes, axis: int = -3):
     curved = rise - fall > 1e-12
     offset = jnp.where(curved, (right - left - fall * width) / jnp.where(curved, rise - fall, 1.0), 0.0)
     crossing = left + rise * jnp.clip(offset, 0.0, width)
-    ceiling = jnp.where(rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right))))
+    ceiling = jnp.where(
+        rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
+    )
     return jnp.moveaxis(ceiling, 0, axis)
 
 
@@ -182,7 +190,9 @@ def cost_sensitivity(problem: EditProblem, cost_class: CostClass) -> Policy:
     return jnp.max(jnp.where(other, error / jnp.where(other, spread, 1.0), 0.0), axis=0)
 
 
-def cost_coverage(problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
+def cost_coverage(
+    problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"]
+) -> Float[Array, "*batch"]:
     """C_F(nu) of B3(a): E_{x, y~nu} of `cost_sensitivity`."""
     return jnp.sum(problem.context_probs * expect(log_policy, cost_sensitivity(problem, cost_class)), axis=-1)
 

@@ -70,12 +70,23 @@ def _log_uniform(key, low: float, high: float):
     return jnp.exp(jax.random.uniform(key, (), minval=jnp.log(low), maxval=jnp.log(high)))
 
 
-def _tastes(key, num_candidates: int, num_contexts: int, num_responses: int, spread) -> Float[Array, "K X Y"]:
-    """Log-policies drawn i.i.d. around a random centre."""
+def scattered(
+    key: PRNGKeyArray, num_candidates: int, num_contexts: int, num_responses: int
+) -> Float[Array, "K X Y"]:
+    """Logits of candidates drawn i.i.d. around a random centre."""
     centre_key, member_key = jax.random.split(key)
     centre = jax.random.normal(centre_key, (num_contexts, num_responses))
-    members = jax.random.normal(member_key, (num_candidates, num_contexts, num_responses))
-    return log_normalise(spread * (0.7 * centre + members))
+    return 0.7 * centre + jax.random.normal(member_key, (num_candidates, num_contexts, num_responses))
+
+
+def on_a_line(
+    key: PRNGKeyArray, num_candidates: int, num_contexts: int, num_responses: int
+) -> Float[Array, "K X Y"]:
+    """Logits of candidates spaced evenly on a random line segment: a dense class, in which errors shrink as in a parametric one."""
+    centre_key, direction_key = jax.random.split(key)
+    centre = 0.7 * jax.random.normal(centre_key, (num_contexts, num_responses))
+    direction = jax.random.normal(direction_key, (num_contexts, num_responses))
+    return centre + jnp.linspace(-1.5, 1.5, num_candidates)[:, None, None] * direction
 
 
 def _context_law(key, num_contexts: int):
@@ -93,23 +104,46 @@ def _assemble(probs, log_reference, all_users, distance, beta, truth, log_optima
     return Instance(problem, jnp.concatenate([log_optima, edited]), cost_class, truth)
 
 
-def balanced_backwards(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:
-    """Balanced users built backwards: optimum, then Metropolis user of random strength and locality, then reference."""
+def balanced_backwards(
+    key: PRNGKeyArray,
+    spaces: Spaces,
+    num_contexts: int,
+    num_candidates: int,
+    *,
+    beta: float | Float[Array, ""] | None = None,
+    strength: float | Float[Array, ""] | None = None,
+    habit: float | Float[Array, ""] = 0.0,
+    tastes: Callable[..., Float[Array, "K X Y"]] = scattered,
+) -> Instance:
+    """Balanced users built backwards: optimum, then Metropolis user, then reference; theory.md C.
+
+    `beta` and `strength` are drawn at random unless given: beta log-uniform in [0.08, 0.6]; half of the users strong
+    (strength in [0.5, 0.97]), half weak ([0.02, 0.3]). A positive `habit` afterwards pulls that share of everybody's edits
+    to one text for each context, which breaks balance; the optimum is then computed forward from the new costs.
+    """
     keys = jax.random.split(key, 8)
     distance = spaces.choose(keys[0], num_contexts)
     size = distance.shape[-1]
-    beta, spread = _log_uniform(keys[1], 0.08, 0.6), _log_uniform(keys[2], 0.5, 1.8)
-    # Half of the users are strong, half weak.
-    strength = jnp.where(jax.random.bernoulli(keys[3]), jax.random.uniform(keys[4], (), minval=0.5, maxval=0.97),
-                         jax.random.uniform(keys[4], (), minval=0.02, maxval=0.3))
+    beta = _log_uniform(keys[1], 0.08, 0.6) if beta is None else jnp.asarray(beta, dtype=float)
+    if strength is None:
+        strong = jax.random.uniform(keys[4], (), minval=0.5, maxval=0.97)
+        weak = jax.random.uniform(keys[4], (), minval=0.02, maxval=0.3)
+        strength = jnp.where(jax.random.bernoulli(keys[3]), strong, weak)
     locality = _log_uniform(keys[5], 1.0, 8.0)
-    optima = _tastes(keys[6], num_candidates, num_contexts, size, spread)
+    taste_key, spread_key = jax.random.split(keys[6])
+    spread = _log_uniform(spread_key, 0.5, 1.8)
+    optima = log_normalise(spread * tastes(taste_key, num_candidates, num_contexts, size))
     all_users = jax.vmap(lambda optimum: balanced_kernel(optimum, distance, strength, locality))(optima)
     truth_key, probs_key = jax.random.split(keys[7])
     truth = jax.random.randint(truth_key, (), 0, num_candidates)
     cost = jnp.sum(all_users[truth] * distance, axis=-1)
     log_reference = log_normalise(optima[truth] + cost / beta)
-    return _assemble(_context_law(probs_key, num_contexts), log_reference, all_users, distance, beta, truth, optima)
+    probs = _context_law(probs_key, num_contexts)
+    if isinstance(habit, float) and habit == 0.0:
+        return _assemble(probs, log_reference, all_users, distance, beta, truth, optima)
+    favoured = jax.random.randint(keys[2], (num_contexts,), 0, size)
+    pulled = jax.vmap(lambda user: users.habit(user, jax.nn.one_hot(favoured, size), habit))(all_users)
+    return _assemble(probs, log_reference, pulled, distance, beta, truth)
 
 
 def balanced_sinkhorn(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:
@@ -130,11 +164,15 @@ def balanced_sinkhorn(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_
     aimed = level * (0.05 + 0.30 * jax.nn.sigmoid(raw))
     locality = _log_uniform(keys[4], 0.5, 4.0)
     optima = costs.tilted(log_reference, aimed, beta)
-    all_users, _ = jax.vmap(lambda optimum, cost: sinkhorn_kernel(optimum, cost, distance, locality))(optima, aimed)
+    all_users, _ = jax.vmap(lambda optimum, cost: sinkhorn_kernel(optimum, cost, distance, locality))(
+        optima, aimed
+    )
     truth = jax.random.randint(keys[5], (), 0, num_candidates)
     # Rounding of the scaling goes into the reference, so that balance is exact for the problem as it stands.
     log_reference = log_normalise(optima[truth] + jnp.sum(all_users[truth] * distance, axis=-1) / beta)
-    return _assemble(_context_law(keys[6], num_contexts), log_reference, all_users, distance, beta, truth, optima)
+    return _assemble(
+        _context_law(keys[6], num_contexts), log_reference, all_users, distance, beta, truth, optima
+    )
 
 
 def unbalanced(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:
@@ -188,10 +226,16 @@ def families(
     strings: Spaces, texts: Spaces | None, num_contexts: int, num_candidates: int
 ) -> dict[str, Family]:
     """The declared families by name, over strings and (where given) over variants of real sentences."""
-    table = [("strings_balanced", balanced_backwards, strings, True), ("strings_sinkhorn", balanced_sinkhorn, strings, True),
-             ("strings_unbalanced", unbalanced, strings, False)]
+    table = [
+        ("strings_balanced", balanced_backwards, strings, True),
+        ("strings_sinkhorn", balanced_sinkhorn, strings, True),
+        ("strings_unbalanced", unbalanced, strings, False),
+    ]
     if texts is not None:
-        table += [("text_balanced", balanced_backwards, texts, True), ("text_styles", style_users, texts, False)]
+        table += [
+            ("text_balanced", balanced_backwards, texts, True),
+            ("text_styles", style_users, texts, False),
+        ]
 
     def bind(draw, spaces):
         return lambda key: draw(key, spaces, num_contexts, num_candidates)

@@ -7,7 +7,9 @@ from jaxtyping import Array, Float
 from edittheory.logspace import log_normalise
 
 
-def local_proposal(distance: Float[Array, "*batch Y Y"], locality: float | Float[Array, ""]) -> Float[Array, "*batch Y Y"]:
+def local_proposal(
+    distance: Float[Array, "*batch Y Y"], locality: float | Float[Array, ""]
+) -> Float[Array, "*batch Y Y"]:
     """A symmetric proposal: chance of y -> y' proportional to exp(-locality * distance) off the diagonal, else hold.
 
     One normaliser, the largest row sum, serves all rows: that is what keeps the matrix symmetric.
@@ -45,7 +47,9 @@ def balanced_kernel(
     `strength` is a scalar or of shape (X,). The minorisation constant is at least strength * max optimal.
     """
     share = jnp.broadcast_to(jnp.asarray(strength, dtype=float), log_optimal.shape[:-1])[..., None, None]
-    return (1.0 - share) * metropolis(log_optimal, distance, locality) + share * jnp.exp(log_optimal)[..., None, :]
+    return (1.0 - share) * metropolis(log_optimal, distance, locality) + share * jnp.exp(log_optimal)[
+        ..., None, :
+    ]
 
 
 def sinkhorn_kernel(
@@ -83,7 +87,10 @@ def sinkhorn_kernel(
 
 
 def feasible_cost(
-    log_reference: Float[Array, "X Y"], log_optimal: Float[Array, "X Y"], beta: float | Float[Array, ""], floor: float
+    log_reference: Float[Array, "X Y"],
+    log_optimal: Float[Array, "X Y"],
+    beta: float | Float[Array, ""],
+    floor: float,
 ) -> Float[Array, "X Y"]:
     """The expected cost that makes `log_optimal` optimal for `log_reference`, at least `floor` in every context.
 

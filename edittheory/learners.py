@@ -10,14 +10,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from edittheory import costs, losses
-from edittheory.problem import EditDataset
+from edittheory.families import Instance
+from edittheory.problem import EditDataset, EditProblem
 
 Class = Float[Array, "K X Y"]
 Policy = Float[Array, "X Y"]
 
 
-def class_loss(loss: Callable[[Array, Array, Array, Array], Array], log_class: Class, log_reference: Policy,
-               data: EditDataset) -> Float[Array, "K"]:
+def class_loss(
+    loss: Callable[[Array, Array, Array, Array], Array],
+    log_class: Class,
+    log_reference: Policy,
+    data: EditDataset,
+) -> Float[Array, "K"]:
     """Mean loss of every member; `loss(logp_edit, logp_response, ref_logp_edit, ref_logp_response)` acts pointwise.
 
     A data set larger than the number of (x, y, y') cells is first reduced to the counts of the cells.
@@ -29,7 +34,12 @@ def class_loss(loss: Callable[[Array, Array, Array, Array], Array], log_class: C
         return jnp.mean(values, axis=-1)
     cells = (data.contexts * num_y + data.responses) * num_y + data.edits
     counts = jnp.zeros(num_x * num_y * num_y).at[cells].add(1.0).reshape(num_x, num_y, num_y)
-    table = loss(log_class[:, :, None, :], log_class[:, :, :, None], log_reference[:, None, :], log_reference[:, :, None])
+    table = loss(
+        log_class[:, :, None, :],
+        log_class[:, :, :, None],
+        log_reference[:, None, :],
+        log_reference[:, :, None],
+    )
     # A cell that was not seen must not matter, even where its loss is infinite.
     return jnp.sum(jnp.where(counts > 0, counts * table, 0.0), axis=(-3, -2, -1)) / data.size
 
@@ -37,7 +47,12 @@ def class_loss(loss: Callable[[Array, Array, Array, Array], Array], log_class: C
 def supervised(log_class: Class, data: EditDataset) -> Int[Array, ""]:
     """SUP: index of the member with the largest likelihood of the edits; theory.md A."""
     return jnp.argmin(
-        class_loss(lambda logp_edit, *_: losses.supervised(logp_edit), log_class, jnp.zeros(log_class.shape[1:]), data)
+        class_loss(
+            lambda logp_edit, *_: losses.supervised(logp_edit),
+            log_class,
+            jnp.zeros(log_class.shape[1:]),
+            data,
+        )
     )
 
 
@@ -45,7 +60,25 @@ def preference(
     log_class: Class, log_reference: Policy, data: EditDataset, scale: float | Float[Array, ""] = 1.0
 ) -> Int[Array, ""]:
     """PREF (DPO) with coefficient `scale`: index of the member under which edits beat responses most; theory.md A, B2."""
-    return jnp.argmin(class_loss(lambda *args: losses.preference(*args, scale), log_class, log_reference, data))
+    return jnp.argmin(
+        class_loss(lambda *args: losses.preference(*args, scale), log_class, log_reference, data)
+    )
+
+
+def population_preference(
+    log_class: Class, problem: EditProblem, scale: float | Float[Array, ""] = 1.0
+) -> Int[Array, ""]:
+    """PREF on infinitely many edits: index of the least expected preference loss under the problem's own law of pairs."""
+    reference = problem.log_reference
+    table = losses.preference(
+        log_class[:, :, None, :],
+        log_class[:, :, :, None],
+        reference[:, None, :],
+        reference[:, :, None],
+        scale,
+    )
+    law = problem.context_probs[:, None, None] * problem.pair_law()
+    return jnp.argmin(jnp.sum(law * table, axis=(-3, -2, -1)))
 
 
 def early_ensemble(
@@ -79,7 +112,10 @@ def pessimistic_cost(
 
 
 def plug_in_cost(
-    cost_class: Float[Array, "F X Y"], log_reference: Policy, data: EditDataset, beta: float | Float[Array, ""]
+    cost_class: Float[Array, "F X Y"],
+    log_reference: Policy,
+    data: EditDataset,
+    beta: float | Float[Array, ""],
 ) -> Policy:
     """RL without pessimism: reference * exp(-f_hat / beta) with the least-squares cost f_hat."""
     return costs.tilted(log_reference, cost_class[costs.least_squares(cost_class, data)], beta)
@@ -99,3 +135,24 @@ def cost_in_class(
     per_response = jnp.exp(log_class) * losses.cost(cost, log_class - log_reference, beta)
     per_context = jnp.sum(jnp.where(log_class > -jnp.inf, per_response, 0.0), axis=-1)
     return jnp.argmin(jnp.sum(context_probs * per_context, axis=-1))
+
+
+def every_learner(
+    instance: Instance,
+    data: EditDataset,
+    delta: float | Float[Array, ""],
+    supervised_weight: float | Float[Array, ""] = 0.1,
+    scale: float | Float[Array, ""] = 1.0,
+) -> dict[str, Policy]:
+    """Log-policies of all learners on one instance: SUP, PREF, Early, RL (pessimistic), RL plug-in, and the reference."""
+    problem, log_class = instance.problem, instance.log_class
+    reference, beta = problem.log_reference, problem.beta
+    radius = costs.confidence_radius(problem.cost_max, instance.num_candidates, delta)
+    return {
+        "SUP": log_class[supervised(log_class, data)],
+        "PREF": log_class[preference(log_class, reference, data, scale)],
+        "Early": log_class[early_ensemble(log_class, reference, data, supervised_weight, scale)],
+        "RL": pessimistic_cost(instance.cost_class, reference, data, beta, radius),
+        "RL plug-in": plug_in_cost(instance.cost_class, reference, data, beta),
+        "reference": reference,
+    }

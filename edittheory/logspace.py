@@ -36,11 +36,15 @@ def kl(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Flo
     return jnp.where(jnp.any(outside, axis=-1), jnp.inf, total)
 
 
-def total_variation(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Float[Array, "*batch3"]:
+def total_variation(
+    log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]
+) -> Float[Array, "*batch3"]:
     """TV(p, q) = half the L1 distance, along the last axis."""
     return 0.5 * jnp.sum(jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)), axis=-1)
 
 
-def squared_hellinger(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Float[Array, "*batch3"]:
+def squared_hellinger(
+    log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]
+) -> Float[Array, "*batch3"]:
     """H2(p, q) = sum (sqrt p - sqrt q)^2, between 0 and 2, along the last axis."""
     return jnp.sum((jnp.exp(0.5 * log_p) - jnp.exp(0.5 * log_q)) ** 2, axis=-1)

@@ -91,11 +91,15 @@ class EditProblem(eqx.Module):
         """SubOpt(pi) = J_beta(pi) - J_beta(pi*), computed as beta E KL(pi || pi*), which cannot round below zero."""
         return self.beta * self._over_contexts(kl(log_policy, self.log_optimal))
 
-    def total_variation(self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]) -> Float[Array, "..."]:
+    def total_variation(
+        self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
+    ) -> Float[Array, "..."]:
         """D(pi, pi') = E_x TV(pi(.|x), pi'(.|x))."""
         return self._over_contexts(total_variation(log_p, log_q))
 
-    def squared_hellinger(self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]) -> Float[Array, "..."]:
+    def squared_hellinger(
+        self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
+    ) -> Float[Array, "..."]:
         """E_x H2(pi(.|x), pi'(.|x)), H2 = sum (sqrt p - sqrt q)^2."""
         return self._over_contexts(squared_hellinger(log_p, log_q))
 
@@ -116,7 +120,9 @@ class EditProblem(eqx.Module):
         """The same contexts, reference, distance and beta with another user: a shift between training and test."""
         return EditProblem(self.context_probs, self.log_reference, user, self.distance, self.beta)
 
-    def sample(self, key: PRNGKeyArray, n: int, log_behaviour: Float[Array, "X Y"] | None = None) -> EditDataset:
+    def sample(
+        self, key: PRNGKeyArray, n: int, log_behaviour: Float[Array, "X Y"] | None = None
+    ) -> EditDataset:
         """n i.i.d. interactions, with responses from the reference or from `log_behaviour`.
 
         One uniform a sample, inverted through the joint law of (x, y, y'): the first m samples of a longer draw with the
@@ -150,7 +156,12 @@ class EditProblem(eqx.Module):
             _refuse(name, array, np.isnan(array), "must not be NaN")
         _check_law("context_probs", arrays["context_probs"])
         reference = arrays["log_reference"]
-        _refuse("log_reference", reference, ~np.isfinite(reference), "must be finite (the reference has full support)")
+        _refuse(
+            "log_reference",
+            reference,
+            ~np.isfinite(reference),
+            "must be finite (the reference has full support)",
+        )
         _check_law("log_reference", np.exp(reference), "probabilities of row")
         _check_law("user", arrays["user"])
         _check_distance(arrays["distance"])
@@ -188,13 +199,19 @@ def _check_shapes(problem: EditProblem) -> None:
     if problem.log_reference.ndim != 2:
         raise ValueError(f"log_reference: shape {problem.log_reference.shape}, must be (X, Y)")
     num_x, num_y = problem.log_reference.shape
-    wanted = {"context_probs": [(num_x,)], "user": [(num_x, num_y, num_y)], "beta": [()],
-              "distance": [(num_y, num_y), (num_x, num_y, num_y)]}
+    wanted = {
+        "context_probs": [(num_x,)],
+        "user": [(num_x, num_y, num_y)],
+        "beta": [()],
+        "distance": [(num_y, num_y), (num_x, num_y, num_y)],
+    }
     for name, shapes in wanted.items():
         got = getattr(problem, name).shape
         if got not in shapes:
             allowed = " or ".join(str(shape) for shape in shapes)
-            raise ValueError(f"{name}: shape {got}, must be {allowed} to agree with log_reference of shape {(num_x, num_y)}")
+            raise ValueError(
+                f"{name}: shape {got}, must be {allowed} to agree with log_reference of shape {(num_x, num_y)}"
+            )
     if num_x < 1 or num_y < 2:
         raise ValueError(f"log_reference: shape {(num_x, num_y)}, needs at least 1 context and 2 responses")
 
@@ -223,6 +240,13 @@ def _check_distance(distance: np.ndarray) -> None:
     _refuse("distance", distance, distance < 0, "must be at least 0")
     diagonal = np.eye(distance.shape[-1], dtype=bool) & np.ones(distance.shape, dtype=bool)
     _refuse("distance", distance, diagonal & (distance != 0), "must be 0 on the diagonal")
-    _refuse("distance", distance, ~diagonal & (distance == 0), "must be positive off the diagonal (two responses are the same text)")
+    _refuse(
+        "distance",
+        distance,
+        ~diagonal & (distance == 0),
+        "must be positive off the diagonal (two responses are the same text)",
+    )
     flipped = np.swapaxes(distance, -1, -2)
-    _refuse("distance", distance, np.abs(distance - flipped) > TOLERANCE, "must equal its transpose (symmetric)")
+    _refuse(
+        "distance", distance, np.abs(distance - flipped) > TOLERANCE, "must equal its transpose (symmetric)"
+    )

@@ -20,8 +20,18 @@ from edittheory.logspace import log_normalise
 from edittheory.problem import EditProblem, balanced_problem
 
 __all__ = [
-    "balanced_kernel", "balanced_problem", "balanced_problem_for", "contrarian", "habit", "lazy", "metropolis", "mixture",
-    "noisy", "partial_editor", "random_local", "style_editor",
+    "balanced_kernel",
+    "balanced_problem",
+    "balanced_problem_for",
+    "contrarian",
+    "habit",
+    "lazy",
+    "metropolis",
+    "mixture",
+    "noisy",
+    "partial_editor",
+    "random_local",
+    "style_editor",
 ]
 
 Share = float | Float[Array, "..."]
@@ -46,7 +56,10 @@ def balanced_problem_for(
         raise ValueError(f"beta: got {beta}, must be positive")
     if cost_floor <= 0:
         raise ValueError(f"cost_floor: got {cost_floor}, must be positive")
-    log_reference, log_optimal = log_normalise(jnp.asarray(log_reference)), log_normalise(jnp.asarray(log_optimal))
+    log_reference, log_optimal = (
+        log_normalise(jnp.asarray(log_reference)),
+        log_normalise(jnp.asarray(log_optimal)),
+    )
     distance = jnp.asarray(distance, dtype=float)
     cost = feasible_cost(log_reference, log_optimal, beta, cost_floor)
     user, fault = sinkhorn_kernel(log_optimal, cost, distance, locality, iterations=4000)
@@ -125,7 +138,9 @@ def style_editor(
     size, m = switches.shape
     wanted = jnp.atleast_2d(jnp.asarray(wanted, dtype=bool))
     if size != 2**m or wanted.shape[-1] != m:
-        raise ValueError(f"switches: shape {switches.shape} and wanted: shape {wanted.shape}; must be (2^m, m) and (..., m)")
+        raise ValueError(
+            f"switches: shape {switches.shape} and wanted: shape {wanted.shape}; must be (2^m, m) and (..., m)"
+        )
     keep = jnp.broadcast_to(jnp.asarray(keep_prob, dtype=float), wanted.shape)[:, None, None, :]
     before, after = switches[None, :, None, :], switches[None, None, :, :]
     right = before == wanted[:, None, None, :]

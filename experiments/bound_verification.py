@@ -1,0 +1,284 @@
+"""Does every statement of docs/theory.md hold? Counted over random problems of declared families, sample sizes and seeds."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import polars as pl
+from rich.table import Table
+
+from edittheory import families, statements, statistics
+from edittheory.batching import map_trials
+from edittheory.identity import execution_field
+from edittheory.statements import Statement
+from edittheory.validation import check_in, check_int, check_probability
+from experiments import spaces
+from experiments.experiment import Experiment, Report
+
+FAMILY_NAMES = ("strings_balanced", "strings_sinkhorn", "strings_unbalanced", "text_balanced", "text_styles")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One cell for each (family, n): `trials` random problems, one data set each, every statement evaluated on it.
+
+    `level` is the chance, declared before the run, that any true statement of the whole table is called violated.
+    """
+
+    families: tuple[str, ...] = FAMILY_NAMES
+    sample_sizes: tuple[int, ...] = (30, 300, 3000)
+    trials: int = 700
+    delta: float = 0.1
+    level: float = 0.01
+    num_contexts: int = 4
+    num_candidates: int = 16
+    num_letters: int = 2
+    max_length: int = 3
+    num_switches: int = 4
+    num_texts: int = 48
+    text_source: str = "auto"
+    seed: int = 0
+    width: int = execution_field(50)
+
+    def __post_init__(self):
+        for name in self.families:
+            check_in("families", name, FAMILY_NAMES)
+        for n in self.sample_sizes:
+            check_int("sample_sizes", n, 1, 10**7)
+        check_int("trials", self.trials, 1, 10**7)
+        check_probability("delta", self.delta)
+        check_probability("level", self.level)
+        check_int("num_contexts", self.num_contexts, 1, 64)
+        check_int("num_candidates", self.num_candidates, 2, 4096)
+        check_int("num_switches", self.num_switches, 1, 8)
+        check_int("width", self.width, 1, 10**6)
+
+
+def resolve(config: Config) -> Config:
+    """Say which texts are used before the configuration is hashed."""
+    return dataclasses.replace(config, text_source=spaces.resolve_source(config.text_source))
+
+
+def provenance(config: Config):
+    """Where the texts come from."""
+    return {"texts": spaces.text_provenance(config.text_source, config.num_switches, config.num_texts)}
+
+
+def family_table(config: Config) -> dict[str, families.Family]:
+    """The declared families at this configuration's sizes."""
+    return families.families(
+        spaces.strings(config.num_letters, config.max_length),
+        spaces.text_variants(config.text_source, config.num_switches, config.num_texts),
+        config.num_contexts,
+        config.num_candidates,
+    )
+
+
+def cells(config: Config) -> list[dict]:
+    """One cell for each (family, n)."""
+    return [{"family": family, "n": n} for family in config.families for n in config.sample_sizes]
+
+
+def evaluate(
+    claims: tuple[Statement, ...], family: families.Family, n: int, delta: float, key, trials: int, width: int
+):
+    """Both sides of each claim over `trials` random problems: name -> (left, right), each of shape (trials,)."""
+
+    def one(trial_key):
+        problem_key, data_key = jax.random.split(trial_key)
+        trial = statements.make_trial(data_key, family.draw(problem_key), n, delta)
+        reference = trial.problem.suboptimality(trial.problem.log_reference)
+        return {claim.name: claim.sides(trial) for claim in claims}, reference
+
+    return map_trials(one, key, trials, width)
+
+
+def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
+    """Rows of one (family, n): statement, family, n, seed, realised, bound, holds, and the reference's SubOpt."""
+    family = family_table(config)[cell["family"]]
+    claims = tuple(claim for claim in statements.STATEMENTS if family.balanced or not claim.needs_balance)
+    sides, reference = evaluate(claims, family, cell["n"], config.delta, key, config.trials, config.width)
+    frames = []
+    for claim in claims:
+        realised, bound = sides[claim.name]
+        if np.isnan(realised).any() or np.isnan(bound).any():
+            bad = int(np.flatnonzero(np.isnan(realised) | np.isnan(bound))[0])
+            raise FloatingPointError(
+                f"{claim.name} is NaN at trial {bad} of family {family.name}, n = {cell['n']}"
+            )
+        frames.append(
+            pl.DataFrame(
+                {
+                    "statement": pl.Series([claim.name], dtype=pl.Categorical).new_from_index(
+                        0, config.trials
+                    ),
+                    "seed": np.arange(config.trials, dtype=np.int32),
+                    "realised": realised.astype(np.float32),
+                    "bound": bound.astype(np.float32),
+                    "holds": realised <= bound,
+                    "reference": reference.astype(np.float32),
+                }
+            )
+        )
+    labels = [
+        pl.lit(cell["family"]).cast(pl.Categorical).alias("family"),
+        pl.lit(cell["n"]).cast(pl.Int32).alias("n"),
+    ]
+    return pl.concat(frames).with_columns(labels)
+
+
+def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
+    """One record for each statement: trials, violations, the worst cell with its interval, tightness, verdict.
+
+    The checks are the (statement, family, n) cells of probabilistic claims; each is made at level / number of checks.
+    """
+    probabilistic = [claim.name for claim in statements.STATEMENTS if claim.failures]
+    counts = (
+        rows.group_by("statement", "family", "n")
+        .agg(trials=pl.len(), violations=(~pl.col("holds")).sum())
+        .with_columns(pl.col("statement").cast(pl.String), pl.col("family").cast(pl.String))
+        .sort("statement", "family", "n")
+    )
+    checks = counts.filter(pl.col("statement").is_in(probabilistic)).height
+    records = []
+    for claim in statements.STATEMENTS:
+        mine = counts.filter(pl.col("statement") == claim.name)
+        record = {
+            "statement": claim.name,
+            "source": claim.source,
+            "claim": claim.claim,
+            "allowed": claim.allowed(config.delta),
+        }
+        if mine.is_empty():
+            records.append(record | {"verdict": "not applicable", "trials": 0, "violations": 0})
+            continue
+        violated = False
+        worst = (0.0, 0.0, 0.0)
+        for trials, violations in mine.select("trials", "violations").iter_rows():
+            check = statistics.violation_check(
+                violations, trials, claim.allowed(config.delta), config.level / max(checks, 1)
+            )
+            violated |= violations > 0 if claim.failures == 0 else check.violated
+            low, high = statistics.clopper_pearson(violations, trials, config.level / max(checks, 1))
+            worst = max(worst, (violations / trials, float(low), float(high)))
+        records.append(
+            record
+            | _tightness(rows.filter(pl.col("statement") == claim.name), claim)
+            | {
+                "verdict": "violated" if violated else "held",
+                "trials": int(mine["trials"].sum()),
+                "fewest_per_n": int(mine.group_by("n").agg(pl.col("trials").sum())["trials"].min()),
+                "violations": int(mine["violations"].sum()),
+                "worst_rate": worst[0],
+                "worst_low": worst[1],
+                "worst_high": worst[2],
+            }
+        )
+    return records
+
+
+def _tightness(rows: pl.DataFrame, claim: Statement) -> dict:
+    """Quantiles of bound / realised where something was realised, and how often the bound beats knowing nothing."""
+    if claim.kind == "identity":
+        return {}
+    shown = rows.filter(pl.col("realised") > 1e-9)
+    ratio = (shown["bound"].cast(pl.Float64) / shown["realised"].cast(pl.Float64)).to_numpy()
+    result = {
+        "informative": float((rows["bound"] < rows["reference"]).mean())
+        if claim.source.startswith(("B1", "B2", "B3("))
+        else None
+    }
+    if len(ratio):
+        result |= {f"tightness_{q}": float(np.quantile(ratio, q / 100)) for q in (10, 50, 90)}
+        result["tightest"] = float(ratio.min())
+    return result
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """The table of verdicts; not ok if a statement was violated."""
+    records = tally(rows, config)
+    table = Table(
+        title=f"Every statement, {config.trials:,} random problems for each of {len(config.families)} families and n in "
+        f"{', '.join(map(str, config.sample_sizes))}; delta = {config.delta:g}",
+        title_justify="left",
+    )
+    for name, justify in (
+        ("statement", "left"),
+        ("claim", "left"),
+        ("verdict", "left"),
+        ("trials", "right"),
+        ("violations", "right"),
+        ("allowed", "right"),
+        ("worst cell", "right"),
+        ("bound / realised: median", "right"),
+        ("10%-90%", "right"),
+        ("informative", "right"),
+    ):
+        table.add_column(name, justify=justify)
+    for record in records:
+        table.add_row(*_cells(record))
+    violated = [record["statement"] for record in records if record["verdict"] == "violated"]
+    checked = [record for record in records if record["trials"]]
+    closing = (
+        f"{len(checked)} statements, {sum(r['trials'] for r in checked):,} checks, at least {min(r['fewest_per_n'] for r in checked):,} per "
+        f"statement and sample size; level {config.level:g} divided over all probabilistic cells. "
+        + (f"VIOLATED: {', '.join(violated)}" if violated else "None violated.")
+    )
+    return Report((table, closing), not violated, {"statements": records, "violated": violated})
+
+
+def _cells(record: dict) -> list[str]:
+    if not record["trials"]:
+        return [record["statement"], record["claim"], record["verdict"], "0", "", "", "", "", "", ""]
+
+    def short(value: float | None) -> str:
+        return "" if value is None else f"{value:.3g}"
+
+    allowed = f"{record['allowed']:.0%}" if record["allowed"] else "none"
+    worst = (
+        f"{record['worst_rate']:.1%} [{record['worst_low']:.1%}, {record['worst_high']:.1%}]"
+        if record["allowed"]
+        else ""
+    )
+    spread = (
+        f"{short(record['tightness_10'])} - {short(record['tightness_90'])}"
+        if "tightness_10" in record
+        else ""
+    )
+    informative = f"{record['informative']:.0%}" if record.get("informative") is not None else ""
+    return [
+        record["statement"],
+        record["claim"],
+        record["verdict"],
+        f"{record['trials']:,}",
+        f"{record['violations']:,}",
+        allowed,
+        worst,
+        short(record.get("tightness_50")),
+        spread,
+        informative,
+    ]
+
+
+EXPERIMENT = Experiment(
+    name="bound_verification",
+    summary="does every statement of docs/theory.md hold, how often was it tried, how tight is it?",
+    config_class=Config,
+    presets={
+        "quick": Config(),
+        "standard": Config(sample_sizes=(30, 100, 300, 1000, 3000, 10000), trials=3000),
+        "paper": Config(
+            sample_sizes=(30, 100, 300, 1000, 3000, 10000, 30000), trials=10000, num_candidates=64, width=250
+        ),
+    },
+    times={
+        "quick": "2 minutes on 2 CPU cores",
+        "standard": "20 minutes on 2 CPU cores",
+        "paper": "for a GPU",
+    },
+    cells=cells,
+    run_cell=run_cell,
+    report=report,
+    provenance=provenance,
+    resolve=resolve,
+)

@@ -1,0 +1,166 @@
+"""Three problems in which SUP, PREF and RL each win alone: a strong user, a weak balanced one, and one with a habit."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import polars as pl
+from rich.table import Table
+
+from edittheory import coverage, families, learners, statistics
+from edittheory.batching import map_trials
+from edittheory.identity import execution_field
+from edittheory.validation import check_int, check_positive, check_probability
+from experiments import spaces
+from experiments.experiment import Experiment, Report
+
+# name: (strength of the balanced user, share of the habit, n, who should win)
+SETTINGS = {
+    "strong user": (0.9, 0.0, 30, ("SUP",)),
+    "weak balanced user": (0.05, 0.0, 100, ("PREF",)),
+    "habit": (0.05, 0.3, 3000, ("RL", "RL plug-in")),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One cell for each setting; `trials` random problems in each, all learners on the same data."""
+
+    trials: int = 400
+    beta: float = 0.1
+    delta: float = 0.1
+    level: float = 0.01
+    supervised_weight: float = 0.1
+    num_contexts: int = 4
+    num_candidates: int = 32
+    num_letters: int = 3
+    max_length: int = 3
+    seed: int = 0
+    width: int = execution_field(20)
+
+    def __post_init__(self):
+        check_int("trials", self.trials, 2, 10**7)
+        check_positive("beta", self.beta)
+        check_probability("delta", self.delta)
+        check_probability("level", self.level)
+        check_int("num_candidates", self.num_candidates, 2, 4096)
+        check_int("width", self.width, 1, 10**6)
+
+
+def cells(config: Config) -> list[dict]:
+    """One cell for each setting."""
+    return [{"setting": name} for name in SETTINGS]
+
+
+def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
+    """Rows: setting, n, seed, learner, suboptimality, value (expected edit cost), violation of balance."""
+    strength, habit, n, _ = SETTINGS[cell["setting"]]
+    strings = spaces.strings(config.num_letters, config.max_length)
+
+    def trial(trial_key):
+        problem_key, data_key = jax.random.split(trial_key)
+        instance = families.balanced_backwards(
+            problem_key,
+            strings,
+            config.num_contexts,
+            config.num_candidates,
+            beta=config.beta,
+            strength=strength,
+            habit=habit,
+        )
+        problem = instance.problem
+        found = learners.every_learner(
+            instance, problem.sample(data_key, n), config.delta, config.supervised_weight
+        )
+        scores = {
+            name: (problem.suboptimality(policy), problem.value(policy)) for name, policy in found.items()
+        }
+        return scores, coverage.balance_violation(problem)
+
+    scores, violation = map_trials(trial, key, config.trials, config.width)
+    frames = [
+        pl.DataFrame(
+            {
+                "setting": [cell["setting"]] * config.trials,
+                "n": np.full(config.trials, n, dtype=np.int32),
+                "seed": np.arange(config.trials, dtype=np.int32),
+                "learner": [name] * config.trials,
+                "suboptimality": loss,
+                "value": value,
+                "violation": violation,
+            }
+        )
+        for name, (loss, value) in scores.items()
+    ]
+    return pl.concat(frames)
+
+
+def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
+    """For each setting the mean SubOpt of every learner, the winner, and its paired margin to each other learner."""
+    records = []
+    comparisons = sum(len(rows["learner"].unique()) - len(winners) for *_, winners in SETTINGS.values())
+    for setting, (*_, winners) in SETTINGS.items():
+        mine = rows.filter(pl.col("setting") == setting)
+        wide = mine.pivot(on="learner", index="seed", values="suboptimality").sort("seed")
+        losses = {name: wide[name].to_numpy() for name in wide.columns if name != "seed"}
+        means = {name: float(values.mean()) for name, values in losses.items()}
+        best = min(winners, key=means.__getitem__)
+        rng = np.random.default_rng(config.seed)
+        gaps = {
+            name: statistics.bootstrap(
+                losses[name] - losses[best], rng, level=config.level / comparisons, method="percentile"
+            )
+            for name in losses
+            if name not in winners
+        }
+        records.append(
+            {
+                "setting": setting,
+                "n": int(mine["n"][0]),
+                "violation": float(mine["violation"].mean()),
+                "means": means,
+                "expected": best,
+                "won": all(gap.low > 0 for gap in gaps.values()),
+                "margins": {name: tuple(gap) for name, gap in gaps.items()},
+            }
+        )
+    return records
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """Mean SubOpt by setting and learner; not ok unless the expected learner beats each other one."""
+    records = margins(rows, config)
+    names = list(records[0]["means"])
+    table = Table(
+        title=f"Mean SubOpt over {config.trials:,} random problems, beta = {config.beta:g}",
+        title_justify="left",
+    )
+    for column in ("setting", "n", "violation", *names, "winner", "least margin [interval]"):
+        table.add_column(column, justify="left" if column in ("setting", "winner") else "right")
+    for record in records:
+        gap = min(record["margins"].values(), key=lambda g: g[1])
+        table.add_row(
+            record["setting"],
+            f"{record['n']:,}",
+            f"{record['violation']:.3f}",
+            *(f"{record['means'][name]:.4f}" for name in names),
+            record["expected"] if record["won"] else "not separated",
+            f"{gap[0]:.4f} [{gap[1]:.4f}, {gap[2]:.4f}]",
+        )
+    lost = [record["setting"] for record in records if not record["won"]]
+    closing = (
+        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL wins one setting."
+    ) + (f" Paired bootstrap, level {config.level:g} divided over all comparisons.")
+    return Report((table, closing), not lost, {"settings": records})
+
+
+EXPERIMENT = Experiment(
+    name="separation",
+    summary="three problems in which SUP, PREF and RL each win alone",
+    config_class=Config,
+    presets={"quick": Config(), "standard": Config(trials=4000), "paper": Config(trials=20000, width=200)},
+    times={"quick": "40 s on 2 CPU cores", "standard": "5 minutes on 2 CPU cores", "paper": "for a GPU"},
+    cells=cells,
+    run_cell=run_cell,
+    report=report,
+)
