@@ -8,6 +8,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from edittheory.ensembles import Arm, ArmState, Bandit, CountingBandit, Scalar, as_float
@@ -124,13 +125,13 @@ class ContextTable(CountingBandit):
         return self.arms[context]
 
 
-def domain_features(domains: Int[Array, "X"], num_domains: int) -> Float[Array, "X d"]:
+def domain_features(domains: Int[Array | np.ndarray, "X"], num_domains: int) -> Float[Array, "X d"]:
     """A constant and an indicator of the domain, d = 1 + num_domains: LinUCB on them pools the domains partly."""
     return jnp.concatenate([jnp.ones((len(domains), 1)), jax.nn.one_hot(domains, num_domains)], axis=-1)
 
 
 def discover_domains(
-    key: PRNGKeyArray, features: Float[Array, "X d"], num_domains: int, steps: int = 50
+    key: PRNGKeyArray, features: Float[Array | np.ndarray, "X d"], num_domains: int, steps: int = 50
 ) -> Int[Array, "X"]:
     """k-means over context features, started by k-means++ (Arthur and Vassilvitskii 2007): the domain of each
     context.

@@ -172,8 +172,8 @@ def deploy(
     problem: EditProblem,
     log_policies: Float[Array, "K X Y"],
     users: Float[Array, "P X Y Y"] | None = None,
-    phases: Int[Array, "T"] | None = None,
-    orders: Int[Array, "T"] | None = None,
+    phases: Int[Array | np.ndarray, "T"] | None = None,
+    orders: Int[Array | np.ndarray, "T2"] | None = None,
 ) -> Deployment:
     """The deployment of K policies on a problem, with its own user or with `users` coming in turn as `phases` says.
 
@@ -213,7 +213,7 @@ def deploy(
     )
 
 
-def _indices(name: str, given: Array | None, highest: int, lowest: int) -> Array:
+def _indices(name: str, given: Array | np.ndarray | None, highest: int, lowest: int) -> Array:
     """`given` as an integer array with every entry in range; [lowest] where it is None."""
     if given is None:
         return jnp.full(1, lowest)
