@@ -84,7 +84,7 @@ def ridge(
     Features are used as they stand (a cost, unlike a policy, is not free up to a constant in each context).
     Can be jitted and vmapped; regularisation must be positive.
     """
-    if not isinstance(regularisation, jax.core.Tracer) and not bool(jnp.all(jnp.asarray(regularisation) > 0)):
+    if isinstance(regularisation, (int, float)) and not regularisation > 0:
         raise ValueError(f"regularisation: got {regularisation}, must be positive")
     seen = jnp.ones(data.size) if weights is None else weights
     design = features[data.contexts, data.responses]

@@ -88,8 +88,8 @@ class LogLinear(PolicyClass):
         if self.features.ndim < 3:
             raise ValueError(f"features: shape {self.features.shape}, must be (X, Y, d)")
         _check_reference(self.log_reference, self.features.shape[-3:-1], "features")
-        if not isinstance(self.radius, jax.core.Tracer) and not bool(jnp.all(self.radius > 0)):
-            raise ValueError(f"radius: got {self.radius}, must be positive")
+        if isinstance(radius, (int, float)) and not radius > 0:
+            raise ValueError(f"radius: got {radius}, must be positive")
 
     @property
     def num_features(self) -> int:

@@ -59,7 +59,7 @@ def excess_loss(
     By convexity loss(v) >= loss(theta) + g . (v - theta), whose least value over the ball is at v = -radius g
     / ||g||.
     """
-    return radius * jnp.sqrt(jnp.sum(gradient**2)) + jnp.sum(gradient * theta)
+    return jnp.maximum(radius * jnp.sqrt(jnp.sum(gradient**2)) + jnp.sum(gradient * theta), 0.0)
 
 
 def minimise(

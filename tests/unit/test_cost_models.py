@@ -1,0 +1,104 @@
+"""Linear costs against closed forms and coverage of their confidence set; ensembles of networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from edittheory import cost_models, costs, features
+from edittheory.problem import EditDataset, balanced_problem
+from edittheory.training import Settings
+
+X, Y, D, N = 2, 6, 3, 80
+
+
+@pytest.fixture(scope="module")
+def problem():
+    places = jnp.arange(Y) / (Y - 1)
+    distance = jnp.abs(places[:, None] - places)
+    optimum = jax.random.normal(jax.random.key(5), (X, Y))
+    return balanced_problem(jnp.array([0.3, 0.7]), optimum, distance, 0.3, 0.3, 2.0)
+
+
+@pytest.fixture(scope="module")
+def phi(problem):
+    other = jax.random.normal(jax.random.key(6), (X, Y, D - 1))
+    return jnp.concatenate([problem.expected_cost[..., None], other], axis=-1)
+
+
+def test_ridge_solves_its_normal_equations(problem, phi, getkey):
+    data = problem.sample(getkey(), N)
+    weights = (jnp.arange(N) < 50).astype(float)
+    fit = cost_models.ridge(phi, data, 0.7, weights)
+    part = jax.tree.map(lambda leaf: leaf[:50], data)
+    design = np.asarray(phi)[np.asarray(part.contexts), np.asarray(part.responses)]
+    gram = design.T @ design + 0.7 * np.eye(D)
+    np.testing.assert_allclose(fit.gram, gram, rtol=1e-12)
+    np.testing.assert_allclose(
+        fit.weights, np.linalg.solve(gram, design.T @ np.asarray(part.costs)), rtol=1e-10
+    )
+    inverse = np.linalg.inv(gram)
+    norms = np.sqrt(np.einsum("xyd,de,xye->xy", phi, inverse, phi))
+    np.testing.assert_allclose(fit.width(), norms, rtol=1e-10)
+    radius = 0.5 * np.sqrt(np.log(np.linalg.det(gram) / 0.7**D) + 2 * np.log(20)) + np.sqrt(0.7) * 2.0
+    np.testing.assert_allclose(fit.radius(1.0, 2.0, 0.05), radius, rtol=1e-12)
+
+
+def test_pessimistic_cost_is_above_the_truth_as_often_as_it_says(problem, phi):
+    # 400 data sets at delta = 0.1; the chance of 80 or more misses is below 1e-8 if the statement is true.
+    delta, trials = 0.1, 400
+
+    def inside(key):
+        fit = cost_models.ridge(phi, problem.sample(key, N), 1.0)
+        bar = fit.pessimistic(problem.cost_max, 1.0, delta)
+        return jnp.all(bar >= problem.expected_cost - 1e-12), jnp.max(bar), jnp.min(bar)
+
+    held, top, bottom = jax.jit(jax.vmap(inside))(jax.random.split(jax.random.key(7), trials))
+    assert int(jnp.sum(~held)) < 80
+    assert jnp.max(top) <= problem.cost_max and jnp.min(bottom) >= 0
+
+
+def test_pessimism_fades_with_data(problem, phi, getkey):
+    gaps = []
+    for n in (50, 5000):
+        fit = cost_models.ridge(phi, problem.sample(getkey(), n), 1.0)
+        gaps.append(jnp.max(fit.pessimistic(problem.cost_max, 1.0, 0.1) - problem.expected_cost))
+    assert gaps[1] < 0.3 * gaps[0]
+    policy = costs.tilted(problem.log_reference, fit.pessimistic(problem.cost_max, 1.0, 0.1), problem.beta)
+    assert problem.suboptimality(policy) < 0.5 * problem.suboptimality(problem.log_reference)
+
+
+def test_an_ensemble_learns_costs_and_doubts_what_it_has_not_seen(problem, getkey):
+    inputs = features.context_and_response(jnp.eye(X), jnp.eye(Y))
+    model = cost_models.NeuralCost(inputs, problem.cost_max, width=8, depth=1)
+    data = problem.sample(getkey(), 400)
+    # Response 0 is never logged.
+    seen = data.responses > 0
+    data = EditDataset(*(leaf[seen] for leaf in jax.tree.leaves(data)))
+    settings = Settings(steps=400, chunk=400)
+    predictions, trained = cost_models.fit_ensemble(
+        model, data, getkey(), members=6, settings=settings, learning_rate=0.03
+    )
+    assert predictions.shape == (6, X, Y) and np.all(trained.diverged_step < 0)
+    assert jnp.all((predictions > 0) & (predictions < problem.cost_max))
+    mean, spread = jnp.mean(predictions, axis=0), jnp.std(predictions, axis=0)
+    likely = jnp.exp(problem.log_reference[1]) > 0.1
+    likely = likely.at[0].set(False)
+    assert jnp.max(jnp.abs(mean - problem.expected_cost)[1][likely]) < 0.12
+    assert jnp.mean(spread[:, 0]) > 1.5 * jnp.mean(spread[1][likely])
+    highest = cost_models.ensemble_maximum(predictions)
+    np.testing.assert_array_equal(highest, jnp.max(predictions, axis=0))
+    doubtful = cost_models.ensemble_spread(predictions, 2.0, problem.cost_max)
+    np.testing.assert_allclose(doubtful, jnp.minimum(mean + 2 * spread, problem.cost_max))
+
+
+def test_bad_cost_models_are_refused(problem, phi, getkey):
+    data = problem.sample(getkey(), 10)
+    with pytest.raises(ValueError, match=r"regularisation: got 0.0"):
+        cost_models.ridge(phi, data, 0.0)
+    with pytest.raises(ValueError, match=r"inputs: shape \(2, 6\)"):
+        cost_models.NeuralCost(jnp.ones((X, Y)), 1.0)
+    with pytest.raises(ValueError, match="width, depth: got 0"):
+        cost_models.NeuralCost(phi, 1.0, width=0)
+    with pytest.raises(ValueError, match="members: got 1"):
+        cost_models.fit_ensemble(cost_models.NeuralCost(phi, 1.0), data, getkey(), members=1)
