@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from edittheory import costs, losses
 from edittheory.bounds import REALISABLE
 from edittheory.ensembles import Scalar, as_float
+from edittheory.logspace import total_variation
 from edittheory.problem import EditProblem
 
 Policy = Float[Array, "X Y"]
@@ -208,10 +209,12 @@ def closed_class(
     should not use it alone.
     """
     optimal = problem.log_optimal
+    distance = eqx.filter_jit(lambda policy: jnp.max(total_variation(policy, optimal)))
+    edit = eqx.filter_jit(problem.edited)
     members = [optimal[None]]
     for index, start in enumerate([problem.log_reference, *jnp.asarray(starts)]):
         orbit, policy = [], start
-        while float(jnp.max(0.5 * jnp.sum(jnp.abs(jnp.exp(policy) - jnp.exp(optimal)), axis=-1))) > tolerance:
+        while float(distance(policy)) > tolerance:
             if len(orbit) == most:
                 where = "the reference" if index == 0 else f"starts[{index - 1}]"
                 raise ValueError(
@@ -219,7 +222,7 @@ def closed_class(
                     "is the user balanced, and not too weak?"
                 )
             orbit.append(policy)
-            policy = problem.edited(policy)
+            policy = edit(policy)
         members += [jnp.stack(orbit)] if orbit else []
     return jnp.concatenate(members)
 

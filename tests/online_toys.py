@@ -31,12 +31,16 @@ def toy_deployment(seed: int = 0, count: int = NUM_POLICIES) -> deployment.Deplo
     return deployment.deploy(problem, toy_policies(problem, seed + 1, count))
 
 
-def every_bandit(count: int = NUM_POLICIES, cost_max: float = 1.0, horizon: int = 64) -> dict[str, ensembles.Bandit]:
+def every_bandit(
+    count: int = NUM_POLICIES, cost_max: float = 1.0, horizon: int = 64
+) -> dict[str, ensembles.Bandit]:
     """All bandits of the package by name, for `count` policies on NUM_CONTEXTS contexts."""
     alpha = cost_max * 2.0**0.5
     domains = np.arange(NUM_CONTEXTS)
     thompson = bandits.Thompson(count, cost_max / 2)
-    prior = offline_estimates.Prior(jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05))
+    prior = offline_estimates.Prior(
+        jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05)
+    )
     return {
         "late": ensembles.LateEnsemble(count, alpha),
         "follow_the_leader": ensembles.FollowTheLeader(count),
@@ -60,5 +64,3 @@ def every_bandit(count: int = NUM_POLICIES, cost_max: float = 1.0, horizon: int 
         "warm_ucb_v": offline_estimates.WarmStart(bandits.UCBV(count, cost_max), prior),
         "warm_thompson": offline_estimates.WarmStart(thompson, prior),
     }
-
-

@@ -5,14 +5,32 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import bandits, bounds_online, contextual, deployment, drift, ensembles, offline_estimates, online, sharing
+from edittheory import (
+    bandits,
+    bounds_online,
+    contextual,
+    deployment,
+    drift,
+    ensembles,
+    offline_estimates,
+    online,
+    sharing,
+)
 from tests import online_toys as toys
 
 HORIZON = 48
 NAMES = tuple(toys.every_bandit())
 STARTS_WITH_EACH = {
-    "late", "follow_the_leader", "elimination", "kl_ucb", "ucb_v", "ucb_tuned", "thompson", "discounted",
-    "sliding_window", "lin_ucb",
+    "late",
+    "follow_the_leader",
+    "elimination",
+    "kl_ucb",
+    "ucb_v",
+    "ucb_tuned",
+    "thompson",
+    "discounted",
+    "sliding_window",
+    "lin_ucb",
 }
 
 
@@ -22,7 +40,9 @@ def play(bandit, costs, key=None):
     for row in costs:
         arm = int(bandit.select(state, jnp.asarray(0)))
         arms.append(arm)
-        state = bandit.update(state, jnp.asarray(arm), jnp.asarray(row[arm]), jnp.asarray(0), jnp.zeros(len(row)))
+        state = bandit.update(
+            state, jnp.asarray(arm), jnp.asarray(row[arm]), jnp.asarray(0), jnp.zeros(len(row))
+        )
     return arms, state
 
 
@@ -34,26 +54,22 @@ def table():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name, table):
-    """Every bandit scans and vmaps, plays arms below K, replays the table of costs, and leaves shapes and dtypes alone.
-
-    A seed's rounds do not depend on the other seeds, and `simulate` keeps the sums of what `trace` shows.
+    """Every bandit scans and vmaps, plays arms below K, replays the table of costs, and leaves shapes and dtypes
+    alone.
     """
-    bandit, environment, key = toys.every_bandit(horizon=HORIZON)[name], toys.toy_deployment(), jax.random.key(3)
-    rounds = jax.tree.map(np.asarray, online.trace(bandit, environment, key, 5, HORIZON))
-    marks = np.array([7, 20, HORIZON])
-    curves = online.simulate(bandit, environment, key, 3, HORIZON, marks, first_seed=1)
+    bandit, environment = toys.every_bandit(horizon=HORIZON)[name], toys.toy_deployment()
+    rounds = jax.tree.map(np.asarray, online.trace(bandit, environment, jax.random.key(3), 5, HORIZON))
 
     assert rounds.arms.shape == rounds.costs.shape == (5, HORIZON)
     assert np.all((rounds.arms >= 0) & (rounds.arms < toys.NUM_POLICIES))
     assert np.all(rounds.regret >= -1e-12)
-    np.testing.assert_allclose(rounds.costs, np.take_along_axis(np.asarray(table.costs), rounds.arms[..., None], -1)[..., 0])
-    for field in ("costs", "conditional", "regret"):
-        sums = np.cumsum(getattr(rounds, field), -1)[1:4, marks - 1]
-        np.testing.assert_allclose(getattr(curves, field), sums, atol=1e-12)
-    counts = np.stack([np.bincount(row, minlength=toys.NUM_POLICIES) for row in rounds.arms[1:4]])
-    np.testing.assert_array_equal(curves.counts, counts)
+    np.testing.assert_allclose(
+        rounds.costs, np.take_along_axis(np.asarray(table.costs), rounds.arms[..., None], -1)[..., 0]
+    )
     if name in STARTS_WITH_EACH:
-        np.testing.assert_array_equal(rounds.arms[:, : toys.NUM_POLICIES], np.tile(np.arange(toys.NUM_POLICIES), (5, 1)))
+        np.testing.assert_array_equal(
+            rounds.arms[:, : toys.NUM_POLICIES], np.tile(np.arange(toys.NUM_POLICIES), (5, 1))
+        )
 
     state = bandit.init(jax.random.key(0))
     new = bandit.update(state, jnp.asarray(2), jnp.asarray(0.5), jnp.asarray(1), jnp.zeros(toys.NUM_POLICIES))
@@ -62,8 +78,28 @@ def test_contract(name, table):
         assert before.shape == after.shape and before.dtype == after.dtype
 
 
+@pytest.mark.parametrize("name", ["late", "per_domain_thompson"])
+def test_totals_agree_with_every_round(name):
+    """`simulate` keeps the sums of what `trace` shows, and a seed's rounds do not depend on the other seeds."""
+    bandit, environment, key = (
+        toys.every_bandit(horizon=HORIZON)[name],
+        toys.toy_deployment(),
+        jax.random.key(3),
+    )
+    rounds = jax.tree.map(np.asarray, online.trace(bandit, environment, key, 5, HORIZON))
+    marks = np.array([7, 20, HORIZON])
+    curves = online.simulate(bandit, environment, key, 3, HORIZON, marks, first_seed=1)
+    for field in ("costs", "conditional", "regret"):
+        sums = np.cumsum(getattr(rounds, field), -1)[1:4, marks - 1]
+        np.testing.assert_allclose(getattr(curves, field), sums, atol=1e-12)
+    counts = np.stack([np.bincount(row, minlength=toys.NUM_POLICIES) for row in rounds.arms[1:4]])
+    np.testing.assert_array_equal(curves.counts, counts)
+
+
 def test_late_ensemble_by_hand():
-    """K = 2, alpha = 1: after one round each (0.2, 0.6) the indices at t = 3 are 0.2 - s and 0.6 - s, s = sqrt(log 3)."""
+    """K = 2, alpha = 1: after one round each (0.2, 0.6) the indices at t = 3 are 0.2 - s and 0.6 - s, s = sqrt(log
+    3).
+    """
     bandit = ensembles.LateEnsemble(2, 1.0)
     _, state = play(bandit, [[0.2, 0.6], [0.2, 0.6]])
     np.testing.assert_allclose(bandit.index(state), np.array([0.2, 0.6]) - np.sqrt(np.log(3.0)))
@@ -86,7 +122,9 @@ def test_elimination_drops_the_worse_policy():
 
 def test_kl_ucb_solves_its_equation():
     bandit = bandits.KLUCB(3, 2.0)
-    state = ensembles.ArmState(jnp.array([5.0, 20.0, 3.0]), jnp.array([4.0, 2.0, 0.0]), None, jnp.asarray(28), None)
+    state = ensembles.ArmState(
+        jnp.array([5.0, 20.0, 3.0]), jnp.array([4.0, 2.0, 0.0]), None, jnp.asarray(28), None
+    )
     low = bandit.index(state) / 2.0
     divergence = bandits.bernoulli_divergence(state.means / 2.0, low)
     np.testing.assert_allclose((state.counts * divergence)[:2], np.log(29.0), rtol=1e-5)
@@ -95,14 +133,22 @@ def test_kl_ucb_solves_its_equation():
 
 def test_bernoulli_divergence_at_the_ends():
     p, q = jnp.array([0.0, 1.0, 0.0, 1.0, 0.5, 0.3]), jnp.array([0.0, 1.0, 1.0, 0.0, 0.0, 0.3])
-    np.testing.assert_allclose(bandits.bernoulli_divergence(p, q), [0, 0, np.inf, np.inf, np.inf, 0], atol=1e-12)
+    np.testing.assert_allclose(
+        bandits.bernoulli_divergence(p, q), [0, 0, np.inf, np.inf, np.inf, 0], atol=1e-12
+    )
 
 
 def test_tsallis_inf_chances_solve_their_equation():
     """The chances are 4 / (rate (loss - x))^2 for one x, and sum to 1 before any normalisation."""
     bandit = bandits.TsallisINF(5, 1.0)
-    for rounds, losses in ((0, np.zeros(5)), (99, np.array([3.0, 0.0, 40.0, 7.0, 900.0])), (10**6, np.arange(5) * 1e3)):
-        state = bandits.ImportanceState(jnp.asarray(losses, dtype=float), jnp.asarray(rounds, jnp.int32), jax.random.key(0))
+    for rounds, losses in (
+        (0, np.zeros(5)),
+        (99, np.array([3.0, 0.0, 40.0, 7.0, 900.0])),
+        (10**6, np.arange(5) * 1e3),
+    ):
+        state = bandits.ImportanceState(
+            jnp.asarray(losses, dtype=float), jnp.asarray(rounds, jnp.int32), jax.random.key(0)
+        )
         chances, rate = bandit.chances(state), 2.0 / np.sqrt(rounds + 1)
         x = losses - 2.0 / (rate * np.sqrt(chances))
         np.testing.assert_allclose(x, x[0], rtol=1e-6, atol=1e-6)
@@ -124,14 +170,18 @@ def test_lin_ucb_is_ridge_regression():
     bandit = contextual.LinUCB(2, features, 0.3, ridge=0.7)
     state, rows = bandit.init(), {0: [], 1: []}
     rng = np.random.default_rng(0)
-    for context, arm, cost in zip(rng.integers(5, size=30), rng.integers(2, size=30), rng.random(30), strict=True):
+    for context, arm, cost in zip(
+        rng.integers(5, size=30), rng.integers(2, size=30), rng.random(30), strict=True
+    ):
         state = bandit.update(state, jnp.asarray(arm), jnp.asarray(cost), jnp.asarray(context))
         rows[int(arm)].append((np.asarray(features[context]), cost))
     for arm, seen in rows.items():
         x, y = np.stack([a for a, _ in seen]), np.array([b for _, b in seen])
         gram = x.T @ x + 0.7 * np.eye(3)
         np.testing.assert_allclose(state.inverse[arm], np.linalg.inv(gram), atol=1e-9)
-        np.testing.assert_allclose(state.inverse[arm] @ state.moments[arm], np.linalg.solve(gram, x.T @ y), atol=1e-9)
+        np.testing.assert_allclose(
+            state.inverse[arm] @ state.moments[arm], np.linalg.solve(gram, x.T @ y), atol=1e-9
+        )
 
 
 def test_per_domain_is_one_bandit_per_domain():
@@ -155,14 +205,18 @@ def test_discover_domains_finds_separated_clusters():
 
 
 def test_shared_ensemble_without_overlap_is_late_ensemble():
-    """Policies that never answer alike: the shared estimate is each policy's own mean, so the arms are LateEnsemble's."""
+    """Policies that never answer alike: the shared estimate is each policy's own mean, so the arms are
+    LateEnsemble's.
+    """
     costs = np.random.default_rng(3).random((50, 3))
     shared, late = sharing.SharedEnsemble(3, 0.6, 50), ensembles.LateEnsemble(3, 0.6)
     state, arms = shared.init(), []
     for row in costs:
         arm = int(shared.select(state))
         arms.append(arm)
-        log_probs = jnp.where(jnp.arange(3) == arm, -700.0, -jnp.inf)  # would underflow if it were exponentiated
+        log_probs = jnp.where(
+            jnp.arange(3) == arm, -700.0, -jnp.inf
+        )  # would underflow if it were exponentiated
         state = shared.update(state, jnp.asarray(arm), jnp.asarray(row[arm]), None, log_probs)
     assert arms == play(late, costs)[0]
 
@@ -188,10 +242,14 @@ def test_warm_start_counts_its_prior():
 
 
 def test_prior_is_worth_its_variance_and_no_more_than_its_sample():
-    estimate = offline_estimates.Estimate(jnp.array([0.2, 0.3]), jnp.array([0.01, 0.0001]), jnp.array([500.0, 40.0]))
+    estimate = offline_estimates.Estimate(
+        jnp.array([0.2, 0.3]), jnp.array([0.01, 0.0001]), jnp.array([500.0, 40.0])
+    )
     prior = offline_estimates.prior_from(estimate, 0.25)
     np.testing.assert_allclose(prior.counts, [25.0, 40.0])
-    np.testing.assert_allclose(offline_estimates.prior_from(estimate, 0.25, trust=0.5, most=15.0).counts, [12.5, 15.0])
+    np.testing.assert_allclose(
+        offline_estimates.prior_from(estimate, 0.25, trust=0.5, most=15.0).counts, [12.5, 15.0]
+    )
 
 
 # -- environments -------------------------------------------------------------------------------------------------------
@@ -337,5 +395,3 @@ def test_epoch_lengths():
     assert sum(bounds_online.epoch_lengths(7, 1.3, 1001)) == 1001
     with pytest.raises(ValueError, match="horizon: got 3"):
         bounds_online.epoch_lengths(10, 2.0, 3)
-
-
