@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from edittheory import coverage
-from edittheory.coverage import Class, CostClass, Policy, Scalar
+from edittheory.coverage import Class, CostClass, Policy
 from edittheory.problem import EditProblem
 
 

@@ -56,47 +56,56 @@ class Spaces(NamedTuple):
     Strings share one matrix (a bank of one); texts have one for each text. `switches` (Y, m) only for text variants.
     """
 
-    distances: Float[Array, "bank Y Y"]
+    distances: Float[Array | np.ndarray, "bank Y Y"]
     switches: np.ndarray | None = None
 
-    def choose(self, key: PRNGKeyArray, num_contexts: int) -> Float[Array, "X Y Y"]:
-        """One matrix for each context, without repetition where the bank allows."""
-        bank = self.distances.shape[0]
-        chosen = jax.random.choice(key, bank, (num_contexts,), replace=bank < num_contexts)
-        return jnp.asarray(self.distances)[chosen]
+    def choose(self, uniforms: Float[Array, bank], num_contexts: int) -> Float[Array, "X Y Y"]:
+        """One matrix for each context from i.i.d. uniforms, without repetition where the bank allows."""
+        order = jnp.argsort(uniforms)
+        return jnp.asarray(self.distances)[order[jnp.arange(num_contexts) % len(self.distances)]]
 
 
-def _log_uniform(key, low: float, high: float):
-    return jnp.exp(jax.random.uniform(key, (), minval=jnp.log(low), maxval=jnp.log(high)))
+class Dice:
+    """All random numbers of one instance from three calls: compiling a random call costs more than the numbers do."""
+
+    def __init__(self, key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int):
+        size = spaces.distances.shape[-1]
+        scalar_key, normal_key, law_key = jax.random.split(key, 3)
+        numbers = jax.random.uniform(scalar_key, (16 + len(spaces.distances),))
+        self._scalars = iter(numbers[:16])
+        self.distance = spaces.choose(numbers[16:], num_contexts)
+        normals = jax.random.normal(normal_key, (num_candidates + 2, num_contexts, size))
+        self.members, self.centre, self.other = normals[:-2], normals[-2], normals[-1]
+        self.context_probs = jax.nn.softmax(0.5 * jax.random.normal(law_key, (num_contexts,)))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> Float[Array, ""]:
+        """The next scalar, uniform between low and high."""
+        return low + (high - low) * next(self._scalars)
+
+    def log_uniform(self, low: float, high: float) -> Float[Array, ""]:
+        """The next scalar, log-uniform between low and high."""
+        return jnp.exp(self.uniform(float(np.log(low)), float(np.log(high))))
+
+    def below(self, count: int) -> Int[Array, ""]:
+        """The next integer, uniform in 0, ..., count - 1."""
+        return jnp.minimum((self.uniform() * count).astype(int), count - 1)
 
 
-def scattered(
-    key: PRNGKeyArray, num_candidates: int, num_contexts: int, num_responses: int
-) -> Float[Array, "K X Y"]:
+def scattered(dice: Dice) -> Float[Array, "K X Y"]:
     """Logits of candidates drawn i.i.d. around a random centre."""
-    centre_key, member_key = jax.random.split(key)
-    centre = jax.random.normal(centre_key, (num_contexts, num_responses))
-    return 0.7 * centre + jax.random.normal(member_key, (num_candidates, num_contexts, num_responses))
+    return 0.7 * dice.centre + dice.members
 
 
-def on_a_line(
-    key: PRNGKeyArray, num_candidates: int, num_contexts: int, num_responses: int
-) -> Float[Array, "K X Y"]:
-    """Logits of candidates spaced evenly on a random line segment: a dense class, in which errors shrink as in a parametric one."""
-    centre_key, direction_key = jax.random.split(key)
-    centre = 0.7 * jax.random.normal(centre_key, (num_contexts, num_responses))
-    direction = jax.random.normal(direction_key, (num_contexts, num_responses))
-    return centre + jnp.linspace(-1.5, 1.5, num_candidates)[:, None, None] * direction
+def on_a_line(dice: Dice) -> Float[Array, "K X Y"]:
+    """Logits of candidates spaced evenly on a random segment: a dense class, whose errors shrink as parametric ones do."""
+    position = jnp.linspace(-1.5, 1.5, dice.members.shape[0])[:, None, None]
+    return 0.7 * dice.centre + position * dice.other
 
 
-def _context_law(key, num_contexts: int):
-    return jax.nn.softmax(0.5 * jax.random.normal(key, (num_contexts,)))
-
-
-def _assemble(probs, log_reference, all_users, distance, beta, truth, log_optima=None) -> Instance:
+def _assemble(dice: Dice, log_reference, all_users, beta, truth, log_optima=None) -> Instance:
     """Instance of the candidate users (K, X, Y, Y) with the given one as the truth."""
-    problem = EditProblem(probs, log_reference, all_users[truth], distance, beta)
-    cost_class = jnp.sum(all_users * distance, axis=-1)
+    problem = EditProblem(dice.context_probs, log_reference, all_users[truth], dice.distance, beta)
+    cost_class = jnp.sum(all_users * dice.distance, axis=-1)
     if log_optima is None:
         log_optima = costs.tilted(log_reference, cost_class, beta)
     log_optima = log_optima.at[truth].set(problem.log_optimal)
@@ -112,38 +121,34 @@ def balanced_backwards(
     *,
     beta: float | Float[Array, ""] | None = None,
     strength: float | Float[Array, ""] | None = None,
-    habit: float | Float[Array, ""] = 0.0,
-    tastes: Callable[..., Float[Array, "K X Y"]] = scattered,
+    habit: float | Float[Array, ""] | None = None,
+    tastes: Callable[[Dice], Float[Array, "K X Y"]] = scattered,
 ) -> Instance:
     """Balanced users built backwards: optimum, then Metropolis user, then reference; theory.md C.
 
     `beta` and `strength` are drawn at random unless given: beta log-uniform in [0.08, 0.6]; half of the users strong
-    (strength in [0.5, 0.97]), half weak ([0.02, 0.3]). A positive `habit` afterwards pulls that share of everybody's edits
-    to one text for each context, which breaks balance; the optimum is then computed forward from the new costs.
+    (strength in [0.5, 0.97]), half weak ([0.02, 0.3]). A `habit` afterwards pulls that share of everybody's edits to one
+    text for each context, which breaks balance; the optimum is then computed forward from the new costs.
     """
-    keys = jax.random.split(key, 8)
-    distance = spaces.choose(keys[0], num_contexts)
-    size = distance.shape[-1]
-    beta = _log_uniform(keys[1], 0.08, 0.6) if beta is None else jnp.asarray(beta, dtype=float)
-    if strength is None:
-        strong = jax.random.uniform(keys[4], (), minval=0.5, maxval=0.97)
-        weak = jax.random.uniform(keys[4], (), minval=0.02, maxval=0.3)
-        strength = jnp.where(jax.random.bernoulli(keys[3]), strong, weak)
-    locality = _log_uniform(keys[5], 1.0, 8.0)
-    taste_key, spread_key = jax.random.split(keys[6])
-    spread = _log_uniform(spread_key, 0.5, 1.8)
-    optima = log_normalise(spread * tastes(taste_key, num_candidates, num_contexts, size))
-    all_users = jax.vmap(lambda optimum: balanced_kernel(optimum, distance, strength, locality))(optima)
-    truth_key, probs_key = jax.random.split(keys[7])
-    truth = jax.random.randint(truth_key, (), 0, num_candidates)
-    cost = jnp.sum(all_users[truth] * distance, axis=-1)
+    dice = Dice(key, spaces, num_contexts, num_candidates)
+    drawn_beta, coin = dice.log_uniform(0.08, 0.6), dice.uniform()
+    drawn_strength = jnp.where(coin < 0.5, dice.uniform(0.5, 0.97), dice.uniform(0.02, 0.3))
+    beta = drawn_beta if beta is None else jnp.asarray(beta, dtype=float)
+    strength = drawn_strength if strength is None else strength
+    locality, spread, truth = (
+        dice.log_uniform(1.0, 8.0),
+        dice.log_uniform(0.5, 1.8),
+        dice.below(num_candidates),
+    )
+    optima = log_normalise(spread * tastes(dice))
+    all_users = jax.vmap(lambda optimum: balanced_kernel(optimum, dice.distance, strength, locality))(optima)
+    cost = jnp.sum(all_users[truth] * dice.distance, axis=-1)
     log_reference = log_normalise(optima[truth] + cost / beta)
-    probs = _context_law(probs_key, num_contexts)
-    if isinstance(habit, float) and habit == 0.0:
-        return _assemble(probs, log_reference, all_users, distance, beta, truth, optima)
-    favoured = jax.random.randint(keys[2], (num_contexts,), 0, size)
-    pulled = jax.vmap(lambda user: users.habit(user, jax.nn.one_hot(favoured, size), habit))(all_users)
-    return _assemble(probs, log_reference, pulled, distance, beta, truth)
+    if habit is None:
+        return _assemble(dice, log_reference, all_users, beta, truth, optima)
+    favoured = jax.nn.one_hot(jnp.argmax(dice.other, axis=-1), dice.other.shape[-1])
+    pulled = jax.vmap(lambda user: users.habit(user, favoured, habit))(all_users)
+    return _assemble(dice, log_reference, pulled, beta, truth)
 
 
 def balanced_sinkhorn(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:
@@ -151,51 +156,42 @@ def balanced_sinkhorn(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_
 
     The candidates are exchangeable given everything else, the reference included. Costs stay where a user exists.
     """
-    keys = jax.random.split(key, 7)
-    distance = spaces.choose(keys[0], num_contexts)
-    size = distance.shape[-1]
-    beta = _log_uniform(keys[1], 0.05, 0.4)
-    log_reference = log_normalise(0.7 * jax.random.normal(keys[2], (num_contexts, size)))
-    centre_key, member_key = jax.random.split(keys[3])
+    dice = Dice(key, spaces, num_contexts, num_candidates)
+    distance, size = dice.distance, dice.distance.shape[-1]
+    beta, locality, truth = (
+        dice.log_uniform(0.05, 0.4),
+        dice.log_uniform(0.5, 4.0),
+        dice.below(num_candidates),
+    )
+    log_reference = log_normalise(0.7 * dice.other)
     # Costs between 5% and 35% of the mean distance leave room for the scaling at any local kernel used here.
-    centre = jax.random.normal(centre_key, (num_contexts, size))
-    raw = 0.7 * centre + jax.random.normal(member_key, (num_candidates, num_contexts, size))
     level = jnp.sum(distance, axis=(-2, -1), keepdims=True)[..., 0] / (size * (size - 1))
-    aimed = level * (0.05 + 0.30 * jax.nn.sigmoid(raw))
-    locality = _log_uniform(keys[4], 0.5, 4.0)
+    aimed = level * (0.05 + 0.30 * jax.nn.sigmoid(scattered(dice)))
     optima = costs.tilted(log_reference, aimed, beta)
     all_users, _ = jax.vmap(lambda optimum, cost: sinkhorn_kernel(optimum, cost, distance, locality))(
         optima, aimed
     )
-    truth = jax.random.randint(keys[5], (), 0, num_candidates)
     # Rounding of the scaling goes into the reference, so that balance is exact for the problem as it stands.
     log_reference = log_normalise(optima[truth] + jnp.sum(all_users[truth] * distance, axis=-1) / beta)
-    return _assemble(
-        _context_law(keys[6], num_contexts), log_reference, all_users, distance, beta, truth, optima
-    )
+    return _assemble(dice, log_reference, all_users, beta, truth, optima)
 
 
 def unbalanced(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:
     """Arbitrary local users with a habit, seen through laziness and slips: balance fails, costs are still realisable."""
-    keys = jax.random.split(key, 10)
-    distance = spaces.choose(keys[0], num_contexts)
-    size = distance.shape[-1]
-    beta, locality = _log_uniform(keys[1], 0.08, 0.6), _log_uniform(keys[2], 1.0, 8.0)
-    habit_share = jax.random.uniform(keys[3], (), maxval=0.6)
-    edit_prob = jax.random.uniform(keys[4], (), minval=0.3, maxval=1.0)
-    slip_prob = jax.random.uniform(keys[5], (), maxval=0.3)
-    habit_law = jax.nn.softmax(3.0 * jax.random.normal(keys[6], (num_contexts, size)))
+    dice_key, users_key = jax.random.split(key)
+    dice = Dice(dice_key, spaces, num_contexts, num_candidates)
+    distance, truth = dice.distance, dice.below(num_candidates)
+    beta, locality = dice.log_uniform(0.08, 0.6), dice.log_uniform(1.0, 8.0)
+    habit_share, edit_prob, slip_prob = dice.uniform(0.0, 0.6), dice.uniform(0.3, 1.0), dice.uniform(0.0, 0.3)
+    habit_law = jax.nn.softmax(3.0 * dice.other)
 
     def user(user_key):
         own = users.random_local(user_key, num_contexts, distance, locality, 1.5)
         pulled = users.habit(own, habit_law, habit_share)
         return users.noisy(users.lazy(pulled, edit_prob), distance, slip_prob, locality)
 
-    all_users = jax.vmap(user)(jax.random.split(keys[7], num_candidates))
-    log_reference = log_normalise(jax.random.normal(keys[8], (num_contexts, size)))
-    truth_key, probs_key = jax.random.split(keys[9])
-    truth = jax.random.randint(truth_key, (), 0, num_candidates)
-    return _assemble(_context_law(probs_key, num_contexts), log_reference, all_users, distance, beta, truth)
+    all_users = jax.vmap(user)(jax.random.split(users_key, num_candidates))
+    return _assemble(dice, log_normalise(dice.centre), all_users, beta, truth)
 
 
 def style_users(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:
@@ -205,21 +201,18 @@ def style_users(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candid
     """
     if spaces.switches is None:
         raise ValueError("spaces: style users need `switches`, the style settings of the responses")
-    keys = jax.random.split(key, 8)
-    distance = spaces.choose(keys[0], num_contexts)
-    size, num_switches = spaces.switches.shape
-    beta = _log_uniform(keys[1], 0.05, 0.4)
-    keep = jnp.where(jax.random.bernoulli(keys[2]), 1.0, 0.4)
-    slip_prob = jax.random.uniform(keys[3], (), minval=0.02, maxval=0.2)
-    wanted = jax.random.bernoulli(keys[4], 0.6, (num_candidates, num_contexts, num_switches))
+    dice_key, wanted_key = jax.random.split(key)
+    dice = Dice(dice_key, spaces, num_contexts, num_candidates)
+    beta, truth = dice.log_uniform(0.05, 0.4), dice.below(num_candidates)
+    keep = jnp.where(dice.uniform() < 0.5, 1.0, 0.4)
+    slip_prob = dice.uniform(0.02, 0.2)
+    wanted = jax.random.bernoulli(wanted_key, 0.6, (num_candidates, num_contexts, spaces.switches.shape[-1]))
 
     def user(want):
-        return users.noisy(users.style_editor(spaces.switches, want, keep), distance, slip_prob, 4.0)
+        return users.noisy(users.style_editor(spaces.switches, want, keep), dice.distance, slip_prob, 4.0)
 
     all_users = jax.vmap(user)(wanted)
-    log_reference = log_normalise(0.5 * jax.random.normal(keys[5], (num_contexts, size)))
-    truth = jax.random.randint(keys[6], (), 0, num_candidates)
-    return _assemble(_context_law(keys[7], num_contexts), log_reference, all_users, distance, beta, truth)
+    return _assemble(dice, log_normalise(0.5 * dice.other), all_users, beta, truth)
 
 
 def families(

@@ -51,7 +51,7 @@ class EditProblem(eqx.Module):
     context_probs: Float[Array, "*batch X"] = eqx.field(converter=_floats)
     log_reference: Float[Array, "*batch X Y"] = eqx.field(converter=_floats)
     user: Float[Array, "*batch X Y Y"] = eqx.field(converter=_floats)
-    distance: Float[Array, "..."] = eqx.field(converter=_floats)
+    distance: Float[Array, ...] = eqx.field(converter=_floats)
     beta: Float[Array, "*batch"] = eqx.field(converter=_floats)
 
     @property
@@ -93,13 +93,13 @@ class EditProblem(eqx.Module):
 
     def total_variation(
         self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
-    ) -> Float[Array, "..."]:
+    ) -> Float[Array, ...]:
         """D(pi, pi') = E_x TV(pi(.|x), pi'(.|x))."""
         return self._over_contexts(total_variation(log_p, log_q))
 
     def squared_hellinger(
         self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
-    ) -> Float[Array, "..."]:
+    ) -> Float[Array, ...]:
         """E_x H2(pi(.|x), pi'(.|x)), H2 = sum (sqrt p - sqrt q)^2."""
         return self._over_contexts(squared_hellinger(log_p, log_q))
 
@@ -171,11 +171,11 @@ class EditProblem(eqx.Module):
 
 
 def balanced_problem(
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, X],
     log_optimal: Float[Array, "X Y"],
-    distance: Float[Array, "..."],
+    distance: Float[Array, ...],
     beta: float | Float[Array, ""],
-    strength: float | Float[Array, "..."],
+    strength: float | Float[Array, ...],
     locality: float | Float[Array, ""],
 ) -> EditProblem:
     """A problem with a prescribed optimal policy whose user satisfies the balance assumption exactly; theory.md C.

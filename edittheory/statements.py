@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from edittheory import bounds, costs, coverage, learners
 from edittheory.families import Instance
 from edittheory.logspace import log_normalise, total_variation
-from edittheory.problem import EditDataset, EditProblem
+from edittheory.problem import EditProblem
 
 ROUNDING = 1e-9
 """Allowance, relative to the natural scale of a statement, for float64 rounding in identities and deterministic bounds."""
@@ -27,19 +27,24 @@ Sides = tuple[Array, Array]
 
 
 class Trial(eqx.Module):
-    """One instance, one data set of n interactions, and what the learners make of it."""
+    """One instance, and what the learners make of one data set of n interactions.
+
+    probe: a random policy for the deterministic statements; sup, pref, rl: the learned policies; rl_in_class: the
+    minimiser of the pessimistic objective over the finite policy class on n fresh sampled contexts; members, pessimistic:
+    confidence set and its largest cost; set_error: sum_i (f_hat - c)^2 over the data.
+    """
 
     instance: Instance
-    data: EditDataset
-    n: int = eqx.field(static=True)
-    delta: float = eqx.field(static=True)
+    n: Float[Array, ""]
+    delta: Float[Array, ""]
     probe: Float[Array, "X Y"]
     sup: Float[Array, "X Y"]
     pref: Float[Array, "X Y"]
-    members: Array
-    pessimistic: Float[Array, "X Y"]
     rl: Float[Array, "X Y"]
     rl_in_class: Float[Array, "X Y"]
+    members: Bool[Array, F]
+    pessimistic: Float[Array, "X Y"]
+    set_error: Float[Array, ""]
 
     @property
     def problem(self) -> EditProblem:
@@ -48,40 +53,44 @@ class Trial(eqx.Module):
 
 
 def make_trial(key: PRNGKeyArray, instance: Instance, n: int, delta: float) -> Trial:
-    """Draw data, train every learner; `probe` is a random policy for the deterministic statements.
-
-    `rl_in_class` minimises the pessimistic objective over the finite policy class on n fresh sampled contexts.
-    """
+    """Draw n interactions, train every learner, draw a probe."""
     data_key, probe_key, context_key = jax.random.split(key, 3)
-    problem, log_class = instance.problem, instance.log_class
+    problem, log_class, cost_class = instance.problem, instance.log_class, instance.cost_class
     data = problem.sample(data_key, n)
     radius = costs.confidence_radius(problem.cost_max, instance.num_candidates, delta)
-    members = costs.confidence_set(instance.cost_class, data, radius)
-    pessimistic = costs.pessimistic(instance.cost_class, members)
-    fresh = jax.random.categorical(context_key, jnp.log(problem.context_probs), shape=(n,))
+    members = costs.confidence_set(cost_class, data, radius)
+    pessimistic = costs.pessimistic(cost_class, members)
+    values = costs.predictions(cost_class, data)
+    error = values[costs.least_squares(cost_class, data)] - values[instance.truth]
+    # The law of n sampled contexts: counts of uniforms between the steps of the cumulative law.
+    steps = jnp.cumsum(problem.context_probs)
+    fresh = jnp.minimum(
+        jnp.searchsorted(steps, jax.random.uniform(context_key, (n,)) * steps[-1], side="right"),
+        len(steps) - 1,
+    )
     empirical = jnp.zeros(problem.num_contexts).at[fresh].add(1.0 / n)
     chosen = learners.cost_in_class(log_class, problem.log_reference, pessimistic, problem.beta, empirical)
     return Trial(
         instance=instance,
-        data=data,
-        n=n,
-        delta=delta,
+        n=jnp.asarray(n, dtype=float),
+        delta=jnp.asarray(delta, dtype=float),
         probe=_probe(probe_key, problem),
         sup=log_class[learners.supervised(log_class, data)],
         pref=log_class[learners.preference(log_class, problem.log_reference, data)],
-        members=members,
-        pessimistic=pessimistic,
         rl=costs.tilted(problem.log_reference, pessimistic, problem.beta),
         rl_in_class=log_class[chosen],
+        members=members,
+        pessimistic=pessimistic,
+        set_error=jnp.sum(error**2),
     )
 
 
 def _probe(key: PRNGKeyArray, problem: EditProblem) -> Float[Array, "X Y"]:
     """A random policy: near to or far from the optimum, smooth or two-valued against it."""
-    scale_key, noise_key, kind_key = jax.random.split(key, 3)
-    scale = jnp.exp(jax.random.uniform(scale_key, (), minval=jnp.log(0.05), maxval=jnp.log(4.0)))
-    noise = jax.random.normal(noise_key, problem.log_reference.shape)
-    noise = jnp.where(jax.random.bernoulli(kind_key), noise, jnp.sign(noise))
+    noise = jax.random.normal(key, (problem.num_contexts + 1, problem.num_responses))
+    settings, noise = jax.scipy.stats.norm.cdf(noise[0, :2]), noise[1:]
+    scale = jnp.exp(jnp.log(0.05) + settings[0] * jnp.log(4.0 / 0.05))
+    noise = jnp.where(settings[1] < 0.5, noise, jnp.sign(noise))
     return log_normalise(problem.log_optimal + scale * noise)
 
 
@@ -220,10 +229,8 @@ def _preference(form, at_learned: bool = False) -> Callable[[Trial], Sides]:
 
 
 def _cost_set(trial: Trial) -> Sides:
-    values = costs.predictions(trial.instance.cost_class, trial.data)
-    chosen = costs.least_squares(trial.instance.cost_class, trial.data)
-    error = jnp.sum((values[chosen] - values[trial.instance.truth]) ** 2)
-    return error, costs.confidence_radius(trial.problem.cost_max, trial.instance.num_candidates, trial.delta)
+    radius = costs.confidence_radius(trial.problem.cost_max, trial.instance.num_candidates, trial.delta)
+    return trial.set_error, radius
 
 
 def _cost_error(trial: Trial) -> Sides:

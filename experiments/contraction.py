@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import coverage
+from edittheory import coverage, families
 from edittheory.batching import map_trials
 from edittheory.identity import execution_field
 from edittheory.logspace import log_normalise, total_variation
@@ -44,20 +44,18 @@ def cells(config: Config) -> list[dict]:
     return [{"strength": strength} for strength in config.strengths]
 
 
-def trial(config: Config, strength: float, key) -> dict:
+def trial(key, config: Config, strength) -> dict:
     """Coefficients of one random balanced user, the worst contraction seen, and TV to the optimum after 0..rounds edits."""
-    keys = jax.random.split(key, 5)
-    distance = spaces.strings(config.num_letters, config.max_length).choose(keys[0], config.num_contexts)
-    size = distance.shape[-1]
-    spread = jnp.exp(jax.random.uniform(keys[1], (), minval=jnp.log(0.5), maxval=jnp.log(2.5)))
-    locality = jnp.exp(jax.random.uniform(keys[2], (), minval=0.0, maxval=jnp.log(8.0)))
-    optimal = log_normalise(spread * jax.random.normal(keys[3], (config.num_contexts, size)))
+    dice = families.Dice(key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32)
+    distance, size = dice.distance, dice.distance.shape[-1]
+    locality = dice.log_uniform(1.0, 8.0)
+    optimal = log_normalise(dice.log_uniform(0.5, 2.5) * dice.centre)
     problem = balanced_problem(
         jnp.full(config.num_contexts, 1 / config.num_contexts), optimal, distance, 0.3, strength, locality
     )
     # The worst policies for a contraction sit on one response or far from the optimum: try all the former, many of the latter.
     corners = jnp.broadcast_to(jnp.log(jnp.eye(size))[:, None, :], (size, config.num_contexts, size))
-    smooth = log_normalise(optimal + 3.0 * jax.random.normal(keys[4], (32, config.num_contexts, size)))
+    smooth = log_normalise(optimal + 3.0 * dice.members)
     policies = jnp.concatenate([corners, smooth])
     before = total_variation(policies, problem.log_optimal)
     after = total_variation(problem.edited(policies), problem.log_optimal)
@@ -77,7 +75,7 @@ def trial(config: Config, strength: float, key) -> dict:
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: strength, seed, the three coefficients, the largest realised ratio, and total variation after each edit."""
-    found = map_trials(lambda k: trial(config, cell["strength"], k), key, config.trials, config.width)
+    found = map_trials(trial, key, config.trials, config.width, config, jnp.asarray(cell["strength"]))
     path = found.pop("path")
     columns = {
         "strength": np.full(config.trials, cell["strength"]),

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import costs, learners
+from edittheory import costs, families, learners
 from edittheory.batching import map_trials
 from edittheory.identity import execution_field
 from edittheory.logspace import log_normalise
@@ -55,13 +55,14 @@ def cells(config: Config) -> list[dict]:
     return [{"beta": beta} for beta in config.betas]
 
 
-def trial(config: Config, beta: float, key) -> dict:
+def trial(key, config: Config, beta) -> dict:
     """For each n and coefficient: the temperature that PREF picks, and the SubOpt of the policy."""
-    keys = jax.random.split(key, 3)
-    distance = spaces.strings(config.num_letters, config.max_length).choose(keys[0], config.num_contexts)
-    optimal = log_normalise(jax.random.normal(keys[1], distance.shape[:-1]))
-    law = jnp.full(config.num_contexts, 1 / config.num_contexts)
-    problem = balanced_problem(law, optimal, distance, beta, config.strength, 2.0)
+    problem_key, data_key = jax.random.split(key)
+    dice = families.Dice(
+        problem_key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 1
+    )
+    optimal = log_normalise(dice.centre)
+    problem = balanced_problem(dice.context_probs, optimal, dice.distance, beta, config.strength, 2.0)
     # beta * (1/20 .. 20) on a log grid with 1 in the middle; s = beta aims at beta^2, inside for every beta allowed.
     ratio = jnp.exp(jnp.linspace(-jnp.log(20.0), jnp.log(20.0), config.num_temperatures))
     log_class = costs.tilted(
@@ -69,7 +70,7 @@ def trial(config: Config, beta: float, key) -> dict:
     )
     result = {}
     for n in (POPULATION, *config.sample_sizes):
-        data = problem.sample(jax.random.fold_in(keys[2], n), max(n, 1))
+        data = problem.sample(jax.random.fold_in(data_key, n), max(n, 1))
         for name, scale in zip(SCALES, (1.0, beta), strict=True):
             if n == POPULATION:
                 chosen = learners.population_preference(log_class, problem, scale)
@@ -82,7 +83,7 @@ def trial(config: Config, beta: float, key) -> dict:
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: beta, n (0 = population), seed, scale, temperature, suboptimality, reference (its SubOpt)."""
     count = config.trials
-    found = map_trials(lambda k: trial(config, cell["beta"], k), key, count, config.width)
+    found = map_trials(trial, key, count, config.width, config, jnp.asarray(cell["beta"]))
     frames = [
         pl.DataFrame(
             {
