@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from edittheory.bounds import Bound
 
@@ -15,12 +15,13 @@ Scalar = Float[Array, ""]
 def late_ensemble(
     gaps: Float[Array, "*batch K"],
     cost_max: float | Scalar,
-    horizon: int | Float[Array, "*#batch"],
+    horizon: int | Num[Array, "..."],
     form: Literal["paper", "sharp"] = "paper",
 ) -> Bound:
     """B4: bound on E sum_t (J(pi_t) - min J) of `LateEnsemble` with exploration c_max sqrt(2); the least of its forms.
 
     gaps (..., K): J(pi_k) - min J, in units of cost, at least one of them 0. i.i.d. rounds, costs in [0, cost_max].
+    `horizon` may be an array that broadcasts against gaps[..., 0].
     "paper": min of sum_{g>0} 8 c^2 log T / g + b sum g and 4 c sqrt(2 K T log T) + b K c, b = 1 + pi^2 / 3.
     "sharp": b = 1 + 1 / K^2, the second form sqrt(T [8 (K-1) c^2 log T + b sum g^2]), and the trivial T max g besides.
     """

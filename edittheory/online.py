@@ -62,33 +62,34 @@ def _play(bandit: Bandit, environment, key: PRNGKeyArray, state, t):
     return state, arm, cost, chosen(now.conditional), chosen(now.marginal) - jnp.min(now.marginal)
 
 
-@eqx.filter_jit
-def _simulate(
-    bandit: Bandit, environment, key: PRNGKeyArray, seeds: Array, checkpoints: Array, width: int
-) -> tuple[Array, ...]:
+def run(bandit: Bandit, environment, key: PRNGKeyArray, checkpoints: Int[Array, "C"]) -> Curves:
+    """One deployment with its totals at increasing `checkpoints`, to be used inside jit and vmap; it checks nothing.
+
+    `simulate`'s seed s is this with the key fold_in(key, s). Fields have no axis of seeds.
+    """
+    environment_key, bandit_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    labels = jnp.arange(environment.num_policies)
+    zero = jnp.zeros(())
+
+    def body(t, carry):
+        state, counts, sums = carry
+        state, arm, *values = _play(bandit, environment, environment_key, state, t)
+        return state, counts + (labels == arm), tuple(a + b for a, b in zip(sums, values, strict=True))
+
+    def segment(carry, ends):
+        carry = jax.lax.fori_loop(ends[0], ends[1], body, carry)
+        return carry, carry[2]
+
     starts = jnp.concatenate([jnp.zeros(1, checkpoints.dtype), checkpoints[:-1]])
+    first = (bandit.init(bandit_key), jnp.zeros(environment.num_policies), (zero, zero, zero))
+    (_, counts, _), records = jax.lax.scan(segment, first, (starts, checkpoints))
+    return Curves(checkpoints, *records, counts)
 
+
+@eqx.filter_jit
+def _simulate(bandit: Bandit, environment, key: PRNGKeyArray, seeds: Array, checkpoints: Array, width: int):
     def one_seed(seed):
-        environment_key, bandit_key = seed_keys(key, seed)
-        state = bandit.init(bandit_key)
-        counts = jnp.zeros(environment.num_policies)
-        sums = (jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
-
-        def body(t, carry):
-            state, counts, sums = carry
-            state, arm, *values = _play(bandit, environment, environment_key, state, t)
-            return (
-                state,
-                counts + (jnp.arange(environment.num_policies) == arm),
-                tuple(a + b for a, b in zip(sums, values, strict=True)),
-            )
-
-        def segment(carry, ends):
-            carry = jax.lax.fori_loop(ends[0], ends[1], body, carry)
-            return carry, carry[2]
-
-        (_, counts, _), records = jax.lax.scan(segment, (state, counts, sums), (starts, checkpoints))
-        return (*records, counts)
+        return run(bandit, environment, jax.random.fold_in(key, seed), checkpoints)[1:]
 
     return jax.lax.map(one_seed, seeds, batch_size=width)
 

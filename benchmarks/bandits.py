@@ -1,0 +1,155 @@
+"""UCB over four arms: seeds x rounds in one compiled call, against a plain NumPy loop and others, on the same problem.
+
+    python benchmarks/bandits.py [--seeds 10000] [--horizon 10000] [--library-python /path/to/python]
+
+The NumPy loop is what one writes from the paper: one seed at a time, one round at a time. "NumPy over seeds" is the same loop with
+all seeds side by side, the most that NumPy can do. `--library-python` names an interpreter that has MABWiser installed, whose UCB
+is timed in a process of its own. Rounds per second; compile time apart; the last line is JSON.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+
+from edittheory import deployment, ensembles, online, provenance
+
+MEANS = (0.5, 0.45, 0.6, 0.3)
+ALPHA = 2.0**0.5
+
+LIBRARY = """
+import time
+import numpy as np
+from mabwiser.mab import MAB, LearningPolicy
+means, horizon = np.array({means}), {horizon}
+rng = np.random.default_rng(0)
+bandit = MAB(arms=list(range(len(means))), learning_policy=LearningPolicy.UCB1(alpha=2**0.5))
+bandit.fit(list(range(len(means))), [-float(rng.random() < m) for m in means])
+start = time.perf_counter()
+for t in range(horizon):
+    arm = bandit.predict()
+    bandit.partial_fit([arm], [-float(rng.random() < means[arm])])
+print(time.perf_counter() - start)
+"""
+
+
+def numpy_loop(horizon: int, rng: np.random.Generator) -> float:
+    """Regret of one seed, one round at a time."""
+    means = np.array(MEANS)
+    total, count = np.zeros(len(means)), np.zeros(len(means))
+    for t in range(1, horizon + 1):
+        arm = t - 1 if t <= len(means) else int(np.argmin(total / count - ALPHA * np.sqrt(np.log(t) / count)))
+        total[arm] += rng.random() < means[arm]
+        count[arm] += 1
+    return float(count @ (means - means.min()))
+
+
+def numpy_over_seeds(seeds: int, horizon: int, rng: np.random.Generator) -> np.ndarray:
+    """Regret of all seeds, side by side."""
+    means, rows = np.array(MEANS), np.arange(seeds)
+    total, count = np.zeros((seeds, len(means))), np.zeros((seeds, len(means)))
+    for t in range(1, horizon + 1):
+        if t <= len(means):
+            arms = np.full(seeds, t - 1)
+        else:
+            arms = np.argmin(total / count - ALPHA * np.sqrt(np.log(t) / count), axis=1)
+        total[rows, arms] += rng.random(seeds) < means[arms]
+        count[rows, arms] += 1
+    return count @ (means - means.min())
+
+
+def clock(run, repeats: int) -> tuple[float, object]:
+    """Median seconds of `repeats` runs, and the last result."""
+    times, result = [], None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = jax.block_until_ready(run())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=10_000)
+    parser.add_argument("--horizon", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--library-python", default=None)
+    options = parser.parse_args()
+    rounds = options.seeds * options.horizon
+
+    environment, late = deployment.BernoulliArms(MEANS), ensembles.LateEnsemble(len(MEANS), ALPHA)
+    key = jax.random.key(0)
+
+    def ours():
+        return online.simulate(late, environment, key, options.seeds, options.horizon)
+
+    # The slow ones first and last, so that a machine that gets busier favours nobody.
+    loop_seeds = max(1, 40_000 // options.horizon)
+    first_loop, _ = clock(
+        lambda: [numpy_loop(options.horizon, np.random.default_rng(s)) for s in range(loop_seeds)], 3
+    )
+    start = time.perf_counter()
+    jax.block_until_ready(ours())
+    first_call = time.perf_counter() - start
+    seconds, curves = clock(ours, options.repeats)
+    last_loop, regrets = clock(
+        lambda: [numpy_loop(options.horizon, np.random.default_rng(s)) for s in range(loop_seeds)], 3
+    )
+    side_horizon = min(options.horizon, 1000)
+    side, _ = clock(lambda: numpy_over_seeds(options.seeds, side_horizon, np.random.default_rng(0)), 1)
+
+    rates = {
+        "edittheory": rounds / seconds,
+        "numpy_loop": loop_seeds * options.horizon / min(first_loop, last_loop),
+        "numpy_over_seeds": options.seeds * side_horizon / side,
+    }
+    if options.library_python:
+        script = LIBRARY.format(means=MEANS, horizon=min(options.horizon, 3000))
+        done = subprocess.run([options.library_python, "-c", script], capture_output=True, text=True)
+        if done.returncode == 0:
+            rates["mabwiser"] = min(options.horizon, 3000) / float(done.stdout.split()[-1])
+        else:
+            print(f"MABWiser did not run: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    hardware = provenance.hardware()
+    print(
+        f"{options.seeds:,} seeds x {options.horizon:,} rounds of UCB over {len(MEANS)} arms, float64, {hardware['processor']}, "
+        f"{hardware['cpu_count']} cores, device {hardware['device']}"
+    )
+    for name, rate in rates.items():
+        print(
+            f"  {name:<18} {rate:>14,.0f} rounds/s   edittheory is {rates['edittheory'] / rate:8.1f} times as fast"
+        )
+    print(
+        f"  mean regret {float(np.mean(curves.regret)):.1f} (NumPy loop, {loop_seeds} seeds: {np.mean(regrets):.1f}); "
+        f"compiling took about {first_call - seconds:.1f} s"
+    )
+    print(
+        json.dumps(
+            {
+                "benchmark": "bandits",
+                "device": hardware["device"],
+                "cores": hardware["cpu_count"],
+                "seeds": options.seeds,
+                "horizon": options.horizon,
+                "seconds": round(seconds, 3),
+                "compile_seconds": round(max(first_call - seconds, 0), 2),
+                "rounds_per_second": {name: round(rate) for name, rate in rates.items()},
+                "ratio": {
+                    name: round(rates["edittheory"] / rate, 2)
+                    for name, rate in rates.items()
+                    if name != "edittheory"
+                },
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
