@@ -84,6 +84,7 @@ ALIASES = {
     "cost": "rl",
     "pessimistic_cost": "rl",
     "plugin": "rl_plugin",
+    "rl_plug_in": "rl_plugin",
     "plugin_cost": "rl_plugin",
     "early_ensemble": "early",
     "late_ensemble": "late",

@@ -1,0 +1,67 @@
+"""Where PREF converges with s = 1 and with the printed s = beta."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+LOOKS = {
+    "1": style.Look("s = 1", style.BLUE, "o"),
+    "beta": style.Look("s = β (printed)", style.VERMILLION, "s"),
+}
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Left: effective temperature over beta. Right: SubOpt at the largest n, with the reference's."""
+    data = rows["preference_scale"]
+    largest = data["n"].max()
+    figure, axes = style.new_figure(1, 2, width=style.PAGE, height=2.6)
+    left, right = axes[0]
+    betas = np.array(sorted(data["beta"].unique().to_list()))
+
+    def quantiles(frame, column):
+        return np.array(
+            [
+                np.quantile(frame.filter(pl.col("beta") == b)[column].to_numpy(), [0.1, 0.5, 0.9])
+                for b in betas
+            ]
+        )
+
+    fine = np.geomspace(betas.min(), betas.max(), 100)
+    left.plot(fine, np.ones_like(fine), color=LOOKS["1"].color, linewidth=0.8, linestyle=":")
+    left.plot(fine, fine, color=LOOKS["beta"].color, linewidth=0.8, linestyle=":")
+    lines_left, lines_right = [], []
+    for scale, look in LOOKS.items():
+        mine = data.filter((pl.col("scale") == scale) & (pl.col("n") == largest))
+        picked = quantiles(mine.with_columns(ratio=pl.col("temperature") / pl.col("beta")), "ratio")
+        lines_left.append(style.line(left, betas, picked[:, 1], look, picked[:, 0], picked[:, 2]))
+        lost = quantiles(mine, "suboptimality")
+        lines_right.append(style.line(right, betas, lost[:, 1], look, lost[:, 0], lost[:, 2]))
+    reference = quantiles(data.filter((pl.col("scale") == "1") & (pl.col("n") == largest)), "reference")
+    lines_right.append(style.line(right, betas, reference[:, 1], style.look("reference")))
+    for ax in (left, right):
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xticks(betas, [f"{b:g}" for b in betas])
+        ax.minorticks_off()
+        ax.set_xlabel("β")
+    ticks = (0.1, 0.2, 0.5, 1.0, 1.5)
+    left.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    right.set_ylim(1e-7, 1)
+    left.set_ylabel("picked temperature / β")
+    left.set_title(f"Target of PREF at n = {largest:,} (dotted: predicted, s)")
+    right.set_ylabel("SubOpt")
+    right.set_title("What the wrong coefficient costs")
+    style.label_ends(left, lines_left)
+    style.label_ends(right, lines_right)
+    return figure
+
+
+FIGURE = Figure(
+    name="preference_scale",
+    needs=("preference_scale",),
+    draw=draw,
+    summary="With s = beta PREF converges to reference * exp(-c / beta^2): below beta = 0.5 that is worse than not learning at all.",
+)

@@ -1,0 +1,72 @@
+"""SubOpt against n for every learner, with the bounds."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
+BOUNDS = {
+    "B1.c": ("B1(c)", style.BLUE),
+    "B2.c*": ("B2(c)", style.VERMILLION),
+    "B3.b*": ("B3(b)", style.GREEN),
+}
+USERS = {"strong": "Strong user (g = 0.9)", "weak": "Weak user (g = 0.1)"}
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """One panel for each user: mean SubOpt with a 95% bootstrap band, bounds (medians) thin above them."""
+    data = rows["rates"]
+    sizes = np.array(sorted(data["n"].unique().to_list()))
+    figure, axes = style.new_figure(1, 2, width=style.PAGE, height=3.1, sharey=True)
+    for ax, (user, title) in zip(axes[0], USERS.items(), strict=True):
+        mine = data.filter(pl.col("user") == user)
+
+        def series(name, mine=mine):
+            return [
+                mine.filter((pl.col("series") == name) & (pl.col("n") == n))["value"].to_numpy()
+                for n in sizes
+            ]
+
+        lines = []
+        for name in LEARNERS:
+            values = series(name)
+            mean = np.array([v.mean() for v in values])
+            error = np.array([1.96 * v.std(ddof=1) / np.sqrt(len(v)) for v in values])
+            low = np.maximum(mean - error, mean / 3)
+            lines.append(style.line(ax, sizes, mean, style.look(name), low, mean + error))
+        for name, (label, color) in BOUNDS.items():
+            middle = np.array([np.median(v) for v in series(name)])
+            lines.append(style.line(ax, sizes, middle, style.Look(label, color, "", ":"), linewidth=0.9))
+        guide = (
+            mine.filter((pl.col("series") == "RL plug-in") & (pl.col("n") == sizes[0]))["value"].mean() * 0.35
+        )
+        ax.plot(sizes, guide * sizes[0] / sizes, color=style.GREY, linewidth=0.7, linestyle="--")
+        ax.text(
+            sizes[2],
+            guide * sizes[0] / sizes[2] * 0.5,
+            "1/n",
+            color=style.GREY,
+            fontsize=7,
+            ha="right",
+            va="top",
+        )
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_ylim(1e-6, 1e4)
+        ax.set_xlabel("number of edits n")
+        ax.set_title(title)
+        style.label_ends(ax, lines)
+    axes[0, 0].set_ylabel("SubOpt (dotted: bounds)")
+    return figure
+
+
+FIGURE = Figure(
+    name="rates",
+    needs=("rates",),
+    draw=draw,
+    summary="PREF and RL lose 1/n; SUP stops at its bias, late for a strong user and at once for a weak one. Bounds have the right "
+    "slope and the wrong constants.",
+)

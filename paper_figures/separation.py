@@ -1,0 +1,59 @@
+"""Three problems, each won by another learner."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+ORDER = ("SUP", "PREF", "Early", "RL", "RL plug-in", "reference")
+
+
+def _short(value: float) -> str:
+    """A number as a label of a bar: four decimals, or its size where those would read as nothing."""
+    return f"{value:.4f}" if value >= 5e-4 else f"{value:.0e}" if value > 0 else "0"
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Mean SubOpt of every learner in each setting, with 99% intervals of the mean."""
+    data = rows["separation"]
+    settings = data["setting"].unique(maintain_order=True).to_list()
+    figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.3, sharey=True)
+    for ax, setting in zip(axes[0], settings, strict=True):
+        mine = data.filter(pl.col("setting") == setting)
+        means = {}
+        for place, learner in enumerate(ORDER):
+            losses = mine.filter(pl.col("learner") == learner)["suboptimality"].to_numpy()
+            half = scipy.stats.t.ppf(0.995, len(losses) - 1) * losses.std(ddof=1) / np.sqrt(len(losses))
+            means[learner] = losses.mean()
+            look = style.look(learner)
+            ax.barh(place, means[learner], color=look.color, alpha=0.85, height=0.68)
+            ax.plot(
+                [means[learner] - half, means[learner] + half], [place, place], color="black", linewidth=0.9
+            )
+            ax.text(
+                means[learner] + half,
+                place,
+                f" {_short(means[learner])}",
+                va="center",
+                ha="left",
+                fontsize=6.5,
+            )
+        best = min(means, key=means.__getitem__)
+        ax.set_title(f"{setting}, n = {mine['n'][0]:,}\n{best} wins")
+        ax.set_xlabel("mean SubOpt")
+        ax.grid(axis="y", visible=False)
+        ax.set_yticks(range(len(ORDER)), ORDER)
+        ax.set_xlim(0, 1.32 * max(means.values()))
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+FIGURE = Figure(
+    name="separation",
+    needs=("separation",),
+    draw=draw,
+    summary="A strong user and few edits: SUP. A weak, balanced user: PREF. A user with a habit: RL, since only costs can be trusted.",
+)
