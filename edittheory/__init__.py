@@ -13,4 +13,8 @@ if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_threefry_partitionable", True)
 
+from edittheory.ensembles import LateEnsemble  # noqa: E402  (after the switches above)
+from edittheory.problem import EditDataset, EditProblem, balanced_problem  # noqa: E402
+
+__all__ = ["EditDataset", "EditProblem", "LateEnsemble", "balanced_problem"]
 __version__ = "0.1.0"

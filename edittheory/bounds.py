@@ -5,27 +5,37 @@ problem and raises `AssumptionError`, with the reason, where one fails. Inside j
 check: pass `check=False` there and evaluate the `assume_*` predicates as arrays where they matter.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool
 
 from edittheory import coverage
+from edittheory.bound import AssumptionError, Bound
+from edittheory.bounds_online import late_ensemble
 from edittheory.coverage import Class, CostClass, Policy
 from edittheory.problem import EditProblem
 
-
-class Bound(NamedTuple):
-    """Value of a bound and every term it is made of, by name."""
-
-    value: Float[Array, "..."]
-    terms: dict[str, Array]
-
-
-class AssumptionError(ValueError):
-    """A bound was asked for on a problem that does not satisfy its assumptions."""
-
+__all__ = [
+    "AssumptionError",
+    "Bound",
+    "assume_balance",
+    "assume_contains",
+    "assume_cost",
+    "chord",
+    "contraction",
+    "cost",
+    "cost_error",
+    "distance_to_suboptimality",
+    "late_ensemble",
+    "log_class_size",
+    "maximum_likelihood",
+    "preference",
+    "sampled_contexts",
+    "supervised",
+]
 
 REALISABLE = 1e-9
 """Total variation (or cost difference relative to c_max) below which a member of a class counts as the truth."""
@@ -90,9 +100,12 @@ def _require_costs(problem: EditProblem, cost_class: CostClass) -> None:
 
 
 def _require_sizes(n, delta) -> None:
-    if isinstance(n, (int, float)) and n < 1:
+    """Concrete numbers only; NaN fails both."""
+    if not isinstance(n, jax.core.Tracer) and not np.all(np.asarray(n) >= 1):
         raise ValueError(f"n: got {n}, must be at least 1")
-    if isinstance(delta, (int, float)) and not 0 < delta < 1:
+    if not isinstance(delta, jax.core.Tracer) and not np.all(
+        (np.asarray(delta) > 0) & (np.asarray(delta) < 1)
+    ):
         raise ValueError(f"delta: got {delta}, must lie in (0, 1)")
 
 
@@ -303,7 +316,10 @@ def cost_error(
 def sampled_contexts(
     problem: EditProblem, log_class: Class, num_contexts: int | Array, delta: float | Array
 ) -> Bound:
-    """The term that B3(a) pays for a finite policy class and m = num_contexts sampled contexts: 2 (c_max + 2 B) sqrt(log(2 K / delta) / (2 m))."""
+    """What B3(a) pays for a finite policy class and m = num_contexts sampled contexts.
+
+    2 (c_max + 2 B) sqrt(log(2 K / delta) / (2 m)).
+    """
     _require_sizes(num_contexts, delta)
     reach = coverage.log_ratio_bound(problem, log_class)
     complexity = log_class_size(2 * log_class.shape[0], delta)

@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from edittheory.bounds import Bound
+from edittheory.bound import Bound
 
 Scalar = Float[Array, ""]
 
