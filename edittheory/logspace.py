@@ -1,5 +1,6 @@
 """Sums and divergences of distributions held as log-probabilities, safe at probability zero and under differentiation."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -32,7 +33,9 @@ def kl(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Flo
     gap = jnp.where(support & ~outside, log_p - jnp.where(outside | ~support, 0.0, log_q), 0.0)
     gap = jnp.where(support & ~outside, gap, 0.0)
     terms = jnp.where(support, p * gap, 0.0) - p + q
-    total = jnp.sum(jnp.maximum(terms, 0.0), axis=-1)
+    # The floor is on the value only: the derivative of a maximum is halved where its sides tie, as they do at p = q.
+    floored = terms + jax.lax.stop_gradient(jnp.maximum(terms, 0.0) - terms)
+    total = jnp.sum(floored, axis=-1)
     return jnp.where(jnp.any(outside, axis=-1), jnp.inf, total)
 
 
