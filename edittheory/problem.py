@@ -216,7 +216,7 @@ def _check_shapes(problem: EditProblem) -> None:
         raise ValueError(f"log_reference: shape {(num_x, num_y)}, needs at least 1 context and 2 responses")
 
 
-def _refuse(name: str, array: np.ndarray, bad: np.ndarray, rule: str) -> None:
+def _refuse(name: str, array: np.ndarray, bad: np.ndarray | np.bool_, rule: str) -> None:
     """ValueError naming the first entry of `array` at which `bad` holds."""
     if np.any(bad):
         where = tuple(int(i) for i in np.argwhere(bad)[0])
