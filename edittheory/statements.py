@@ -266,11 +266,9 @@ def _cost_in_class(trial: Trial) -> Sides:
 
 
 STATEMENTS: tuple[Statement, ...] = (
+    Statement("A.identity", "A", "SubOpt(pi) = beta E KL(pi || pi*)", _identity, kind="identity"),
     Statement(
-        "A.identity", "A", "J_beta(pi) - J_beta(pi*) = beta E KL(pi || pi*)", _identity, kind="identity"
-    ),
-    Statement(
-        "A.optimum", "A", "J_beta(pi*) <= J_beta(pi) for every policy tried", _optimal, kind="identity"
+        "A.optimum", "A", "J_beta(pi*) <= J_beta(pi)", _optimal, kind="identity"
     ),
     Statement(
         "A.preference", "A", "P(y' beats y) = sigmoid((c(y) - c(y')) / beta)", _reduction, 0, True, "identity"
@@ -280,7 +278,7 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "A.dpo",
         "A",
-        "the population optimum of PREF with s = 1 is pi*",
+        "PREF with s = 1 has population optimum pi*",
         _consistent(lambda problem: jnp.ones(())),
         0,
         True,
@@ -295,14 +293,14 @@ STATEMENTS: tuple[Statement, ...] = (
         True,
     ),
     Statement(
-        "L1.doeblin", "Lemma 1", "the same with 1 - sum_y' min_y q(y'|y)", _contraction("doeblin"), 0, True
+        "L1.doeblin", "Lemma 1", "the same with Doeblin's coefficient", _contraction("doeblin"), 0, True
     ),
     Statement(
-        "L1.dobrushin", "Lemma 1", "the same with max TV of two rows of q", _contraction("dobrushin"), 0, True
+        "L1.dobrushin", "Lemma 1", "the same with Dobrushin's coefficient", _contraction("dobrushin"), 0, True
     ),
     Statement("L1.chain", "Lemma 1", "Dobrushin <= Doeblin <= 1 - gamma_min", _chain, kind="identity"),
     Statement("B0.range", "B0", "SubOpt <= (c_max + B) D(pi, pi*)", _distance("range")),
-    Statement("B0.chord", "B0", "SubOpt <= beta E[phi(M_x, m_x) TV_x]", _distance("chord")),
+    Statement("B0.chord", "B0", "SubOpt <= beta E[phi(M, m) TV]", _distance("chord")),
     Statement("MLE.hellinger", "MLE lemma", "E H2(mle, truth) <= 2 L / n", _likelihood("hellinger"), 1),
     Statement("MLE.tv", "MLE lemma", "D(mle, truth) <= sqrt(2 L / n)", _likelihood("tv"), 1),
     Statement("B1.a", "B1(a)", "SUP, contraction bias", _supervised("paper"), 1, True),
@@ -315,7 +313,7 @@ STATEMENTS: tuple[Statement, ...] = (
         "B2.c*", "B2(c)", "PREF, fast rate, C~ at the learned policy", _preference("fast", True), 1, True
     ),
     Statement("B3.set", "B3", "c lies in the confidence set", _cost_set, 1),
-    Statement("B3.error", "B3", "E (f - c)^2 <= 16 c_max^2 L_F / n on the set", _cost_error, 2),
+    Statement("B3.error", "B3", "E (f-c)^2 <= 16 c_max^2 L_F/n on the set", _cost_error, 2),
     Statement("B3.pess", "B3(a)", "SubOpt <= E_pi*[f_bar - c]", _pessimism, 1),
     Statement("B3.a", "B3(a)", "RL, sqrt(C_F(pi*) L_F / n)", _cost("slow"), 2),
     Statement("B3.b", "B3(b)", "RL, fast rate, worst C~_F of the class", _cost("fast"), 2),

@@ -7,6 +7,8 @@ import equinox as eqx
 import jax
 import numpy as np
 import polars as pl
+import rich.box
+import rich.markup
 from rich.table import Table
 
 from edittheory import families, statements, statistics
@@ -217,70 +219,64 @@ def _tightness(rows: pl.DataFrame, claim: Statement) -> dict:
     return result
 
 
+COLUMNS = {
+    "statement": "left",
+    "claim": "left",
+    "verdict": "left",
+    "trials": "right",
+    "bad": "right",
+    "allowed": "right",
+    "worst cell": "right",
+    "bound/realised": "right",
+    "useful": "right",
+}
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """The table of verdicts; not ok if a statement was violated."""
     records = tally(rows, config)
+    sizes = ", ".join(f"{n:,}" for n in config.sample_sizes)
     table = Table(
-        title=f"Every statement, {config.trials:,} random problems for each of {len(config.families)} families and n in "
-        f"{', '.join(map(str, config.sample_sizes))}; delta = {config.delta:g}",
+        title=f"{config.trials:,} random problems for each of {len(config.families)} families and n = {sizes}; delta = {config.delta:g}",
         title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for name, justify in (
-        ("statement", "left"),
-        ("claim", "left"),
-        ("verdict", "left"),
-        ("trials", "right"),
-        ("violations", "right"),
-        ("allowed", "right"),
-        ("worst cell", "right"),
-        ("bound / realised: median", "right"),
-        ("10%-90%", "right"),
-        ("informative", "right"),
-    ):
-        table.add_column(name, justify=justify)
+    for name, justify in COLUMNS.items():
+        table.add_column(name, justify=justify, no_wrap=True)
     for record in records:
-        table.add_row(*_cells(record))
+        table.add_row(*map(rich.markup.escape, _cells(record)))
     violated = [record["statement"] for record in records if record["verdict"] == "violated"]
     checked = [record for record in records if record["trials"]]
+    trials, fewest = sum(r["trials"] for r in checked), min(r["fewest_per_n"] for r in checked)
     closing = (
-        f"{len(checked)} statements, {sum(r['trials'] for r in checked):,} checks, at least {min(r['fewest_per_n'] for r in checked):,} per "
-        f"statement and sample size; level {config.level:g} divided over all probabilistic cells. "
-        + (f"VIOLATED: {', '.join(violated)}" if violated else "None violated.")
+        f"{len(checked)} statements, {trials:,} checks, at least {fewest:,} for each statement and sample size. "
+        f"{'VIOLATED: ' + ', '.join(violated) if violated else 'None violated'}.\n"
+        f"worst cell: highest rate of violations over (family, n) and its exact upper bound, at level {config.level:g} divided over all "
+        "such cells of all statements.\nbound/realised: median and 10% to 90% range; useful: how often the bound is below the SubOpt of "
+        "the reference, that is, says more than doing nothing."
     )
     return Report((table, closing), not violated, {"statements": records, "violated": violated})
 
 
+def _short(value: float) -> str:
+    return f"{value:.2g}".replace("e+0", "e")
+
+
 def _cells(record: dict) -> list[str]:
+    blank = [""] * (len(COLUMNS) - 4)
     if not record["trials"]:
-        return [record["statement"], record["claim"], record["verdict"], "0", "", "", "", "", "", ""]
-
-    def short(value: float | None) -> str:
-        return "" if value is None else f"{value:.3g}"
-
+        return [record["statement"], record["claim"], record["verdict"], "0", *blank]
     allowed = f"{record['allowed']:.0%}" if record["allowed"] else "none"
-    worst = (
-        f"{record['worst_rate']:.1%} [{record['worst_low']:.1%}, {record['worst_high']:.1%}]"
-        if record["allowed"]
-        else ""
-    )
-    spread = (
-        f"{short(record['tightness_10'])} - {short(record['tightness_90'])}"
-        if "tightness_10" in record
-        else ""
-    )
-    informative = f"{record['informative']:.0%}" if record.get("informative") is not None else ""
-    return [
-        record["statement"],
-        record["claim"],
-        record["verdict"],
-        f"{record['trials']:,}",
-        f"{record['violations']:,}",
-        allowed,
-        worst,
-        short(record.get("tightness_50")),
-        spread,
-        informative,
-    ]
+    worst = f"{record['worst_rate']:.1%}<{record['worst_high']:.1%}" if record["allowed"] else ""
+    spread = ""
+    if "tightness_50" in record:
+        middle, low, high = (_short(record[f"tightness_{q}"]) for q in (50, 10, 90))
+        spread = f"{middle} [{low}, {high}]"
+    useful = f"{record['informative']:.0%}" if record.get("informative") is not None else ""
+    counts = [f"{record['trials']:,}", f"{record['violations']:,}"]
+    return [record["statement"], record["claim"], record["verdict"], *counts, allowed, worst, spread, useful]
 
 
 EXPERIMENT = Experiment(
