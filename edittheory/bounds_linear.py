@@ -7,8 +7,6 @@ function checks its assumptions first and raises `bounds.AssumptionError` with t
 pass `check=False`.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import jax.numpy as jnp

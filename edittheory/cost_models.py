@@ -6,8 +6,6 @@ into a policy. The linear set is a theorem (theory-linear.md, L3); the ensemble'
 without one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +74,7 @@ def ridge(
     features: Float[Array, "X Y d"],
     data: EditDataset,
     regularisation: Scalar,
-    weights: Float[Array, N] | None = None,
+    weights: Float[Array, "N"] | None = None,
 ) -> RidgeFit:
     """Ridge regression of the logged costs on the features of what was logged; weights of 0 leave examples
     out.

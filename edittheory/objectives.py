@@ -5,8 +5,6 @@ Objectives are pytrees of numbers, so that a sweep vmaps over the coefficient s,
 They hand gathered log-probabilities to `losses`; which policy class these come from they do not know.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -110,7 +108,7 @@ class SquaredError(Objective):
 
 
 def mean_loss(
-    objective: Objective, model: Any, params: Any, data: EditDataset, weights: Float[Array, N]
+    objective: Objective, model: Any, params: Any, data: EditDataset, weights: Float[Array, "N"]
 ) -> Float[Array, ""]:
     """Weighted mean loss; an example of weight 0 does not count, even where its loss is infinite."""
     values = objective(model, params, data)

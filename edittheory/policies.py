@@ -9,8 +9,6 @@ A class is realisable when it contains the truth. `features.spanning` makes feat
 some (`LogLinear.keep`), or too small a network, breaks it, and `features.misfit` says by how much.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -96,12 +94,12 @@ class LogLinear(PolicyClass):
         """d."""
         return self.features.shape[-1]
 
-    def init(self, key: PRNGKeyArray) -> Float[Array, d]:
+    def init(self, key: PRNGKeyArray) -> Float[Array, "d"]:
         """theta = 0, the reference; the training problem is convex for SUP, PREF and EarlyEnsemble, so `key`
         is not used."""
         return jnp.zeros(self.num_features, dtype=self.features.dtype)
 
-    def scores(self, params: Float[Array, d]) -> Policy:
+    def scores(self, params: Float[Array, "d"]) -> Policy:
         """theta . phi(x, y)."""
         num_x, num_y, d = self.features.shape
         # One shared (X Y, d) table: under vmap over theta alone this is a single matrix product for all runs.
@@ -110,14 +108,14 @@ class LogLinear(PolicyClass):
         )
         return flat.reshape(num_x, num_y)
 
-    def project(self, params: Float[Array, d]) -> Float[Array, d]:
+    def project(self, params: Float[Array, "d"]) -> Float[Array, "d"]:
         """theta shortened to the radius if it is longer."""
         length = jnp.sqrt(jnp.sum(params**2))
         return jnp.where(
             length > self.radius, params * (self.radius / jnp.where(length > 0, length, 1.0)), params
         )
 
-    def keep(self, indices) -> LogLinear:
+    def keep(self, indices) -> "LogLinear":
         """The class with only these features: misspecified, in general, if the whole class is not."""
         return LogLinear(self.features[..., jnp.asarray(indices)], self.log_reference, self.radius)
 

@@ -7,8 +7,6 @@ takes `chunk` steps at a time; between chunks the host evaluates, checks, report
 over devices, and within a device taken in blocks of `width`, so that memory does not grow with R.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,12 +73,12 @@ class Trained(NamedTuple):
     """
 
     params: Any
-    loss: Float[np.ndarray, R]
-    held_out_loss: Float[np.ndarray, R]
-    gradient_norm: Float[np.ndarray, R]
-    best_step: Int[np.ndarray, R]
-    steps: Int[np.ndarray, R]
-    diverged_step: Int[np.ndarray, R]
+    loss: Float[np.ndarray, "R"]
+    held_out_loss: Float[np.ndarray, "R"]
+    gradient_norm: Float[np.ndarray, "R"]
+    best_step: Int[np.ndarray, "R"]
+    steps: Int[np.ndarray, "R"]
+    diverged_step: Int[np.ndarray, "R"]
 
 
 class Progress(NamedTuple):

@@ -1,8 +1,6 @@
 """Checks of what goes into a training, and its form for the compiled loop: one run axis in front of
 everything."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

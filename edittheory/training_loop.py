@@ -4,8 +4,6 @@ A run that is finished (all steps taken, stopped early, or diverged) stays as it
 one loop.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,0 +1,195 @@
+"""What coverage costs: SubOpt of PREF against C_PREF, and of RL against policy concentrability, at fixed
+n."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from rich.table import Table
+
+from edittheory import coverage, statistics
+from edittheory.cost_models import elliptical_norm
+from edittheory.objectives import Preference
+from edittheory.validation import check_int, check_positive
+from experiments import spaces, worlds
+from experiments.experiment import Experiment, Report
+
+SERIES = {"PREF": "pair_coverage", "RL plug-in": "cost_coverage", "RL": "cost_coverage"}
+SWEEPS = {"locality": (0.5, 12.0), "spread": (0.4, 3.0)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One cell for each value of a sweep: users who edit ever more locally, or tastes that are ever
+    sharper."""
+
+    n: int = 1000
+    values: int = 6
+    trials: int = 100
+    beta: float = 0.1
+    strength: float = 0.03
+    level: float = 0.05
+    num_contexts: int = 3
+    num_features: int = 8
+    num_letters: int = 2
+    max_length: int = 3
+    seed: int = 0
+
+    def __post_init__(self):
+        check_int("n", self.n, 10, 10**7)
+        check_int("values", self.values, 2, 1000)
+        check_int("trials", self.trials, 3, 10**6)
+        check_positive("beta", self.beta)
+
+
+def cells(config: Config) -> list[dict]:
+    """One cell for each (sweep, value)."""
+    return [
+        {"sweep": sweep, "value": float(f"{value:.6g}")}
+        for sweep, ends in SWEEPS.items()
+        for value in np.geomspace(*ends, config.values)
+    ]
+
+
+@jax.jit
+def cost_coverage(drawn: worlds.World):
+    """C_F(pi*) of linear costs, (T,): E_pi* ||psi||^2 in the inverse of E_reference psi psi^T; theory.md
+    B3."""
+
+    def one(world):
+        problem = world.problem
+        num_x, num_y = problem.num_contexts, problem.num_responses
+        indicator = jnp.broadcast_to(jnp.eye(num_x)[:, None, :], (num_x, num_y, num_x))
+        psi = jnp.concatenate([world.features, indicator], axis=-1)
+        law = problem.context_probs[:, None] * jnp.exp(problem.log_reference)
+        moment = jnp.einsum("xy,xyd,xye->de", law, psi, psi)
+        # Features of mean 0 in a context and its indicator may be dependent: keep the inverse finite.
+        moment = moment + 1e-9 * jnp.trace(moment) * jnp.eye(psi.shape[-1])
+        norms = elliptical_norm(psi, moment) ** 2
+        return jnp.sum(problem.context_probs[:, None] * jnp.exp(problem.log_optimal) * norms)
+
+    return jax.vmap(one)(drawn)
+
+
+@jax.jit
+def learned_pair_coverage(drawn: worlds.World, policies):
+    """C of B2 at the learned policy, (T,)."""
+    return jax.vmap(lambda world, policy: coverage.preference_coverage(world.problem, policy)[0])(
+        drawn, policies
+    )
+
+
+def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
+    """Rows: sweep, value, seed, learner, suboptimality, pair_coverage (C of B2 at the learned PREF policy),
+    cost_coverage."""
+    settings = worlds.Knobs(strength=config.strength)._asdict() | {cell["sweep"]: cell["value"]}
+    knobs = worlds.Knobs(**{name: jnp.float64(value) for name, value in settings.items()})
+    distance = jnp.asarray(spaces.strings(config.num_letters, config.max_length).distances[0])
+    world_key, train_key = jax.random.split(key)
+    simulate = partial(worlds.simulate, trials=config.trials, num_contexts=config.num_contexts)
+    drawn, logs = simulate(
+        world_key,
+        distance,
+        knobs,
+        config.beta,
+        jnp.array([float(config.n)]),
+        0.1,
+        num_features=config.num_features,
+        most=config.n,
+    )
+    found = worlds.ridge_policies(drawn, logs)
+    found["PREF"] = worlds.fit(drawn, logs, Preference(), train_key)
+    pairs = np.asarray(learned_pair_coverage(drawn, found["PREF"]))
+    costs = np.asarray(cost_coverage(drawn))
+    frames = [
+        pl.DataFrame(
+            {
+                "sweep": [cell["sweep"]] * config.trials,
+                "value": np.full(config.trials, cell["value"]),
+                "seed": np.arange(config.trials, dtype=np.int32),
+                "learner": [name] * config.trials,
+                "suboptimality": np.asarray(worlds.suboptimality(drawn, found[name]))[:, 0],
+                "pair_coverage": pairs,
+                "cost_coverage": costs,
+            }
+        )
+        for name in SERIES
+    ]
+    return pl.concat(frames)
+
+
+def associations(rows: pl.DataFrame, config: Config) -> list[dict]:
+    """For each (sweep, learner): rank correlation of SubOpt with its coverage over all worlds, with a
+    bootstrap interval."""
+    from scipy import stats
+
+    rng = np.random.default_rng(config.seed)
+    records = []
+    for sweep in SWEEPS:
+        for learner, measure in SERIES.items():
+            mine = rows.filter((pl.col("sweep") == sweep) & (pl.col("learner") == learner))
+            x, y = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
+            picked = rng.integers(len(x), size=(500, len(x)))
+            resampled = [stats.spearmanr(x[rows_], y[rows_]).statistic for rows_ in picked]
+            low, high = np.quantile(resampled, [config.level / 2, 1 - config.level / 2])
+            records.append(
+                {
+                    "sweep": sweep,
+                    "learner": learner,
+                    "measure": measure,
+                    "correlation": float(stats.spearmanr(x, y).statistic),
+                    "low": float(low),
+                    "high": float(high),
+                    "median_coverage": float(np.median(x)),
+                    "median_suboptimality": float(np.median(y)),
+                }
+            )
+    return records
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """Median coverage and SubOpt by value, and rank correlations."""
+    statistics.check_level(config.level)
+    records = associations(rows, config)
+    table = Table(title=f"Medians over {config.trials} worlds at n = {config.n:,}", title_justify="left")
+    for column in ("sweep", "value", "C_PREF", "PREF", "C_F", "RL plug-in", "RL"):
+        table.add_column(column, justify="left" if column == "sweep" else "right")
+    medians = rows.group_by("sweep", "value", "learner").median()
+    for cell in cells(config):
+        mine = medians.filter((pl.col("sweep") == cell["sweep"]) & (pl.col("value") == cell["value"]))
+        by_name = {row["learner"]: row for row in mine.iter_rows(named=True)}
+        losses = [f"{by_name[name]['suboptimality']:.5f}" for name in ("PREF", "RL plug-in", "RL")]
+        pairs, concentration = by_name["PREF"]["pair_coverage"], by_name["RL"]["cost_coverage"]
+        table.add_row(
+            cell["sweep"],
+            f"{cell['value']:g}",
+            f"{pairs:.3g}",
+            losses[0],
+            f"{concentration:.3g}",
+            *losses[1:],
+        )
+    lines = [
+        f"{r['learner']} over {r['sweep']}: rank correlation of SubOpt with {r['measure']} {r['correlation']:.2f} "
+        f"[{r['low']:.2f}, {r['high']:.2f}]"
+        for r in records
+    ]
+    return Report((table, "; ".join(lines) + "."), True, {"associations": records})
+
+
+EXPERIMENT = Experiment(
+    name="coverage",
+    summary="SubOpt of PREF against C_PREF and of RL against policy concentrability, at fixed n",
+    config_class=Config,
+    presets={
+        "quick": Config(),
+        "standard": Config(values=12, trials=400),
+        "paper": Config(values=50, trials=1000),
+    },
+    times={"quick": "1 minute on 2 CPU cores", "standard": "4 minutes on 2 CPU cores", "paper": "for a GPU"},
+    cells=cells,
+    run_cell=run_cell,
+    report=report,
+)

@@ -1,0 +1,60 @@
+"""The experiments of trained classes at their smallest: rows, reports, and that their keys alone decide."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+
+from edittheory import coverage
+from experiments import worlds
+
+SMALL = dict(trials=4, num_contexts=2, max_length=2, num_features=4)
+CONFIGS = {
+    "phase_diagram": dict(SMALL, values=2, sample_sizes=(20, 200), panels=("balance violation",)),
+    "early_weight": dict(SMALL, weights=(0.0, 1.0), sample_sizes=(20, 200)),
+    "user_shift": dict(SMALL, sample_sizes=(20, 200)),
+    "coverage": dict(SMALL, values=2, n=100),
+    "policy_classes": dict(SMALL, members=8, wide=4, sample_sizes=(20, 200)),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_experiment_runs_and_reports(name, monkeypatch):
+    monkeypatch.setattr(worlds, "SETTINGS", worlds.Settings(steps=40, chunk=20, patience=2))
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    config = experiment.config_class(**CONFIGS[name])
+    rows = experiment.run(config)
+    measure = "suboptimality"
+    assert rows[measure].is_finite().all() and (rows[measure] >= 0).all()
+    report = experiment.report(rows, config)
+    assert report.renderables and report.summary
+    # A cell depends on its configuration and key alone.
+    cell = experiment.cells(config)[-1]
+    again = experiment.run_cell(config, cell, experiment.key(config, cell))
+    assert again.equals(rows.tail(again.height)) or again.sort(pl.all()).equals(
+        rows.filter(pl.all_horizontal(pl.col(k) == v for k, v in cell.items())).sort(pl.all())
+    )
+
+
+def test_worlds_are_what_their_knobs_say():
+    places = jnp.arange(5.0) / 4
+    distance = jnp.abs(places[:, None] - places)
+
+    def build(**knobs):
+        knobs = worlds.Knobs(**knobs)
+        return worlds.draw(jax.random.key(0), distance, knobs, 0.2, 2, 4)
+
+    world = build()
+    assert coverage.largest_pair_gap(world.problem.check()) < 1e-9
+    described = worlds.covariates(jax.tree.map(lambda leaf: leaf[None], world))
+    assert described["misfit"][0] < 1e-12
+    wrong = worlds.covariates(jax.tree.map(lambda leaf: leaf[None], build(misfit=0.9)))
+    assert wrong["misfit"][0] > 1e-3
+    assert coverage.balance_violation(build(habit=0.5).problem) > 1e-3
+    logs = worlds.observe(world, jax.random.key(1), jnp.array([20.0, 100.0]), 100, 0.1)
+    np.testing.assert_array_equal(logs.counts.sum(-1), [16, 80])
+    np.testing.assert_array_equal(logs.held_out.sum(-1), [4, 20])
+    assert jnp.all(logs.pessimistic >= logs.plug_in)
