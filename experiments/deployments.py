@@ -31,6 +31,8 @@ def train(
 ) -> Trained:
     """A random problem of the named training user, its log, and every learner on it; jits and vmaps over keys."""
     strength, habit, n = TRAINING[user]
+    # Without the barrier XLA spends minutes folding what it can compute from constant distances.
+    spaces = spaces._replace(distances=jax.lax.optimization_barrier(jnp.asarray(spaces.distances)))
     problem_key, data_key = jax.random.split(key)
     instance = families.balanced_backwards(
         problem_key, spaces, num_contexts, num_candidates, beta=beta, strength=strength, habit=habit
