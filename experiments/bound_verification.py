@@ -287,7 +287,7 @@ EXPERIMENT = Experiment(
         "quick": Config(),
         "standard": Config(sample_sizes=(30, 100, 300, 1000, 3000, 10000), trials=3000),
         "paper": Config(
-            sample_sizes=(30, 100, 300, 1000, 3000, 10000, 30000), trials=10000, num_candidates=64, width=250
+            sample_sizes=(30, 100, 300, 1000, 3000, 10000, 30000), trials=10000, num_candidates=64, width=32
         ),
     },
     times={
