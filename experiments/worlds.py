@@ -174,7 +174,7 @@ def ridge_policies(worlds: World, logs: Logs) -> dict[str, Float[Array, "T M X Y
     """RL (pessimistic by the confidence ellipsoid) and RL plug-in: the minimisers over all policies."""
     reference, beta = worlds.problem.log_reference[:, None], worlds.problem.beta[:, None, None, None]
     tables = {"RL": logs.pessimistic, "RL plug-in": logs.plug_in}
-    return {name: costs.tilted(reference, table, beta) for name, table in tables.items()}
+    return {name: costs.tilted(reference, table / beta, 1.0) for name, table in tables.items()}
 
 
 def every_learner(

@@ -24,7 +24,12 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_experiment_runs_and_reports(name, monkeypatch):
     monkeypatch.setattr(worlds, "SETTINGS", worlds.Settings(steps=40, chunk=20, patience=2))
-    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    module = importlib.import_module(f"experiments.{name}")
+    if name == "policy_classes":
+        monkeypatch.setattr(module, "LEARNERS", {"SUP": module.LEARNERS["SUP"]})
+    if name in ("policy_classes", "early_weight"):
+        monkeypatch.setattr(module, "USERS", {"weak": module.USERS["weak"]})
+    experiment = module.EXPERIMENT
     config = experiment.config_class(**CONFIGS[name])
     rows = experiment.run(config)
     measure = "suboptimality"
