@@ -124,7 +124,7 @@ def chord(log_ratio_max: Array, log_ratio_min: Array) -> Array:
 
 
 def distance_to_suboptimality(
-    problem: EditProblem, log_policy: Policy, form: Literal["range", "chord"] = "range"
+    problem: EditProblem, log_policy: Float[Array, "*batch X Y"], form: Literal["range", "chord"] = "range"
 ) -> Bound:
     """B0: SubOpt(pi) in terms of total variation to pi*. No assumption.
 
@@ -148,7 +148,7 @@ def distance_to_suboptimality(
 
 def contraction(
     problem: EditProblem,
-    log_policy: Policy,
+    log_policy: Float[Array, "*batch X Y"],
     form: Literal["gamma", "doeblin", "dobrushin"] = "gamma",
     check: bool = True,
 ) -> Bound:

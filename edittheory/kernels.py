@@ -21,8 +21,9 @@ def local_proposal(
 
 
 def _hold(moves: Float[Array, "*batch Y Y"]) -> Float[Array, "*batch Y Y"]:
-    """Complete a matrix of off-diagonal chances with the chance of staying."""
+    """Complete a matrix of off-diagonal chances with the chance of staying, which rounding must not leave below zero."""
     stay = 1.0 - jnp.sum(moves, axis=-1)
+    stay = jnp.where((stay < 0) & (stay > -1e-12), 0.0, stay)
     return moves + jnp.eye(moves.shape[-1]) * stay[..., None]
 
 
