@@ -6,8 +6,8 @@ PRESET ?= quick
 JOBS ?= 2
 
 # What `make verify` runs afresh, and what it draws from those rows (or, where it ran nothing, from the committed ones).
-EXPERIMENTS ?= bound_verification
-FIGURES ?= bound_tightness contraction rates
+EXPERIMENTS ?= bound_verification contraction preference_scale
+FIGURES ?= bound_tightness contraction preference_scale
 ROWS := paper_figures/rows
 
 PY := $(VENV)/bin/python
