@@ -1,68 +1,29 @@
 """The learners on finite classes, exactly: SUP, PREF (DPO), EarlyEnsemble, and RL with pessimistic or plug-in costs.
 
 Each minimises a loss of `losses` over a class of log-probabilities (K, X, Y) by looking at every member, and can be
-jitted and vmapped over data sets, problems and parameters. Ties go to the first member.
+jitted and vmapped over data sets, problems and parameters. Exact ties go to the first member; members whose losses are
+equal up to rounding (a class that lists one policy twice, say) may come in either order.
 """
-
-from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from edittheory import costs, losses
+from edittheory import class_losses, costs, losses
+from edittheory.class_losses import Class, Policy
 from edittheory.families import Instance
 from edittheory.problem import EditDataset, EditProblem
-
-Class = Float[Array, "K X Y"]
-Policy = Float[Array, "X Y"]
-
-
-def class_loss(
-    loss: Callable[[Array, Array, Array, Array], Array],
-    log_class: Class,
-    log_reference: Policy,
-    data: EditDataset,
-) -> Float[Array, "K"]:
-    """Mean loss of every member; `loss(logp_edit, logp_response, ref_logp_edit, ref_logp_response)` acts pointwise.
-
-    A data set larger than the number of (x, y, y') cells is first reduced to the counts of the cells.
-    """
-    num_x, num_y = log_reference.shape
-    if data.size <= num_x * num_y * num_y:
-        x, y, edit = data.contexts, data.responses, data.edits
-        values = loss(log_class[:, x, edit], log_class[:, x, y], log_reference[x, edit], log_reference[x, y])
-        return jnp.mean(values, axis=-1)
-    cells = (data.contexts * num_y + data.responses) * num_y + data.edits
-    counts = jnp.zeros(num_x * num_y * num_y).at[cells].add(1.0).reshape(num_x, num_y, num_y)
-    table = loss(
-        log_class[:, :, None, :],
-        log_class[:, :, :, None],
-        log_reference[:, None, :],
-        log_reference[:, :, None],
-    )
-    # A cell that was not seen must not matter, even where its loss is infinite.
-    return jnp.sum(jnp.where(counts > 0, counts * table, 0.0), axis=(-3, -2, -1)) / data.size
 
 
 def supervised(log_class: Class, data: EditDataset) -> Int[Array, ""]:
     """SUP: index of the member with the largest likelihood of the edits; theory.md A."""
-    return jnp.argmin(
-        class_loss(
-            lambda logp_edit, *_: losses.supervised(logp_edit),
-            log_class,
-            jnp.zeros(log_class.shape[1:]),
-            data,
-        )
-    )
+    return jnp.argmin(class_losses.supervised(log_class, data))
 
 
 def preference(
     log_class: Class, log_reference: Policy, data: EditDataset, scale: float | Float[Array, ""] = 1.0
 ) -> Int[Array, ""]:
     """PREF (DPO) with coefficient `scale`: index of the member under which edits beat responses most; theory.md A, B2."""
-    return jnp.argmin(
-        class_loss(lambda *args: losses.preference(*args, scale), log_class, log_reference, data)
-    )
+    return jnp.argmin(class_losses.preference(log_class, log_reference, data, scale))
 
 
 def population_preference(
@@ -89,11 +50,8 @@ def early_ensemble(
     scale: float | Float[Array, ""] = 1.0,
 ) -> Int[Array, ""]:
     """EarlyEnsemble: index of the minimiser of preference + supervised_weight * supervised loss; theory.md A."""
-
-    def loss(*args):
-        return losses.early_ensemble(*args, supervised_weight, scale)
-
-    return jnp.argmin(class_loss(loss, log_class, log_reference, data))
+    preferring = class_losses.preference(log_class, log_reference, data, scale)
+    return jnp.argmin(preferring + supervised_weight * class_losses.supervised(log_class, data))
 
 
 def pessimistic_cost(
