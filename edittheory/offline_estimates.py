@@ -210,6 +210,34 @@ class WarmStart(Bandit):
         return self.bandit.update(state, arm, cost, context, log_probs)
 
 
+class ShiftedWarmStart(WarmStart):
+    """A warm start that trusts the log's differences between policies, not its level.
+
+    Another user than the log's makes every policy dearer or cheaper. Prior means are moved by what the played rounds
+    cost more than the prior said, offset = sum over rounds of (cost - prior mean of its policy) / rounds, so a prior
+    that is wrong by a constant does no harm; on a user of the log the offset is noise of order 1 / sqrt(t). The prior
+    is added when choosing, not in the state: whatever a bandit does to its counts (forgetting, say) leaves the prior be.
+    """
+
+    def init(self, key: PRNGKeyArray | None = None) -> ArmState:
+        """The bandit's own first state, after the checks of `WarmStart.init`."""
+        super().init(key)
+        return self.bandit.init(key)
+
+    def select(self, state: ArmState, context: Int[Array, ""] | None = None) -> Arm:
+        """The bandit's choice with the shifted prior counted in."""
+        counts, means = self.prior.counts, self.prior.means
+        rounds = jnp.sum(state.counts, axis=-1, keepdims=True)
+        surprise = jnp.sum(state.totals - state.counts * means, axis=-1, keepdims=True)
+        shifted = means + surprise / jnp.where(rounds > 0, rounds, 1.0)
+        totals = state.totals + counts * shifted
+        believed = eqx.tree_at(lambda s: (s.counts, s.totals), state, (state.counts + counts, totals))
+        if state.squares is not None:
+            squares = state.squares + counts * (shifted**2 + self.prior.variances)
+            believed = eqx.tree_at(lambda s: s.squares, believed, squares)
+        return self.bandit.select(believed, context)
+
+
 def check_log(log_weight: np.ndarray, costs: np.ndarray, cost_max: float) -> None:
     """ValueError if a logged cost is NaN or outside [0, cost_max], or a weight NaN or infinite; names the
     interaction.

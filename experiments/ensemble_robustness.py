@@ -71,6 +71,7 @@ def ensembles_of(problem, trained, held_out, cost_max, config: Config) -> dict[s
         "Late, alpha/4": ensembles.LateEnsemble(count, theory / 4),
         "Thompson": bandits.Thompson(count, cost_max / 4),
         "Late, warm": offline_estimates.WarmStart(quick, prior),
+        "Late, shifted prior": offline_estimates.ShiftedWarmStart(quick, prior),
         "Thompson, warm": offline_estimates.WarmStart(bandits.Thompson(count, cost_max / 4), prior),
         "Late, contextual": deployments.lin_ucb(count, cost_max, contexts, config.num_contexts),
         "Late, shared": deployments.shared(count, cost_max, config.rounds),

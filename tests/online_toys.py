@@ -61,6 +61,7 @@ def every_bandit(
         "context_table": contextual.ContextTable(count, np.arange(NUM_CONTEXTS) % count),
         "shared": sharing.SharedEnsemble(count, 0.5, horizon),
         "warm_late": offline_estimates.WarmStart(ensembles.LateEnsemble(count, alpha), prior),
+        "shifted_late": offline_estimates.ShiftedWarmStart(ensembles.LateEnsemble(count, alpha), prior),
         "warm_ucb_v": offline_estimates.WarmStart(bandits.UCBV(count, cost_max), prior),
         "warm_thompson": offline_estimates.WarmStart(thompson, prior),
     }

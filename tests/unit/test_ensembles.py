@@ -241,6 +241,19 @@ def test_warm_start_counts_its_prior():
     np.testing.assert_allclose(new.means, [0.3, (2 * 0.5 + 0.8) / 3])
 
 
+def test_shifted_warm_start_ignores_the_level_of_its_prior():
+    """Adding a constant to every prior mean changes no arm once a round has been played; a plain warm start's it does."""
+    costs = np.random.default_rng(5).random((60, 3))
+    late, means = ensembles.LateEnsemble(3, 0.3), jnp.array([0.4, 0.5, 0.6])
+
+    def arms(kind, level):
+        prior = offline_estimates.Prior(jnp.full(3, 8.0), means + level, jnp.full(3, 0.05))
+        return play(kind(late, prior), costs)[0]
+
+    assert arms(offline_estimates.ShiftedWarmStart, 0.0) == arms(offline_estimates.ShiftedWarmStart, 0.7)
+    assert arms(offline_estimates.WarmStart, 0.0) != arms(offline_estimates.WarmStart, 0.7)
+
+
 def test_prior_is_worth_its_variance_and_no_more_than_its_sample():
     estimate = offline_estimates.Estimate(
         jnp.array([0.2, 0.3]), jnp.array([0.01, 0.0001]), jnp.array([500.0, 40.0])

@@ -1,0 +1,209 @@
+"""How many exploratory episodes does a log replace? Regret of warm-started ensembles against the number of logged edits."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from rich.table import Table
+
+from edittheory import bandits, deployment, ensembles, offline_estimates, online
+from edittheory.batching import map_trials
+from edittheory.identity import execution_field
+from edittheory.validation import check_int, check_positive
+from experiments import deployments, spaces
+from experiments.experiment import Experiment, Report
+
+USERS = {"same user": "same", "strong user instead": "strong"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One cell for each size of the log; in each, `trials` random problems, both users, every estimator and bandit.
+
+    The log is of a weak user answered by the reference, apart from the one the policies were trained on.
+    """
+
+    logged: tuple[int, ...] = (10, 100, 1000)
+    horizons: tuple[int, ...] = (50, 200, 1000)
+    trials: int = 100
+    beta: float = 0.1
+    trust: float = 0.5
+    most: float = 50.0
+    num_contexts: int = 4
+    num_candidates: int = 32
+    num_letters: int = 2
+    max_length: int = 3
+    seed: int = 0
+    width: int = execution_field(100)
+
+    def __post_init__(self):
+        for n in self.logged:
+            check_int("logged", n, 2, 10**7)
+        for horizon in self.horizons:
+            check_int("horizons", horizon, 10, 10**6)
+        if not self.horizons or list(self.horizons) != sorted(set(self.horizons)):
+            raise ValueError(f"horizons must increase and hold at least one, but it is {self.horizons}")
+        check_int("trials", self.trials, 2, 10**7)
+        check_positive("beta", self.beta)
+        check_positive("trust", self.trust)
+        check_positive("most", self.most)
+        check_int("width", self.width, 1, 10**6)
+
+
+def cells(config: Config) -> list[dict]:
+    """One cell for each size of the log."""
+    return [{"logged": n} for n in config.logged]
+
+
+def estimates(problem, log_policies, data) -> dict[str, offline_estimates.Estimate]:
+    """J of every policy from the log by each estimator."""
+    weights = offline_estimates.log_weights(log_policies, problem.log_reference, data)
+    return {
+        "importance": offline_estimates.importance_weighted(weights, data.costs),
+        "self-normalised": offline_estimates.self_normalised(weights, data.costs),
+        "doubly robust": offline_estimates.cross_fitted(log_policies, problem.log_reference, data),
+    }
+
+
+def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
+    """Rows: logged, user, estimator, bandit, horizon, seed, regret, pseudo-counts (mean over policies), error of the estimates (rms)."""
+    strings = spaces.strings(config.num_letters, config.max_length)
+    marks, count = jnp.asarray(config.horizons), len(deployments.LEARNERS)
+    problem_key = jax.random.key(config.seed)  # the same problems and luck at every size of the log
+
+    def trial(keys):
+        problem_key, log_key = keys
+        train_key, run_key = jax.random.split(problem_key)
+        trained = deployments.train(
+            train_key, "weak", strings, config.num_contexts, config.num_candidates, config.beta
+        )
+        problem = trained.problem
+        found = estimates(problem, trained.log_policies, problem.sample(log_key, cell["logged"]))
+        cost_max = problem.cost_max
+        variance = (cost_max / 4) ** 2
+        plain = {
+            "Late": ensembles.LateEnsemble(count, ensembles.theory_exploration(cost_max) / 8),
+            "Thompson": bandits.Thompson(count, cost_max / 4),
+        }
+
+        def meet(user):
+            test = problem.with_user(user)
+            met = deployment.deploy(test, trained.log_policies, check=False)
+            values = test.value(trained.log_policies)
+            nothing = jnp.zeros(())
+            results = {
+                ("none", name): (online.run(bandit, met, run_key, marks).regret, nothing, nothing)
+                for name, bandit in plain.items()
+            }
+            for estimator, estimate in found.items():
+                prior = offline_estimates.prior_from(estimate, variance, config.trust, config.most)
+                error = jnp.sqrt(jnp.mean((estimate.value - values) ** 2))
+                choices = {name: offline_estimates.WarmStart(bandit, prior) for name, bandit in plain.items()}
+                choices["Late, shifted prior"] = offline_estimates.ShiftedWarmStart(plain["Late"], prior)
+                for name, warm in choices.items():
+                    results[estimator, name] = (
+                        online.run(warm, met, run_key, marks).regret,
+                        jnp.mean(prior.counts),
+                        error,
+                    )
+            return {f"{estimator}|{name}": result for (estimator, name), result in results.items()}
+
+        return jax.vmap(meet)(
+            jnp.stack([deployments.deployed_user(problem, user) for user in USERS.values()])
+        )
+
+    results = map_trials(trial, (problem_key, key), config.trials, config.width)
+    frames = []
+    for label, (regret, counts, error) in results.items():
+        estimator, name = label.split("|")
+        for u, user in enumerate(USERS):
+            for h, horizon in enumerate(config.horizons):
+                size = config.trials
+                frames.append(
+                    pl.DataFrame(
+                        {
+                            "logged": np.full(
+                                size, 0 if estimator == "none" else cell["logged"], dtype=np.int32
+                            ),
+                            "cell": np.full(size, cell["logged"], dtype=np.int32),
+                            "user": [user] * size,
+                            "estimator": [estimator] * size,
+                            "bandit": [name] * size,
+                            "horizon": np.full(size, horizon, dtype=np.int32),
+                            "seed": np.arange(size, dtype=np.int32),
+                            "regret": regret[:, u, h],
+                            "pseudo_counts": counts[:, u],
+                            "estimate_error": error[:, u],
+                        }
+                    )
+                )
+    return pl.concat(frames)
+
+
+def means(rows: pl.DataFrame) -> pl.DataFrame:
+    """Mean regret with its standard error, pseudo-counts and rms error, by (user, bandit, estimator, logged, horizon)."""
+    cold = (pl.col("estimator") != "none") | (
+        pl.col("cell") == pl.col("cell").min()
+    )  # the cold start is the same in every cell
+    keys = ["user", "bandit", "estimator", "logged", "horizon"]
+    return (
+        rows.filter(cold)
+        .group_by(keys, maintain_order=True)
+        .agg(
+            pl.col("regret").mean(),
+            (pl.col("regret").std() / pl.len().sqrt()).alias("error"),
+            pl.col("pseudo_counts", "estimate_error").mean(),
+        )
+    )
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """Mean regret by horizon, for each user, bandit, estimator and size of the log, the cold start first."""
+    table, views = means(rows), []
+    for user in USERS:
+        view = Table(
+            title=f"Log of a weak user, deployed to the {user}: mean regret over {config.trials:,} problems",
+            title_justify="left",
+        )
+        for column in (
+            "bandit",
+            "estimator",
+            "logged edits",
+            "pseudo-counts",
+            "rms error",
+            *(f"T = {t:,}" for t in config.horizons),
+        ):
+            view.add_column(column, justify="left" if column in ("bandit", "estimator") else "right")
+        mine = table.filter(pl.col("user") == user).sort("bandit", "estimator", "logged", "horizon")
+        for keys, part in mine.group_by("bandit", "estimator", "logged", maintain_order=True):
+            at = {row["horizon"]: row for row in part.iter_rows(named=True)}
+            first = at[config.horizons[0]]
+            view.add_row(
+                keys[0],
+                keys[1],
+                f"{keys[2]:,}",
+                f"{first['pseudo_counts']:.1f}",
+                f"{first['estimate_error']:.3f}",
+                *(f"{at[t]['regret']:.2f} ({at[t]['error']:.2f})" for t in config.horizons),
+            )
+        views.append(view)
+    best = table.filter((pl.col("horizon") == 200) | (pl.col("horizon") == config.horizons[-1]))
+    return Report(tuple(views), True, {"means": best.to_dicts()})
+
+
+EXPERIMENT = Experiment(
+    name="warm_start",
+    summary="how many exploratory episodes does a log replace, with the same user and with another?",
+    config_class=Config,
+    presets={
+        "quick": Config(horizons=(50, 200)),
+        "standard": Config(logged=(3, 10, 30, 100, 300, 1000, 3000), trials=2000),
+        "paper": Config(logged=(3, 10, 30, 100, 300, 1000, 3000, 10_000), trials=20_000, width=1000),
+    },
+    times={"quick": "50 s on 2 CPU cores", "standard": "5 minutes on 2 CPU cores", "paper": "for a GPU"},
+    cells=cells,
+    run_cell=run_cell,
+    report=report,
+)
