@@ -147,6 +147,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                 deployments.shared(count, cost_max, max(config.horizons)), domains, size
             ),
             "Late per domain, warm": offline_estimates.WarmStart(per_domain, prior),
+            "Late per domain, shifted prior": offline_estimates.ShiftedWarmStart(per_domain, prior),
         }
         # What the table of each domain's best arm costs: the oracle that no ensemble over domains can beat on average.
         values = jnp.stack(

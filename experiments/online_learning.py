@@ -30,7 +30,7 @@ class Config:
     edited laws of the reference under each candidate, so that the truth is exchangeable but the edited law of a wrong guess is missing.
     """
 
-    problems: int = 4
+    problems: int = 2
     seeds: int = 32
     horizon: int = 20_000
     first_epoch: int = 50
@@ -253,7 +253,7 @@ EXPERIMENT = Experiment(
     config_class=Config,
     presets={
         "quick": Config(),
-        "standard": Config(problems=20, seeds=50, horizon=100_000),
+        "standard": Config(problems=10, seeds=50, horizon=100_000),
         "paper": Config(problems=100, seeds=100, horizon=1_000_000),
     },
     times={"quick": "60 s on 2 CPU cores", "standard": "10 minutes on 2 CPU cores", "paper": "for a GPU"},
