@@ -37,6 +37,8 @@ __all__ = [
     "supervised",
 ]
 
+SupervisedForm = Literal["paper", "exact_bias", "hellinger"]
+PreferenceForm = Literal["paper", "hellinger", "fast"]
 REALISABLE = 1e-9
 """Total variation (or cost difference relative to c_max) below which a member of a class counts as the truth."""
 BALANCED = 1e-9
@@ -190,7 +192,7 @@ def supervised(
     log_class: Class,
     n: int | Array,
     delta: float | Array,
-    form: Literal["paper", "exact_bias", "hellinger"] = "paper",
+    form: SupervisedForm = "paper",
     check: bool = True,
 ) -> Bound:
     """B1: with chance 1 - delta, an upper bound on SubOpt of SUP after n edits. Needs q o reference in the class.
@@ -232,7 +234,7 @@ def preference(
     log_class: Class,
     n: int | Array,
     delta: float | Array,
-    form: Literal["paper", "hellinger", "fast"] = "paper",
+    form: PreferenceForm = "paper",
     log_policy: Policy | None = None,
     check: bool = True,
 ) -> Bound:

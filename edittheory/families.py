@@ -199,17 +199,18 @@ def style_users(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candid
 
     Strong (always) or weak (0.4) with equal odds, plus slips, which give the edits full support. Not balanced.
     """
-    if spaces.switches is None:
+    switches = spaces.switches
+    if switches is None:
         raise ValueError("spaces: style users need `switches`, the style settings of the responses")
     dice_key, wanted_key = jax.random.split(key)
     dice = Dice(dice_key, spaces, num_contexts, num_candidates)
     beta, truth = dice.log_uniform(0.05, 0.4), dice.below(num_candidates)
     keep = jnp.where(dice.uniform() < 0.5, 1.0, 0.4)
     slip_prob = dice.uniform(0.02, 0.2)
-    wanted = jax.random.bernoulli(wanted_key, 0.6, (num_candidates, num_contexts, spaces.switches.shape[-1]))
+    wanted = jax.random.bernoulli(wanted_key, 0.6, (num_candidates, num_contexts, switches.shape[-1]))
 
     def user(want):
-        return users.noisy(users.style_editor(spaces.switches, want, keep), dice.distance, slip_prob, 4.0)
+        return users.noisy(users.style_editor(switches, want, keep), dice.distance, slip_prob, 4.0)
 
     all_users = jax.vmap(user)(wanted)
     return _assemble(dice, log_normalise(0.5 * dice.other), all_users, beta, truth)

@@ -189,7 +189,8 @@ def balanced_problem(
     distance = jnp.asarray(distance, dtype=float)
     user = balanced_kernel(log_optimal, distance, strength, locality)
     cost = jnp.sum(user * distance, axis=-1)
-    return EditProblem(context_probs, log_normalise(log_optimal + cost / beta), user, distance, beta)
+    log_reference = log_normalise(log_optimal + cost / beta)
+    return EditProblem(context_probs, log_reference, user, distance, jnp.asarray(beta, dtype=float))
 
 
 _FIELDS = ("context_probs", "log_reference", "user", "distance", "beta")
@@ -199,7 +200,7 @@ def _check_shapes(problem: EditProblem) -> None:
     if problem.log_reference.ndim != 2:
         raise ValueError(f"log_reference: shape {problem.log_reference.shape}, must be (X, Y)")
     num_x, num_y = problem.log_reference.shape
-    wanted = {
+    wanted: dict[str, list[tuple[int, ...]]] = {
         "context_probs": [(num_x,)],
         "user": [(num_x, num_y, num_y)],
         "beta": [()],

@@ -70,7 +70,7 @@ def balanced_problem_for(
             f"{float(distance.max()):.3g}; use a smaller beta (now {float(beta):g}), a smaller cost_floor (now {cost_floor:g}) "
             "or an optimum nearer to the reference"
         )
-    return EditProblem(context_probs, log_reference, user, distance, beta)
+    return EditProblem(context_probs, log_reference, user, distance, jnp.asarray(beta, dtype=float))
 
 
 def habit(user: Float[Array, "X Y Y"], habit_law: Float[Array, "..."], share: Share) -> Float[Array, "X Y Y"]:
@@ -134,13 +134,17 @@ def style_editor(
     `wanted` is (m,) or (X, m); `keep_prob` is a scalar, (m,) or (X, m). 1 is the strong user; the weak one of the
     paper draws a random subset of what is wrong (0.4 in our text problems). Same favourite text, smaller gamma_min.
     """
-    switches = jnp.asarray(switches, dtype=bool)
     size, m = switches.shape
     wanted = jnp.atleast_2d(jnp.asarray(wanted, dtype=bool))
     if size != 2**m or wanted.shape[-1] != m:
         raise ValueError(
             f"switches: shape {switches.shape} and wanted: shape {wanted.shape}; must be (2^m, m) and (..., m)"
         )
+    if not isinstance(switches, jax.core.Tracer) and len(np.unique(np.asarray(switches), axis=0)) < size:
+        raise ValueError(
+            f"switches: a setting occurs twice; all {size} settings of {m} switches must occur once"
+        )
+    switches = jnp.asarray(switches, dtype=bool)
     keep = jnp.broadcast_to(jnp.asarray(keep_prob, dtype=float), wanted.shape)[:, None, None, :]
     before, after = switches[None, :, None, :], switches[None, None, :, :]
     right = before == wanted[:, None, None, :]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -165,10 +166,10 @@ def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
         .sort("statement", "family", "n")
     )
     checks = counts.filter(pl.col("statement").is_in(probabilistic)).height
-    records = []
+    records: list[dict[str, Any]] = []
     for claim in statements.STATEMENTS:
         mine = counts.filter(pl.col("statement") == claim.name)
-        record = {
+        record: dict[str, Any] = {
             "statement": claim.name,
             "source": claim.source,
             "claim": claim.claim,
@@ -192,7 +193,7 @@ def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
             | {
                 "verdict": "violated" if violated else "held",
                 "trials": int(mine["trials"].sum()),
-                "fewest_per_n": int(mine.group_by("n").agg(pl.col("trials").sum())["trials"].min()),
+                "fewest_per_n": int(np.min(mine.group_by("n").agg(pl.col("trials").sum())["trials"])),
                 "violations": int(mine["violations"].sum()),
                 "worst_rate": worst[0],
                 "worst_low": worst[1],
@@ -209,7 +210,7 @@ def _tightness(rows: pl.DataFrame, claim: Statement) -> dict:
     shown = rows.filter(pl.col("realised") > 1e-9)
     ratio = (shown["bound"].cast(pl.Float64) / shown["realised"].cast(pl.Float64)).to_numpy()
     result = {
-        "informative": float((rows["bound"] < rows["reference"]).mean())
+        "informative": float(np.mean(rows["bound"] < rows["reference"]))
         if claim.source.startswith(("B1", "B2", "B3("))
         else None
     }
@@ -219,7 +220,7 @@ def _tightness(rows: pl.DataFrame, claim: Statement) -> dict:
     return result
 
 
-COLUMNS = {
+COLUMNS: dict[str, Literal["left", "right"]] = {
     "statement": "left",
     "claim": "left",
     "verdict": "left",

@@ -110,8 +110,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         table.add_column(name, justify="right")
     for strength in config.strengths:
         mine = rows.filter(pl.col("strength") == strength)
-        medians = [float(mine[name].median()) for name in (*FORMS, "realised")]
-        closest = float((mine["realised"] / mine["dobrushin"]).max())
+        medians = [np.median(mine[name]) for name in (*FORMS, "realised")]
+        closest = np.max(mine["realised"] / mine["dobrushin"])
         table.add_row(f"{strength:g}", *(f"{m:.3f}" for m in medians), f"{closest:.3f}")
     closing = f"{rows.height:,} users, {broken} exceed a coefficient or break Dobrushin <= Doeblin <= 1 - gamma_min."
     return Report((table, closing), broken == 0, {"users": rows.height, "broken": broken})

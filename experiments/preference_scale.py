@@ -131,9 +131,9 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
                 name,
                 f"{predicted:g}",
                 f"{np.median(population):.3f}",
-                f"{float((final['temperature'] / beta).median()):.3f}",
-                f"{float(final['suboptimality'].median()):.2e}",
-                f"{float(final['reference'].median()):.2e}",
+                f"{np.median(final['temperature']) / beta:.3f}",
+                f"{np.median(final['suboptimality']):.2e}",
+                f"{np.median(final['reference']):.2e}",
             )
     closing = f"Population optima further than one grid step from reference * exp(-c / (s beta)): {wrong}."
     return Report((table, closing), wrong == 0, {"wrong_population_optima": wrong})

@@ -1,6 +1,7 @@
 """SubOpt against n for every learner, with the bounds beside it: is the rate n^-1/2 or n^-1, and where does SUP stop?"""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +17,12 @@ from experiments.experiment import Experiment, Report
 
 USERS = {"strong": 0.9, "weak": 0.1}
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
+SUPERVISED_FORMS: tuple[tuple[str, bounds.SupervisedForm], ...] = (
+    ("B1.a", "paper"),
+    ("B1.b", "exact_bias"),
+    ("B1.c", "hellinger"),
+)
+PREFERENCE_FORMS: tuple[tuple[str, bounds.PreferenceForm], ...] = (("B2.a", "paper"), ("B2.b", "hellinger"))
 BOUNDS = ("B1.a", "B1.b", "B1.c", "B2.a", "B2.b", "B2.c*", "B3.a", "B3.b*")
 
 
@@ -78,10 +85,10 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         problem, log_class = instance.problem, instance.log_class
         found = learners.every_learner(instance, problem.sample(data_key, n), delta, config.supervised_weight)
         values = {name: problem.suboptimality(found[name]) for name in LEARNERS}
-        for name, form in (("B1.a", "paper"), ("B1.b", "exact_bias"), ("B1.c", "hellinger")):
+        for name, form in SUPERVISED_FORMS:
             values[name] = bounds.supervised(problem, log_class, n, delta, form, check=False).value
-        for name, form in (("B2.a", "paper"), ("B2.b", "hellinger")):
-            values[name] = bounds.preference(problem, log_class, n, delta, form, check=False).value
+        for name, pair_form in PREFERENCE_FORMS:
+            values[name] = bounds.preference(problem, log_class, n, delta, pair_form, check=False).value
         values["B2.c*"] = bounds.preference(
             problem, log_class, n, delta, "fast", found["PREF"], check=False
         ).value
@@ -122,7 +129,7 @@ def slopes(rows: pl.DataFrame, config: Config) -> list[dict]:
             wide = mine.pivot(on="n", index="seed", values="value").sort("seed").drop("seed")
             sizes = np.array([int(name) for name in wide.columns], dtype=float)
             losses = wide.to_numpy()
-            record = {"user": user, "learner": learner, "slope": None, "low": None, "high": None}
+            record: dict[str, Any] = {"user": user, "learner": learner, "slope": None, "low": None, "high": None}
             if (losses.mean(axis=0) > 0).all():
                 fit = statistics.slope_fit(
                     sizes, losses, np.random.default_rng(config.seed), level=config.level / family

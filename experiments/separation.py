@@ -117,7 +117,7 @@ def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
             {
                 "setting": setting,
                 "n": int(mine["n"][0]),
-                "violation": float(mine["violation"].mean()),
+                "violation": float(np.mean(mine["violation"])),
                 "means": means,
                 "expected": best,
                 "won": all(gap.low > 0 for gap in gaps.values()),
