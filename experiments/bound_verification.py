@@ -193,7 +193,7 @@ def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
             | {
                 "verdict": "violated" if violated else "held",
                 "trials": int(mine["trials"].sum()),
-                "fewest_per_n": int(np.min(mine.group_by("n").agg(pl.col("trials").sum())["trials"])),
+                "fewest_per_n": int(mine.group_by("n").agg(pl.col("trials").sum())["trials"].to_numpy().min()),
                 "violations": int(mine["violations"].sum()),
                 "worst_rate": worst[0],
                 "worst_low": worst[1],
@@ -210,7 +210,7 @@ def _tightness(rows: pl.DataFrame, claim: Statement) -> dict:
     shown = rows.filter(pl.col("realised") > 1e-9)
     ratio = (shown["bound"].cast(pl.Float64) / shown["realised"].cast(pl.Float64)).to_numpy()
     result = {
-        "informative": float(np.mean(rows["bound"] < rows["reference"]))
+        "informative": float((rows["bound"] < rows["reference"]).to_numpy().mean())
         if claim.source.startswith(("B1", "B2", "B3("))
         else None
     }

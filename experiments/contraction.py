@@ -111,7 +111,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     for strength in config.strengths:
         mine = rows.filter(pl.col("strength") == strength)
         medians = [np.median(mine[name]) for name in (*FORMS, "realised")]
-        closest = np.max(mine["realised"] / mine["dobrushin"])
+        closest = (mine["realised"] / mine["dobrushin"]).to_numpy().max()
         table.add_row(f"{strength:g}", *(f"{m:.3f}" for m in medians), f"{closest:.3f}")
     closing = f"{rows.height:,} users, {broken} exceed a coefficient or break Dobrushin <= Doeblin <= 1 - gamma_min."
     return Report((table, closing), broken == 0, {"users": rows.height, "broken": broken})

@@ -117,7 +117,7 @@ def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
             {
                 "setting": setting,
                 "n": int(mine["n"][0]),
-                "violation": float(np.mean(mine["violation"])),
+                "violation": float(mine["violation"].to_numpy().mean()),
                 "means": means,
                 "expected": best,
                 "won": all(gap.low > 0 for gap in gaps.values()),
