@@ -39,7 +39,9 @@ def fingerprint(*parts: Any) -> str:
 
 def save(path: Path, tree: Any, job: str, position: int) -> None:
     """Store a pytree of arrays, the job's fingerprint, and how far it has come."""
-    leaves = {f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(tree))}
+    leaves: dict[str, Any] = {
+        f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(tree))
+    }
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:

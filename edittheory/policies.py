@@ -168,7 +168,8 @@ def apply_network(
     """The network's output at each input."""
     values = inputs
     for index, layer in enumerate(params):
-        values = jnp.matmul(values, layer.weight.T, precision=jax.lax.Precision.HIGHEST) + layer.bias
+        values = jnp.matmul(values, layer.weight.T, precision=jax.lax.Precision.HIGHEST)
+        values = values if layer.bias is None else values + layer.bias
         if index < len(params) - 1:
             values = activation(values)
     return values[..., 0]

@@ -40,7 +40,7 @@ class Job(eqx.Module):
     data: EditDataset
     weights: Array
     held_out: EditDataset | None
-    held_out_weights: Array | None
+    held_out_weights: Any
     learning_rate: Array
     key: Array
 
@@ -93,7 +93,7 @@ def _advance_one(shared: Any, job: Job, state: State, limits: tuple, static: Sta
     steps, patience = limits
     model = eqx.combine(shared, job.model)
     optimizer = make_optimizer(job.learning_rate)
-    total = jnp.cumsum(job.weights) if batch_size else None
+    total: Any = jnp.cumsum(job.weights) if batch_size else None
 
     def loss_at(params, step):
         if batch_size is None:
@@ -197,6 +197,7 @@ def advance(shared, job, state, limits, static):
 
 @partial(jax.jit, static_argnames=("static",))
 def finish(shared, job, state, static):
-    return _over_runs(
-        lambda *args: _finish_one(*args, static), shared, (job, state), static.width, static.mesh
-    )
+    def one(shared, job, state):
+        return _finish_one(shared, job, state, static)
+
+    return _over_runs(one, shared, (job, state), static.width, static.mesh)

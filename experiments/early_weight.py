@@ -70,7 +70,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     )
     frames = []
     for weight in config.weights:
-        policies = worlds.fit(drawn, logs, EarlyEnsemble(weight), train_key)
+        policies = worlds.fit(drawn, logs, EarlyEnsemble(jnp.asarray(weight)), train_key)
         held = held_out_losses(policies, drawn.problem.log_reference, logs.held_out)
         columns = {
             "user": [cell["user"]] * (config.trials * sizes),

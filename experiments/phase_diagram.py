@@ -121,7 +121,7 @@ def winners(rows: pl.DataFrame, config: Config) -> list[dict]:
         ["panel", "value", "n"], maintain_order=True
     ):
         wide = mine.pivot(on="learner", index="seed", values="suboptimality").sort("seed")
-        means = {name: float(wide[name].mean()) for name in LEARNERS}
+        means = {name: float(np.mean(wide[name].to_numpy())) for name in LEARNERS}
         best, second = sorted(LEARNERS, key=means.__getitem__)[:2]
         gap = statistics.paired_bootstrap(
             wide[second].to_numpy(), wide[best].to_numpy(), rng, level=config.level, method="percentile"

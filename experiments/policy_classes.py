@@ -17,7 +17,7 @@ from experiments.experiment import Experiment, Report
 
 # user: (strength, habit)
 USERS = {"strong": (0.9, 0.0), "weak": (0.05, 0.0), "habit": (0.05, 0.3)}
-LEARNERS = {"SUP": Supervised(), "PREF": Preference(), "Early": EarlyEnsemble(0.1)}
+LEARNERS = {"SUP": Supervised(), "PREF": Preference(), "Early": EarlyEnsemble(jnp.asarray(0.1))}
 CLASSES = (
     "finite, right",
     "finite, wrong",

@@ -181,7 +181,11 @@ def every_learner(
     worlds: World, logs: Logs, key, supervised_weight: float
 ) -> dict[str, Float[Array, "T M X Y"]]:
     """SUP, PREF, Early, RL, RL plug-in, and the reference itself."""
-    objectives = {"SUP": Supervised(), "PREF": Preference(), "Early": EarlyEnsemble(supervised_weight)}
+    objectives = {
+        "SUP": Supervised(),
+        "PREF": Preference(),
+        "Early": EarlyEnsemble(jnp.asarray(supervised_weight)),
+    }
     keys = jax.random.split(key, len(objectives))
     found = {name: fit(worlds, logs, each, keys[i]) for i, (name, each) in enumerate(objectives.items())}
     found |= ridge_policies(worlds, logs)
