@@ -108,8 +108,8 @@ def iterated_mle_fast(
     / delta) / n_m).
 
     h_m bounds the root of E_x H2(pi_m, pi*); start_hellinger: that of the reference; density_ratio: M* = max pi /
-    pi* over the class and the reference; contraction as in `iterated_mle`. Polylogarithmic in T where B5's first
-    form is O~(sqrt T).
+    pi* over the class and the reference; contraction as in `iterated_mle`. With epochs that grow by
+    1 / contraction it is O(log^3 T), where B5's first form, whose epochs grow by 1 / contraction^2, is O~(sqrt T).
     """
     epochs = len(lengths)
     complexity = jnp.log(num_policies * epochs / jnp.asarray(delta, dtype=float))
