@@ -51,7 +51,9 @@ def early_ensemble(
 ) -> Int[Array, ""]:
     """EarlyEnsemble: index of the minimiser of preference + supervised_weight * supervised loss; theory.md A."""
     preferring = class_losses.preference(log_class, log_reference, data, scale)
-    return jnp.argmin(preferring + supervised_weight * class_losses.supervised(log_class, data))
+    return jnp.argmin(
+        preferring + losses.weighted(class_losses.supervised(log_class, data), supervised_weight)
+    )
 
 
 def pessimistic_cost(

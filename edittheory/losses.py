@@ -5,6 +5,7 @@ their common shape, usually (N,) or (K, N).
 """
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Values = Float[Array, "..."]
@@ -18,7 +19,12 @@ def supervised(logp_edit: Values) -> Values:
 def preference_logit(
     logp_edit: Values, logp_response: Values, ref_logp_edit: Values, ref_logp_response: Values
 ) -> Values:
-    """u_pi = h_pi(edit) - h_pi(response), with h_pi = log(pi / reference)."""
+    """u_pi = h_pi(edit) - h_pi(response), with h_pi = log(pi / reference).
+
+    A policy that excludes both counts as having them equally likely: 0 for an unedited pair.
+    """
+    neither = (logp_edit == -jnp.inf) & (logp_response == -jnp.inf)
+    logp_edit, logp_response = jnp.where(neither, 0.0, logp_edit), jnp.where(neither, 0.0, logp_response)
     return (logp_edit - ref_logp_edit) - (logp_response - ref_logp_response)
 
 
@@ -47,9 +53,14 @@ def early_ensemble(
     scale: float | Values = 1.0,
 ) -> Values:
     """preference + supervised_weight * supervised: EarlyEnsemble, whose log-likelihoods are both maximised."""
-    return preference(
-        logp_edit, logp_response, ref_logp_edit, ref_logp_response, scale
-    ) + supervised_weight * supervised(logp_edit)
+    return preference(logp_edit, logp_response, ref_logp_edit, ref_logp_response, scale) + weighted(
+        supervised(logp_edit), supervised_weight
+    )
+
+
+def weighted(loss: Values, weight: float | Values) -> Values:
+    """weight * loss, where weight 0 leaves nothing of an infinite loss either."""
+    return jnp.where(jnp.asarray(weight) == 0, 0.0, weight * loss)
 
 
 def cost(expected_pessimistic_cost: Values, log_ratio: Values, beta: float | Values) -> Values:
