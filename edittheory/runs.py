@@ -84,7 +84,7 @@ class Ledger:
         self.config_hash = stable_hash({"experiment": experiment, "config": self.config})
         self._provenance = canonical(provenance or {})
         self._label = label
-        self._notify = notify
+        self.notify = notify
         self._names = {canonical_json(cell): stable_hash(self.identity(cell)) for cell in self.cells}
         if len(self._names) != len(self.cells):
             repeated = len(self.cells) - len(self._names)
@@ -98,6 +98,15 @@ class Ledger:
     rows_path = property(lambda self: self.folder / "rows.parquet")
     manifest_path = property(lambda self: self.folder / "manifest.json")
     cells_folder = property(lambda self: self.folder / "cells")
+
+    def name(self, cell: Mapping[str, Any]) -> str:
+        """Hash of a cell's identity, with which its file's name begins. ValueError for a cell of another ledger."""
+        name = self._names.get(canonical_json(cell))
+        if name is None:
+            raise ValueError(
+                f"cell must be one of the {len(self.cells)} cells of this ledger, but it is {dict(cell)!r}"
+            )
+        return name
 
     def identity(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """Identity of one cell's run; `run_key(seed, ledger.identity(cell))` is its random key."""
@@ -129,7 +138,7 @@ class Ledger:
         if manifest.get("status") != "complete":
             return False
         if not self.rows_path.exists():
-            self._notify(f"{self.rows_path} is gone though its manifest says complete; computing it again")
+            self.notify(f"{self.rows_path} is gone though its manifest says complete; computing it again")
             return False
         if sha256_file(self.rows_path) != manifest.get("rows_sha256"):
             raise RunError(
@@ -164,13 +173,23 @@ class Ledger:
             return []
         return [cell for cell in self.cells if self._read(cell) is None]
 
+    def has(self, cell: Mapping[str, Any]) -> bool:
+        """Whether a cell has a sound file; damaged ones are named and removed."""
+        return self._read(cell) is not None
+
+    def written(self) -> set[str]:
+        """Names of the cells that have a file, by one listing of the folder; none of them is read."""
+        return {path.name.partition("-")[0] for path in self.cells_folder.glob("*-*.parquet")}
+
+    def annotate(self, **facts: Any) -> None:
+        """Add facts to the manifest's entry of this session, which says where and how the rows were computed."""
+        if self._manifest is None:
+            raise RuntimeError("annotate needs the ledger to be open: use `with ledger.open():`")
+        self._manifest["sessions"][-1] |= canonical(facts)
+
     def write(self, cell: Mapping[str, Any], rows: pl.DataFrame) -> None:
         """Store the rows of a finished cell, whole or not at all."""
-        name = self._names.get(canonical_json(cell))
-        if name is None:
-            raise ValueError(
-                f"cell must be one of the {len(self.cells)} cells of this ledger, but it is {dict(cell)!r}"
-            )
+        name = self.name(cell)
         make_folder(self.cells_folder)
         buffer = io.BytesIO()
         rows.rechunk().write_parquet(buffer, compression="zstd")
@@ -218,11 +237,11 @@ class Ledger:
 
     def _read(self, cell: Mapping[str, Any]) -> pl.DataFrame | None:
         """Rows of a cell, or None if it has no sound file."""
-        for path in sorted(self.cells_folder.glob(f"{self._names[canonical_json(cell)]}-*.parquet")):
+        for path in sorted(self.cells_folder.glob(f"{self.name(cell)}-*.parquet")):
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest()[:16] == path.stem.rpartition("-")[2]:
                 return pl.read_parquet(io.BytesIO(data))
-            self._notify(f"{path} is damaged; computing that cell again")
+            self.notify(f"{path} is damaged; computing that cell again")
             path.unlink()
         return None
 
@@ -260,7 +279,7 @@ class Ledger:
         sessions = before.get("sessions", [])
         for name in ("software", "git"):
             if sessions and sessions[-1].get(name) != session[name]:
-                self._notify(
+                self.notify(
                     f"{self.folder}: {name} changed since this run began; the manifest lists all sessions"
                 )
         self._wall_before = before.get("wall_seconds", 0.0)

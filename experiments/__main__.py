@@ -1,8 +1,11 @@
 """`python -m experiments`: list the experiments, or run one or all of them.
 
+With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.launchers.
+
 Exit codes: 0 done, every claim held; 1 a claim was violated; 2 a mistake in the command or a folder that
-cannot be used (one line on stderr, nothing touched); 3 the program failed (a traceback; finished cells are
-kept); 130 stopped by Ctrl-C (the same command continues).
+cannot be used (one line on stderr, nothing touched), or trouble that the user can mend on the way; 3 the
+program failed (a traceback here or in the log of a task; finished cells are kept); 130 stopped by Ctrl-C (the
+same command continues).
 """
 
 import argparse
@@ -21,11 +24,13 @@ from rich.table import Table
 import experiments
 from edittheory.files import write_json
 from edittheory.identity import canonical
+from edittheory.launchers import SlurmLauncher, SlurmOptions, TasksFailed
 from edittheory.runs import Ledger, RunError
 from experiments import overrides
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Work
 
-USAGE = "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...]"
+USAGE = "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...] [--launcher slurm]"
+SLURM = "--slurm-"
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,11 +52,14 @@ def main(
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _main(arguments, get, names)
+    except TasksFailed as error:
+        say(f"error: {error}")
+        return 3 if error.fault else 2
     except RunError as error:
         say(f"error: {error}")
         return 2
-    except KeyboardInterrupt:
-        say("stopped; finished cells are kept and the same command continues")
+    except KeyboardInterrupt as stop:
+        say(str(stop) or "stopped; finished cells are kept and the same command continues")
         return 130
     except Exception:
         traceback.print_exc()
@@ -64,6 +72,13 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
     parser.add_argument("name", nargs="?")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--out", default="results", type=Path)
+    parser.add_argument("--launcher", default="local", choices=("local", "slurm"))
+    for field in dataclasses.fields(SlurmOptions):
+        name, kind = SLURM + field.name.replace("_", "-"), typing.get_type_hints(SlurmOptions)[field.name]
+        if field.name == "extra":
+            parser.add_argument(name, action="append", default=[])
+        else:
+            parser.add_argument(name, type=next(iter(typing.get_args(kind)), kind))
     parser.add_argument("-h", "--help", action="store_true")
     known, rest = _split_known(parser, arguments)
     if known.name is None:
@@ -81,10 +96,25 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
         for experiment in chosen:
             _describe(experiment)
         return 0
+    launcher = _launcher(known)
     jobs = [_prepare(experiment, known.preset, rest, known.out) for experiment in chosen]
     for _, _, ledger in jobs:
         ledger.check()
-    return max([_run(*job) for job in jobs])
+    return max([_run(*job, launcher, get) for job in jobs])
+
+
+def _launcher(known: argparse.Namespace) -> SlurmLauncher | None:
+    given = {field.name: getattr(known, f"slurm_{field.name}") for field in dataclasses.fields(SlurmOptions)}
+    given = {name: value for name, value in given.items() if value not in (None, [])}
+    if known.launcher == "local":
+        if given:
+            raise RunError(f"{SLURM}{next(iter(given)).replace('_', '-')} needs --launcher slurm")
+        return None
+    try:
+        options = SlurmOptions(**given | {"extra": tuple(given.get("extra", ()))})
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    return SlurmLauncher(options)
 
 
 def _split_known(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -120,11 +150,20 @@ def _prepare(
     return experiment, config, ledger
 
 
-def _run(experiment: Experiment, config: Any, ledger: Ledger) -> int:
+def _run(
+    experiment: Experiment,
+    config: Any,
+    ledger: Ledger,
+    launcher: SlurmLauncher | None,
+    get: Callable[[str], Experiment],
+) -> int:
     if ledger.check():
         say(f"{experiment.name}: already complete")
-    else:
+    elif launcher is None:
         experiment.run_into(config, ledger)
+    else:
+        work = Work(get, experiment.name, config, ledger.folder.parent.absolute())
+        experiment.run_into(config, ledger, lambda ledger: launcher.collect(ledger, work))
     report = experiment.report(ledger.rows(), config)
     write_json(ledger.folder / "summary.json", canonical(report.summary))
     console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=140)
@@ -155,7 +194,17 @@ def _describe(experiment: Experiment) -> None:
     for field in dataclasses.fields(experiment.config_class):
         values = [str(getattr(config, field.name)) for config in experiment.presets.values()]
         table.add_row(*map(escape, [field.name, overrides.kind_name(kinds[field.name]), *values]))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    console.print(_slurm_table())
+
+
+def _slurm_table() -> Table:
+    table = Table("option", "default", "", title="with --launcher slurm", title_justify="left")
+    for field in dataclasses.fields(SlurmOptions):
+        default = "cluster's" if field.default is None else str(field.default or "none")
+        table.add_row(SLURM + field.name.replace("_", "-"), escape(default), escape(field.metadata["help"]))
+    return table
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What an experiment is: a configuration, its cells, the rows of one cell, and a report on all rows."""
 
 import dataclasses
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -97,12 +99,51 @@ class Experiment(Generic[Config]):
             out, self.name, config, self.cells(config), provenance=self.provenance(config), **options
         )
 
-    def run_into(self, config: Config, ledger: Ledger) -> None:
-        """Compute what `ledger` lacks of a resolved configuration, and complete it."""
+    def run_into(
+        self, config: Config, ledger: Ledger, launch: Callable[[Ledger], None] | None = None
+    ) -> None:
+        """Compute what `ledger` lacks of a resolved configuration, and complete it.
+
+        Cells are computed here, one after the other, unless `launch` is given: it gets the open ledger, and when
+        it returns every cell must be written (see `Work` and `edittheory.launchers`).
+        """
         with ledger.open():
-            pending = ledger.pending()
-            with progress(self.name, len(ledger.cells), len(ledger.cells) - len(pending)) as advance:
-                for cell in pending:
-                    ledger.write(cell, self.run_cell(config, cell, self.key(config, cell)))
-                    advance()
+            if launch is None:
+                self._run_here(config, ledger)
+            else:
+                launch(ledger)
             ledger.finish()
+
+    def _run_here(self, config: Config, ledger: Ledger) -> None:
+        jobs = ledger.folder / "slurm"
+        if jobs.exists():
+            ledger.notify(f"jobs of {jobs} may be at work on the same cells, to no harm; scancel ends them")
+        pending = ledger.pending()
+        with progress(self.name, len(ledger.cells), len(ledger.cells) - len(pending)) as advance:
+            for cell in pending:
+                ledger.write(cell, self.run_cell(config, cell, self.key(config, cell)))
+                advance()
+        shutil.rmtree(jobs, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """An experiment's share in a task on another machine: picklable, for it only names what is imported there."""
+
+    lookup: Callable[[str], Experiment]
+    name: str
+    config: Any
+    out: Path
+
+    def __call__(self) -> tuple[Ledger, Callable[[Mapping[str, Any]], pl.DataFrame]]:
+        """The ledger under `out`, and the function from one of its cells to the cell's rows."""
+        experiment = self.lookup(self.name)
+
+        def compute(cell: Mapping[str, Any]) -> pl.DataFrame:
+            return experiment.run_cell(self.config, dict(cell), experiment.key(self.config, cell))
+
+        return experiment.ledger(self.config, self.out, notify=_to_log), compute
+
+
+def _to_log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
