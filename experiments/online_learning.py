@@ -30,7 +30,7 @@ class Config:
     edited laws of the reference under each candidate, so that the truth is exchangeable but the edited law of a wrong guess is missing.
     """
 
-    problems: int = 2
+    problems: int = 1
     seeds: int = 32
     horizon: int = 20_000
     first_epoch: int = 50
