@@ -75,7 +75,12 @@ def preference(
     logits = scale * (log_class - log_reference)
 
     def plain(members: Class) -> Array:
-        return class_loss(lambda *args: losses.preference(*args, scale), members, log_reference, data)
+        return class_loss(
+            lambda edit, response, *reference: losses.preference(edit, response, *reference, scale=scale),
+            members,
+            log_reference,
+            data,
+        )
 
     # Too few examples do not pay for an exponential for each cell; of a great many, `class_loss` counts the cells.
     cells = num_x * num_y

@@ -1,0 +1,408 @@
+"""SUP and PREF over a finite class, on many data sets at once, against a NumPy loop over the data sets.
+
+    python benchmarks/finite_class.py                       # the headline and the scaling, about three minutes
+    python benchmarks/finite_class.py --headline            # the headline alone, about half a minute
+    python benchmarks/finite_class.py --out benchmarks/out  # also rows and a plot
+
+A trial is the two argmins over K policies on one fresh data set of n edits. The NumPy loop is what one writes from the
+definition, vectorised over the class and the data; "NumPy, products" is the same loop over the algorithm of this package.
+All take turns in one process, medians of the rounds; every choice is compared. Compile time apart; data drawn beforehand.
+The last line is JSON.
+"""
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+if not any(Path("/dev").glob("nvidia[0-9]*")):
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from edittheory import class_losses, learners, losses, provenance
+from edittheory.problem import EditDataset, balanced_problem
+
+BASE = {"K": 256, "X": 8, "Y": 64, "n": 1000, "S": 1024}
+SCANS = {
+    "S": (1, 8, 64, 512, 4096),
+    "K": (16, 64, 256, 1024),
+    "n": (100, 300, 1000, 3000, 10000),
+    "Y": (8, 16, 64, 256),
+}
+METHODS = {
+    "sharded": "edittheory, all cores",
+    "package": "edittheory",
+    "definition": "edittheory, class_loss",
+    "numpy": "NumPy loop",
+    "numpy_products": "NumPy, products",
+}
+
+
+# -- the problem ---------------------------------------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    """A class of K policies around a common centre, the reference, and S data sets of n edits."""
+
+    log_class: jax.Array
+    log_reference: jax.Array
+    data: EditDataset
+
+
+def draw(size: dict[str, int]) -> Case:
+    """A balanced user whose optimum is the first member; distances are those between numbers on a line."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    centre = jax.random.normal(keys[0], (size["X"], size["Y"]))
+    members = jax.random.normal(keys[1], (size["K"], size["X"], size["Y"]))
+    log_class = jax.nn.log_softmax(0.7 * centre + members)
+    line = jnp.linspace(0.0, 1.0, size["Y"])
+    distance = jnp.abs(line[:, None] - line)
+    problem = balanced_problem(jnp.full(size["X"], 1 / size["X"]), log_class[0], distance, 0.2, 0.3, 4.0)
+
+    @jax.jit
+    def sample(problem, keys):
+        return jax.lax.map(lambda key: problem.sample(key, size["n"]), keys)
+
+    data = sample(problem, jax.random.split(keys[2], size["S"]))
+    return Case(log_class, problem.log_reference, data)
+
+
+# -- this package --------------------------------------------------------------------------------------------
+
+
+def choose(log_class, log_reference, data):
+    """The trial: indices chosen by SUP and PREF."""
+    return learners.supervised(log_class, data), learners.preference(log_class, log_reference, data)
+
+
+def choose_by_definition(log_class, log_reference, data):
+    """The same through the losses as they are defined, one logarithm and one exponential for each example."""
+    sup = class_losses.class_loss(lambda edit, *_: losses.supervised(edit), log_class, log_reference, data)
+    pref = class_losses.class_loss(
+        lambda edit, answer, *reference: losses.preference(edit, answer, *reference),
+        log_class,
+        log_reference,
+        data,
+    )
+    return jnp.argmin(sup), jnp.argmin(pref)
+
+
+def mapped(trial, size):
+    """The trial over all data sets: a loop over chunks of vmapped trials, whose intermediates fit in a CPU's cache."""
+    cpu = jax.default_backend() == "cpu"
+    width = max(1, (2**22 if cpu else 2**28) // (size["n"] * size["K"]))
+    return lambda log_class, log_reference, data: jax.lax.map(
+        functools.partial(trial, log_class, log_reference), data, batch_size=width
+    )
+
+
+def compiled(function, *args):
+    """The function compiled for these arguments, as a call without arguments, and the seconds that took."""
+    start = time.perf_counter()
+    executable = jax.jit(function).lower(*args).compile()
+    return lambda: jax.tree.map(np.asarray, executable(*args)), time.perf_counter() - start
+
+
+def over_devices(trial, size, case):
+    """The mapped trial with the data sets divided among the devices, and its arguments placed there."""
+    mesh = jax.make_mesh((jax.device_count(),), ("trials",), axis_types=(jax.sharding.AxisType.Auto,))
+    here, everywhere = PartitionSpec("trials"), PartitionSpec()
+    function = jax.shard_map(
+        mapped(trial, size),
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, here),
+        out_specs=here,
+        check_vma=False,
+    )
+    shared = jax.device_put(case[:2], NamedSharding(mesh, everywhere))
+    return function, (*shared, jax.device_put(case.data, NamedSharding(mesh, here)))
+
+
+# -- NumPy ---------------------------------------------------------------------------------------------------
+
+
+def numpy_losses(log_class, log_reference, x, y, edit):
+    """Mean losses (K,) of SUP and PREF on one data set, from the definition."""
+    log_edit, log_response = log_class[:, x, edit], log_class[:, x, y]
+    logits = (log_edit - log_reference[x, edit]) - (log_response - log_reference[x, y])
+    return -log_edit.mean(axis=1), np.logaddexp(0.0, -logits).mean(axis=1)
+
+
+def numpy_loop(arrays, count):
+    log_class, log_reference, x, y, edit = arrays
+    found = [numpy_losses(log_class, log_reference, x[s], y[s], edit[s]) for s in range(count)]
+    return tuple(np.array([np.argmin(pair[i]) for pair in found]) for i in range(2))
+
+
+def numpy_products_loop(arrays, count):
+    """The package's algorithm in NumPy: counts for SUP, products of tables for PREF (all logits here are small)."""
+    log_class, log_reference, x, y, edit = arrays
+    cells = log_reference.size
+    rows = np.ascontiguousarray(log_class.reshape(-1, cells).T)
+    up = np.exp(rows - log_reference.reshape(cells, 1))
+    down, num_y, sup, pref = 1.0 / up, log_reference.shape[1], [], []
+    for s in range(count):
+        before, after = x[s] * num_y + y[s], x[s] * num_y + edit[s]
+        sup.append(np.argmax(np.bincount(after, minlength=cells) @ rows))
+        ratio = up[before]
+        ratio *= down[after]
+        ratio += 1.0
+        groups = len(ratio) // class_losses.FACTORS
+        head, rest = ratio[: groups * class_losses.FACTORS], ratio[groups * class_losses.FACTORS :]
+        product = np.multiply.reduce(head.reshape(class_losses.FACTORS, groups, -1), axis=0)
+        pref.append(np.argmin(np.log(product).sum(axis=0) + np.log(rest).sum(axis=0)))
+    return np.array(sup), np.array(pref)
+
+
+def same_choices(arrays, first, second) -> int:
+    """How many choices differ although the losses tie to 1e-12; any other difference is an error."""
+    ties = 0
+    for kind in range(2):
+        for s in np.flatnonzero(first[kind] != second[kind]):
+            values = numpy_losses(*arrays[:2], *(part[s] for part in arrays[2:]))[kind]
+            gap = abs(values[first[kind][s]] - values[second[kind][s]])
+            if gap > 1e-12 * abs(values).max():
+                name = ("SUP", "PREF")[kind]
+                raise AssertionError(
+                    f"{name} on data set {s}: {first[kind][s]} or {second[kind][s]}, {gap:.2g}"
+                )
+            ties += 1
+    return ties
+
+
+# -- timing --------------------------------------------------------------------------------------------------
+
+
+def compare(size, methods, seconds=0.3, rounds=5):
+    """A row for each method: microseconds a trial (wall and processor), compile seconds, ratio to the NumPy loop.
+
+    Every round runs every method for about `seconds`, the NumPy loops on as many data sets as fit; the ratio is the
+    median of the ratios within rounds.
+    """
+    case = draw(size)
+    arrays = (
+        *(np.asarray(part) for part in case[:2]),
+        *(np.asarray(p) for p in jax.tree.leaves(case.data)[:3]),
+    )
+    numpy_methods = {"numpy": numpy_loop, "numpy_products": numpy_products_loop}
+    calls, compile_seconds, counts = {}, {}, {}
+    for method in methods:
+        if method in numpy_methods:
+            loop = numpy_methods[method]
+            start = time.perf_counter()
+            loop(arrays, 1)
+            fitting = int(seconds / (time.perf_counter() - start))
+            counts[method] = min(size["S"], max(2, fitting))
+            calls[method] = functools.partial(loop, arrays, counts[method])
+        else:
+            function = mapped(choose_by_definition if method == "definition" else choose, size)
+            args = tuple(case)
+            if method == "sharded":
+                function, args = over_devices(choose, size, case)
+            elif method == "definition":
+                counts[method] = min(size["S"], 32)
+                args = (*case[:2], jax.tree.map(lambda leaf, m=counts[method]: leaf[:m], case.data))
+            counts.setdefault(method, size["S"])
+            calls[method], compile_seconds[method] = compiled(function, *args)
+    outcomes = {method: call() for method, call in calls.items()}
+    ties = 0
+    for outcome in outcomes.values():
+        both = min(len(outcome[0]), len(outcomes["numpy"][0]))
+        ties += same_choices(arrays, [o[:both] for o in outcome], [o[:both] for o in outcomes["numpy"]])
+    wall, busy = ({method: [] for method in methods} for _ in range(2))
+    for _ in range(rounds):
+        for method, call in calls.items():
+            repeats, start, start_busy = 0, time.perf_counter(), time.process_time()
+            while repeats == 0 or (time.perf_counter() - start < seconds / 2):
+                call()
+                repeats += 1
+            trials = repeats * counts[method]
+            wall[method].append(1e6 * (time.perf_counter() - start) / trials)
+            busy[method].append(1e6 * (time.process_time() - start_busy) / trials)
+
+    def ratio(times, method):
+        return statistics.median(a / b for a, b in zip(times["numpy"], times[method], strict=True))
+
+    return [
+        {
+            "method": method,
+            **size,
+            "us_per_trial": round(statistics.median(wall[method]), 2),
+            "cpu_us_per_trial": round(statistics.median(busy[method]), 2),
+            "times_faster": round(ratio(wall, method), 2),
+            "times_less_cpu": round(ratio(busy, method), 2),
+            "compile_seconds": round(compile_seconds.get(method, 0.0), 2),
+            "compared": min(counts[method], counts["numpy"]),
+            "ties": ties,
+        }
+        for method in methods
+    ]
+
+
+def ceilings():
+    """Measured GB/s of a large copy (read and write) and float64 GFLOP/s of a matrix product, on one device."""
+    square = jnp.ones((2048, 2048))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    # In place, so that no fresh pages are mapped within the timing.
+    copy = jax.jit(lambda a: a + 1.0, donate_argnums=0)
+
+    def best(function, argument, again):
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            result = jax.block_until_ready(function(argument))
+            times.append(time.perf_counter() - start)
+            argument = result if again else argument
+        return min(times[1:])
+
+    return 2 * 8 * 2**25 / best(copy, jnp.zeros(2**25), True) / 1e9, 2 * 2048**3 / best(
+        product, square, False
+    ) / 1e9
+
+
+def memory(sets: int) -> dict[str, float]:
+    """Peak resident MB of a fresh process that runs the mapped trials and nothing else, before and after the run."""
+    command = [sys.executable, __file__, "--memory-worker", str(sets)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def memory_worker(sets: int) -> None:
+    def peak() -> float:
+        # Not getrusage, which a child process inherits.
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3)
+
+    size = BASE | {"S": sets}
+    case = draw(size)
+    jax.block_until_ready(case)
+    before = peak()
+    jax.block_until_ready(jax.jit(mapped(choose, size))(*case))
+    print(json.dumps({"sets": sets, "before_mb": before, "peak_mb": peak()}))
+
+
+# -- output --------------------------------------------------------------------------------------------------
+
+
+def plot(rows, device: str, path: Path) -> None:
+    """Processor microseconds a trial, which a busy machine disturbs less than wall time, against each size."""
+    from paper_figures import style
+
+    looks = {
+        "numpy": style.Look("NumPy loop", style.BLACK, "o"),
+        "definition": style.Look("definition,\nmapped", style.ORANGE, "^", "--"),
+        "package": style.Look("edittheory", style.BLUE, "s"),
+    }
+    titles = {
+        "S": "S, data sets",
+        "K": "K, policies",
+        "n": "n, edits in a data set",
+        "Y": "Y, responses a context",
+    }
+    with style.in_style():
+        figure, axes = style.new_figure(2, 2, width=style.PAGE, height=4.6, sharey=True)
+        for ax, (scan, title) in zip(axes.flat, titles.items(), strict=True):
+            drawn = []
+            for method, look in looks.items():
+                points = [row for row in rows if row["scan"] == scan and row["method"] == method]
+                x, y = [row[scan] for row in points], [row["cpu_us_per_trial"] for row in points]
+                drawn.append(style.line(ax, x, y, look))
+            ax.set(xscale="log", yscale="log", xlabel=title)
+            ax.minorticks_off()
+            ax.set_xticks(SCANS[scan], [f"{value:,}" for value in SCANS[scan]])
+        for ax in axes[:, 0]:
+            ax.set_ylabel("processor microseconds a trial")
+        fixed = ", ".join(f"{name}={BASE[name]:,}" for name in ("K", "X", "Y", "n"))
+        figure.suptitle(f"SUP and PREF on one data set; {fixed} where not varied\n{device}", fontsize=8)
+        for ax in axes.flat:
+            style.label_ends(ax, ax.get_lines())
+        figure.savefig(path)
+
+
+def show(rows) -> None:
+    for row in rows:
+        print(
+            f"  {METHODS[row['method']]:24s} {row['us_per_trial']:10.1f} us a trial "
+            f"{1e6 / row['us_per_trial']:9.0f} trials/s  {row['times_faster']:7.1f} x NumPy loop "
+            f"({row['times_less_cpu']:.1f} x by processor time)  compile {row['compile_seconds']:.1f} s",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--headline", action="store_true", help="without the scaling in S, K, n and Y")
+    parser.add_argument("--out", type=Path, default=None, help="folder for finite_class.json and .png")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory-worker", type=int, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_worker:
+        memory_worker(options.memory_worker)
+        return
+    where = provenance.hardware()
+    name = where["processor"] if where["platform"] == "cpu" else where["device"]
+    device = f"{name}, {where['device_count']} {'cores' if where['platform'] == 'cpu' else 'device(s)'}"
+    sizes = ", ".join(f"{letter}={value}" for letter, value in BASE.items())
+    print(f"SUP and PREF over a finite class, {sizes}, float64, on {device}; load {os.getloadavg()[0]:.1f}")
+    headline = compare(BASE, list(METHODS), rounds=options.rounds)
+    show(headline)
+    by_method = {row["method"]: row for row in headline}
+    copy, flops = ceilings()
+    # What the products read of the tables: two rows of K numbers for each edit.
+    traffic = 16 * BASE["n"] * BASE["K"] / by_method["package"]["us_per_trial"] / 1e3
+    print(
+        f"  table rows read at {traffic:.1f} GB/s; a large copy moves {copy:.1f} GB/s, a product {flops:.0f} GFLOP/s"
+    )
+    peak = memory(4 * BASE["S"])
+    print(
+        f"  peak memory with {peak['sets']} data sets: {peak['peak_mb']} MB, {peak['before_mb']} MB before the run"
+    )
+    rows = [{"scan": "headline", **row} for row in headline]
+    if not options.headline:
+        for scan, values in SCANS.items():
+            for value in values:
+                size = BASE | {"S": 64} | {scan: value}
+                new = compare(size, ["package", "definition", "numpy"], seconds=0.2, rounds=3)
+                print(f"{scan} = {value}")
+                show(new)
+                rows += [{"scan": scan, **row} for row in new]
+    result = {
+        "benchmark": "finite_class",
+        "device": device,
+        "platform": where["platform"],
+        "load": round(os.getloadavg()[0], 1),
+        **BASE,
+        "trials_per_second": {m: round(1e6 / row["us_per_trial"]) for m, row in by_method.items()},
+        "times_faster_than_numpy_loop": {m: row["times_faster"] for m, row in by_method.items()},
+        "times_less_processor_time": {m: row["times_less_cpu"] for m, row in by_method.items()},
+        "compile_seconds": by_method["package"]["compile_seconds"],
+        "ties": by_method["package"]["ties"],
+        "table_gb_per_s": round(traffic, 1),
+        "copy_gb_per_s": round(copy, 1),
+        "fraction_of_copy": round(traffic / copy, 3),
+        "matmul_gflop_per_s": round(flops),
+        "peak_memory_mb": peak,
+    }
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**result, "software": provenance.software(), "rows": rows}, indent=1)
+        (options.out / "finite_class.json").write_text(text + "\n")
+        if not options.headline:
+            plot(rows, device, options.out / "finite_class.png")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
