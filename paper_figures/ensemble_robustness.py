@@ -1,0 +1,94 @@
+"""Is a late ensemble the safe choice? Excess cost by setting, and the worst of them."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+ORDER = (
+    "base",
+    "SUP",
+    "PREF",
+    "RL",
+    "Early",
+    "Late",
+    "Late, alpha/4",
+    "Thompson",
+    "Late, contextual",
+    "Thompson, warm",
+    "Late, warm",
+    "Late, shifted prior",
+    "Late, shared",
+)
+SINGLE = ("base", "SUP", "PREF", "RL", "Early")
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Left: mean cost above the best arm of each problem in per cent, by setting. Right: Max SubOpt with paired 95% intervals."""
+    data = rows["ensemble_robustness"]
+    settings = data["setting"].unique(maintain_order=True).to_list()
+    methods = [name for name in ORDER if name in set(data["method"].unique())]
+    means = {
+        (row["setting"], row["method"]): row["cost"]
+        for row in data.group_by("setting", "method").agg(pl.col("cost").mean()).iter_rows(named=True)
+    }
+    figure, axes = style.new_figure(1, 2, width=style.PAGE, height=3.0, width_ratios=(1.6, 1.0), sharey=True)
+    left, right = axes[0]
+    for index, setting in enumerate(settings):
+        best = means[setting, "best arm"]
+        excess = [100 * (means[setting, name] / best - 1) for name in methods]
+        look = style.indexed(index, setting)
+        left.plot(
+            excess,
+            range(len(methods)),
+            linestyle="none",
+            marker=look.marker,
+            color=look.color,
+            label=setting,
+            alpha=0.9,
+        )
+    left.axvline(5, color=style.GREY, linewidth=0.8, linestyle="--")
+    left.set_xscale("symlog", linthresh=5)
+    left.set_xticks([0, 1, 2, 3, 4, 5, 10, 20, 50], ["0", "", "2", "", "4", "5", "10", "20", "50"])
+    left.set_xlabel("cost above the problem's best arm, T = 200, %")
+    left.legend(fontsize=5.5, loc="lower right")
+    left.set_yticks(range(len(methods)), methods)
+    gaps = max_subopt(data, settings, methods)
+    for place, (name, (estimate, low, high)) in enumerate(gaps.items()):
+        color = style.BLUE if name in SINGLE else style.ORANGE
+        right.barh(place, estimate, color=color, alpha=0.85, height=0.68)
+        right.plot([low, high], [place, place], color="black", linewidth=0.9)
+        right.text(high, place, f" {estimate:.4f}", va="center", fontsize=6)
+    right.set_xlim(0, 1.25 * max(high for *_, high in gaps.values()))
+    right.set_xlabel("Max SubOpt over the settings")
+    right.grid(axis="y", visible=False)
+    left.invert_yaxis()
+    return figure
+
+
+def max_subopt(
+    data: pl.DataFrame, settings: list[str], methods: list[str]
+) -> dict[str, tuple[float, float, float]]:
+    """Largest gap over settings of mean cost to the best of `methods`, with the paired 95% interval of that one gap."""
+    found = {name: (0.0, 0.0, 0.0) for name in methods}
+    for setting in settings:
+        wide = data.filter(pl.col("setting") == setting).pivot(on="method", index="seed", values="cost")
+        costs = {name: wide[name].to_numpy() for name in methods}
+        best = min(methods, key=lambda name: costs[name].mean())
+        for name in methods:
+            gaps = costs[name] - costs[best]
+            half = 1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps))
+            found[name] = max(
+                found[name], (float(gaps.mean()), float(gaps.mean() - half), float(gaps.mean() + half))
+            )
+    return found
+
+
+FIGURE = Figure(
+    name="ensemble_robustness",
+    needs=("ensemble_robustness",),
+    draw=draw,
+    summary="UCB's worst case is above Early's; with a shifted prior or shared feedback it is below every single learner's.",
+)

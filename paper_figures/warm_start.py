@@ -1,0 +1,55 @@
+"""How many exploratory rounds does a log replace?"""
+
+import matplotlib.figure
+import polars as pl
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+SHOWN = (
+    ("Late", "doubly robust"),
+    ("Thompson", "doubly robust"),
+    ("Late, shifted prior", "doubly robust"),
+    ("Late, shifted prior", "self-normalised"),
+)
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Mean regret at T = 200 against the size of the log, by user and warm start; dashed: without a log. 99% intervals."""
+    data = rows["warm_start"].filter(pl.col("horizon") == 200)
+    users = data["user"].unique(maintain_order=True).to_list()
+    figure, axes = style.new_figure(1, len(users), width=style.PAGE, height=3.0, sharey=True)
+    for ax, user in zip(axes[0], users, strict=True):
+        mine = data.filter(pl.col("user") == user)
+        for index, (bandit, estimator) in enumerate(SHOWN):
+            table = (
+                mine.filter((pl.col("bandit") == bandit) & (pl.col("estimator") == estimator))
+                .group_by("logged")
+                .agg(pl.col("regret").mean(), (2.58 * pl.col("regret").std() / pl.len().sqrt()).alias("half"))
+                .sort("logged")
+            )
+            look = style.indexed(index, f"{bandit}, {estimator}")
+            mean, half = table["regret"].to_numpy(), table["half"].to_numpy()
+            style.line(ax, table["logged"], mean, look, mean - half, mean + half)
+            if bandit in ("Late", "Thompson"):
+                cold = mine.filter((pl.col("bandit") == bandit) & (pl.col("estimator") == "none"))[
+                    "regret"
+                ].mean()
+                ax.axhline(cold, color=look.color, linestyle="--", linewidth=0.9, label=f"{bandit}, no log")
+        ax.set_xscale("log")
+        ax.set_ylim(0, None)
+        ax.set_title(
+            "deployed to the log's user" if user == "same user" else "deployed to another, stronger user"
+        )
+        ax.set_xlabel("logged edits under the reference")
+    axes[0, 0].set_ylabel("regret at T = 200")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=6)
+    return figure
+
+
+FIGURE = Figure(
+    name="warm_start",
+    needs=("warm_start",),
+    draw=draw,
+    summary="A hundred logged edits replace most of 200 rounds' exploration; with another user only if the prior's level is open.",
+)
