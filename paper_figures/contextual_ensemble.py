@@ -52,5 +52,5 @@ FIGURE = Figure(
     name="contextual_ensemble",
     needs=("contextual_ensemble",),
     draw=draw,
-    summary="At T = 200 an ensemble with one bandit per domain is below every single arm if it starts from a log or shares feedback, else not.",
+    summary="At T = 200 an ensemble with one bandit per domain is below every single arm only from a log or with shared feedback.",
 )
