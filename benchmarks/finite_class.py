@@ -302,7 +302,7 @@ def plot(rows, device: str, path: Path) -> None:
 
     looks = {
         "numpy": style.Look("NumPy loop", style.BLACK, "o"),
-        "definition": style.Look("definition,\nmapped", style.ORANGE, "^", "--"),
+        "definition": style.Look("class_loss", style.ORANGE, "^", "--"),
         "package": style.Look("edittheory", style.BLUE, "s"),
     }
     titles = {

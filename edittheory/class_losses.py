@@ -76,7 +76,9 @@ def preference(
 
     def plain(members: Class) -> Array:
         return class_loss(
-            lambda edit, response, *reference: losses.preference(edit, response, *reference, scale=scale),
+            lambda edit, answer, *reference: losses.preference(
+                edit, answer, reference[0], reference[1], scale
+            ),
             members,
             log_reference,
             data,
