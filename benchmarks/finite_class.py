@@ -185,11 +185,11 @@ def same_choices(arrays, first, second) -> int:
 # -- timing --------------------------------------------------------------------------------------------------
 
 
-def compare(size, methods, seconds=0.3, rounds=5):
+def compare(size, methods, seconds=0.3, rounds=5, checked=1):
     """A row for each method: microseconds a trial (wall and processor), compile seconds, ratio to the NumPy loop.
 
     Every round runs every method for about `seconds`, the NumPy loops on as many data sets as fit; the ratio is the
-    median of the ratios within rounds.
+    median of the ratios within rounds. Choices are compared on every data set that the NumPy loop takes, at least `checked`.
     """
     case = draw(size)
     arrays = (
@@ -217,10 +217,11 @@ def compare(size, methods, seconds=0.3, rounds=5):
             counts.setdefault(method, size["S"])
             calls[method], compile_seconds[method] = compiled(function, *args)
     outcomes = {method: call() for method, call in calls.items()}
-    ties = 0
-    for outcome in outcomes.values():
-        both = min(len(outcome[0]), len(outcomes["numpy"][0]))
-        ties += same_choices(arrays, [o[:both] for o in outcome], [o[:both] for o in outcomes["numpy"]])
+    expected = outcomes["numpy"] if checked <= counts["numpy"] else numpy_loop(arrays, checked)
+    ties, compared = 0, {}
+    for method, outcome in outcomes.items():
+        both = compared[method] = min(len(outcome[0]), len(expected[0]))
+        ties += same_choices(arrays, [o[:both] for o in outcome], [o[:both] for o in expected])
     wall, busy = ({method: [] for method in methods} for _ in range(2))
     for _ in range(rounds):
         for method, call in calls.items():
@@ -244,7 +245,7 @@ def compare(size, methods, seconds=0.3, rounds=5):
             "times_faster": round(ratio(wall, method), 2),
             "times_less_cpu": round(ratio(busy, method), 2),
             "compile_seconds": round(compile_seconds.get(method, 0.0), 2),
-            "compared": min(counts[method], counts["numpy"]),
+            "compared": compared[method],
             "ties": ties,
         }
         for method in methods
@@ -356,7 +357,7 @@ def main() -> None:
     device = f"{name}, {where['device_count']} {'cores' if where['platform'] == 'cpu' else 'device(s)'}"
     sizes = ", ".join(f"{letter}={value}" for letter, value in BASE.items())
     print(f"SUP and PREF over a finite class, {sizes}, float64, on {device}; load {os.getloadavg()[0]:.1f}")
-    headline = compare(BASE, list(METHODS), rounds=options.rounds)
+    headline = compare(BASE, list(METHODS), rounds=options.rounds, checked=256)
     show(headline)
     by_method = {row["method"]: row for row in headline}
     copy, flops = ceilings()
@@ -388,6 +389,7 @@ def main() -> None:
         "times_faster_than_numpy_loop": {m: row["times_faster"] for m, row in by_method.items()},
         "times_less_processor_time": {m: row["times_less_cpu"] for m, row in by_method.items()},
         "compile_seconds": by_method["package"]["compile_seconds"],
+        "compared": by_method["package"]["compared"],
         "ties": by_method["package"]["ties"],
         "table_gb_per_s": round(traffic, 1),
         "copy_gb_per_s": round(copy, 1),
