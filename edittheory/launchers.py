@@ -25,7 +25,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -71,7 +71,7 @@ class SlurmOptions:
     parallelism: int = _option(64, "tasks that run at once, at most")
     timeout_min: int = _option(60, "minutes after which a task is queued again, its finished cells kept")
     requeues: int = _option(10, "how often that may happen to a task (lost nodes do not count)")
-    warning_s: int = _option(90, "seconds before that at which a task is told, at most half of its time; "
+    warning_s: int = _option(90, "seconds before that at which a task is told, at most a third of it, by Slurm up to 60 s early; "
                                  "one call of a compiled function must be shorter")  # fmt: skip
     cells_per_task: int = _option(1, "cells that a task computes one after the other")
     cpus: int = _option(1, "processors of a task")
@@ -80,8 +80,10 @@ class SlurmOptions:
     extra: tuple[str, ...] = _option((), "NAME=VALUE for sbatch's --NAME=VALUE; may be given several times")
 
     def __post_init__(self) -> None:
-        for name in ("parallelism", "timeout_min", "warning_s", "cells_per_task", "cpus"):
+        for name in ("parallelism", "warning_s", "cells_per_task", "cpus"):
             check_int(f"slurm {name}", getattr(self, name), 1)
+        # Slurm may warn a minute early, and a task that is warned before Python is up just dies.
+        check_int("slurm timeout_min", self.timeout_min, 2)
         for name in ("requeues", "gpus"):
             check_int(f"slurm {name}", getattr(self, name), 0)
         if self.memory_gb is not None:
@@ -97,7 +99,7 @@ class SlurmOptions:
             "partition": self.partition,
             "array_parallelism": self.parallelism,
             "time": self.timeout_min,
-            "signal_delay_s": min(self.warning_s, 30 * self.timeout_min),
+            "signal_delay_s": min(self.warning_s, 20 * self.timeout_min),
             "cpus_per_task": self.cpus,
             "gpus_per_node": self.gpus or None,
             "mem": None if self.memory_gb is None else f"{round(self.memory_gb * 1024)}M",
@@ -153,6 +155,7 @@ class Task:
         return {"cell": cell, "error": " ".join(said.split()), "fault": not user}
 
 
+@runtime_checkable
 class Cluster(Protocol):
     """What a launcher needs of a batch system; job ids are "5" for a single task and "5_0", "5_1" ... for an array."""
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
+MEMORY = 11.0  # BatchStartTimeout and MessageTimeout
 START = 60.0  # seconds for a daemon to come up
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -45,13 +46,13 @@ StateSaveLocation={folder}/state
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 SlurmdParameters=config_overrides
-BatchStartTimeout=10
+BatchStartTimeout=1
 MessageTimeout=10
 SlurmdTimeout={timeout}
 ReturnToService=2
 JobRequeue=1
 KillWait=5
-MinJobAge=30
+MinJobAge=300
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
@@ -67,7 +68,7 @@ def check() -> None:
         raise Missing("a one-node Slurm needs root on Linux, for instance in a container of Debian")
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     if absent:
-        raise Missing(f"{', '.join(absent)} cannot be found; install them: apt-get install slurm-wlm munge")
+        raise Missing(f"{', '.join(absent)} cannot be found; install them: apt-get update && apt-get install slurm-wlm munge")
 
 
 class OneNode:
@@ -111,7 +112,10 @@ class OneNode:
         self.wait_for("the node", lambda: self.run("sinfo", "--noheader", "--format=%t").strip() in READY)
 
     def kill_node(self) -> int:
-        """SIGKILL slurmd with all that runs on the node, as when the power goes; returns how many processes."""
+        """SIGKILL slurmd with all that runs on the node, as when the power goes; returns how many processes.
+
+        slurmctld looks for the jobs when the node is back, and queues those again that had run for MEMORY seconds.
+        """
         return self._kill("slurmd")
 
     def run(self, *words: str, check: bool = True) -> str:
@@ -148,6 +152,9 @@ class OneNode:
                 self.run("scancel", "--user=root", check=False)
         for name in ("slurmd", "slurmctld", "munged"):
             self._kill(name)
+        with _quietly():  # other children that ended meanwhile
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
     def _start_munge(self) -> None:
         folder = self.folder / "munge"
@@ -175,24 +182,21 @@ class OneNode:
             )
 
     def _kill(self, name: str) -> int:
-        """SIGKILL a daemon and, for slurmd, all its descendants, whoever adopted them."""
+        """SIGKILL a daemon and all its descendants, whoever adopted them."""
         process = self._daemons.pop(name, None)
         if process is None:
             return 0
         doomed = {process.pid}
-        if name == "slurmd":
-            # Steps detach from slurmd and are then our own children, named slurmstepd.
-            table = _processes()
-            doomed |= {
-                pid
-                for pid, (parent, title) in table.items()
-                if parent == os.getpid() and "slurmstepd" in title
-            }
-            while grown := {pid for pid, (parent, _) in table.items() if parent in doomed} - doomed:
-                doomed |= grown
-        for pid in doomed:
-            with _quietly():
-                os.kill(pid, signal.SIGKILL)
+        table = _processes()
+        if name == "slurmd":  # its steps detach from it, and so become our own children
+            adopted = {pid for pid, (parent, _) in table.items() if parent == os.getpid()}
+            doomed |= {pid for pid in adopted if "slurmstepd" in table[pid][1]}
+        while grown := {pid for pid, (parent, _) in table.items() if parent in doomed} - doomed:
+            doomed |= grown
+        for fate in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none reports another's end
+            for pid in doomed:
+                with _quietly():
+                    os.kill(pid, fate)
         process.wait(timeout=20)
         for pid in doomed - {process.pid}:
             with _quietly():

@@ -1,8 +1,8 @@
 """`make test-slurm`: a sweep through a real one-node Slurm ends with the rows of a local run, whatever is killed.
 
 The toy experiment runs here, and then through Slurm: half-way the node is killed (slurmd, the tasks and all) and
-comes back; the command that waits is stopped by Ctrl-C and started again; a task is told that its time is up;
-another one is cancelled. Then a sweep with a fault in one cell, and the same command after the fault is mended.
+comes back; the command that waits is stopped by Ctrl-C and started again; a task is cancelled in between. Then a
+sweep with a fault in some cells, and the same command after the fault is mended; and a task whose time runs out.
 Exit code 0: all as it should be; 1: not; 2: this machine lacks what it takes (one line says what).
 """
 
@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.slurm.one_node import Missing, OneNode, check
+from tests.slurm.one_node import MEMORY, Missing, OneNode, check
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "tests.slurm.command", "toy")
 SWEEP = ("--config.cells", "12")  # 24 cells
 PER_TASK = 3
+LONG = ("--config.cells", "6")  # 12 cells
 SLURM = (
     "--launcher",
     "slurm",
@@ -64,6 +65,9 @@ class Sweep:
         """Names of the cells that have rows."""
         return {path.name.partition("-")[0] for path in (self.folder / "cells").glob("*-*.parquet")}
 
+    def complete(self) -> bool:
+        return (self.folder / "rows.parquet").exists()
+
     def submissions(self) -> list[dict]:
         """What was submitted, in order."""
         paths = sorted(self.folder.glob("slurm/*/submission.json"), key=lambda path: path.stat().st_mtime)
@@ -104,7 +108,9 @@ def main() -> int:
             commands: list[subprocess.Popen] = []
             try:
                 interrupted_sweep(slurm, folder / "interrupted", local, commands)
+                timed = start_timed_sweep(slurm, folder / "timed", commands)
                 faulty_sweep(slurm, folder / "faulty", commands)
+                finish_timed_sweep(timed, commands[2], folder / "local-timed")
             except BaseException:
                 for path in sorted(folder.glob("*.log")):
                     print(f"--- {path.name}\n{path.read_text()}", file=sys.stderr)
@@ -140,7 +146,10 @@ def interrupted_sweep(slurm: OneNode, out: Path, local: bytes, commands: list[su
     began = time.monotonic()
 
     def report(line: str) -> None:
-        print(f"{time.monotonic() - began:5.0f} s  {len(sweep.done()):2d} of 24 cells  {line}", flush=True)
+        print(
+            f"{time.monotonic() - began:5.0f} s  {24 if sweep.complete() else len(sweep.done()):2d} of 24 cells  {line}",
+            flush=True,
+        )
 
     def until(what: str, ready: Callable[[], object], command: subprocess.Popen | None) -> None:
         slurm.wait_for(what, lambda: bool(ready()) or over(command), LIMIT)
@@ -160,7 +169,7 @@ def interrupted_sweep(slurm: OneNode, out: Path, local: bytes, commands: list[su
     count = slurm.kill_node()
     report(f"node killed: slurmd and {count - 1} processes below it, tasks {', '.join(before)} among them")
     assert before, "no task was running when the node was killed"
-    time.sleep(3)
+    time.sleep(MEMORY + 2)
     assert not over(command), sweep.said()
     slurm.start_node()
     report("node back")
@@ -174,29 +183,22 @@ def interrupted_sweep(slurm: OneNode, out: Path, local: bytes, commands: list[su
     assert sweep.queue(), "the jobs ended with the command"
     report("Ctrl-C; the jobs go on")
 
-    until("a running task", sweep.running, None)
-    cancelled, told = None, sweep.running()[0]
-    slurm.run("scancel", "--signal=USR2", told)
-    report(f"task {told} told that its time is up")
-    until("its requeue", lambda: "Restarts=1" in slurm.run("scontrol", "show", "job", told), None)
-    report(f"task {told} is queued again")
-    waiting = sorted(job for job, state in sweep.queue().items() if state == "PENDING" and job != told)
-    if waiting:
-        cancelled = waiting[-1]
-        slurm.run("scancel", cancelled)
-        report(f"task {cancelled} cancelled")
+    cancelled = max(job for job, state in sweep.queue().items() if state == "PENDING")
+    slurm.run("scancel", cancelled)
+    report(f"task {cancelled} cancelled")
     until("the cancelled task's end", lambda: cancelled not in sweep.queue(), None)
 
-    busy_then = set(sweep.queue())
+    busy = set(sweep.queue())
     command = sweep.start()
     commands.append(command)
-    until("the second submission", lambda: len(sweep.submissions()) == 2 or not cancelled, command)
-    if cancelled:
-        second = sweep.submissions()[1]
-        names = {name for task in second["tasks"] for name in task}
-        lost = set(first["tasks"][int(cancelled.partition("_")[2])])
-        assert names == lost - kept, "what is queued, running or done was submitted again"
-        report(f"the same command submits {len(names)} cells and waits for {len(busy_then)} tasks")
+    until("the second submission", lambda: len(sweep.submissions()) == 2, command)
+    names = [name for task in sweep.submissions()[1]["tasks"] for name in task]
+    assert names == first["tasks"][int(cancelled.partition("_")[2])], (
+        "not just the cancelled cells were submitted"
+    )
+    report(
+        f"the same command submits the {len(names)} cells of {cancelled} and waits for {', '.join(sorted(busy))}"
+    )
     assert command.wait(timeout=LIMIT) == 0, sweep.said()
     report("complete")
     assert sweep.rows() == local, "rows differ from those of a local run"
@@ -208,6 +210,33 @@ def interrupted_sweep(slurm: OneNode, out: Path, local: bytes, commands: list[su
     assert not sweep.queue(), "jobs are left"
     sessions = json.loads((sweep.folder / "manifest.json").read_text())["sessions"]
     assert len(sessions) == 2 and sessions[1]["slurm"]["jobs"] and sessions[1]["slurm"]["hosts"], sessions
+
+
+def start_timed_sweep(slurm: OneNode, out: Path, commands: list[subprocess.Popen]) -> Sweep:
+    """One task of twelve cells whose sleep alone takes longer than its two minutes."""
+    words = (
+        *LONG,
+        *SLURM,
+        "--slurm-cells-per-task",
+        "12",
+        "--slurm-timeout-min",
+        "2",
+        "--slurm-warning-s",
+        "30",
+    )
+    sweep = Sweep(slurm, out, *words, sleep=11.0)
+    commands.append(sweep.start())
+    return sweep
+
+
+def finish_timed_sweep(sweep: Sweep, command: subprocess.Popen, out: Path) -> None:
+    sweep.slurm.wait_for("the timed sweep's submission", lambda: any(s["job"] for s in sweep.submissions()))
+    job = sweep.submissions()[0]["job"]
+    assert command.wait(timeout=LIMIT) == 0, sweep.said()
+    assert sweep.rows() == run_here(out, *LONG), "rows differ from those of a local run"
+    restarts = sweep.slurm.run("scontrol", "show", "job", job).partition("Restarts=")[2].split()[0]
+    assert restarts != "0", "the time limit did not strike"
+    print(f"a task longer than its time limit was queued again {restarts} times and finished", flush=True)
 
 
 def faulty_sweep(slurm: OneNode, out: Path, commands: list[subprocess.Popen]) -> None:
