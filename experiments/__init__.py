@@ -7,7 +7,18 @@ from experiments.experiment import Experiment, Report
 
 __all__ = ["REGISTRY", "Experiment", "Report", "get"]
 
-REGISTRY = ("bound_verification", "contraction", "rates", "preference_scale", "separation")
+REGISTRY = (
+    "bound_verification",
+    "contraction",
+    "rates",
+    "preference_scale",
+    "separation",
+    "phase_diagram",
+    "coverage",
+    "policy_classes",
+    "user_shift",
+    "early_weight",
+)
 
 
 def get(name: str) -> Experiment:

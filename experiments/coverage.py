@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
+import scipy.stats
 from rich.table import Table
 
 from edittheory import coverage, statistics
 from edittheory.cost_models import elliptical_norm
 from edittheory.objectives import Preference
 from edittheory.validation import check_int, check_positive
-from experiments import spaces, worlds
+from experiments import worlds
 from experiments.experiment import Experiment, Report
 
 SERIES = {"PREF": "pair_coverage", "RL plug-in": "cost_coverage", "RL": "cost_coverage"}
@@ -83,16 +84,18 @@ def learned_pair_coverage(drawn: worlds.World, policies):
 
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
-    """Rows: sweep, value, seed, learner, suboptimality, pair_coverage (C of B2 at the learned PREF policy),
-    cost_coverage."""
+    """Rows: sweep, value, seed, learner, suboptimality, reference (its SubOpt), pair_coverage (C of B2 at the learned
+    PREF policy), cost_coverage."""
     settings = worlds.Knobs(strength=config.strength)._asdict() | {cell["sweep"]: cell["value"]}
     knobs = worlds.Knobs(**{name: jnp.float64(value) for name, value in settings.items()})
-    distance = jnp.asarray(spaces.strings(config.num_letters, config.max_length).distances[0])
+    distances = jnp.asarray(
+        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
+    )
     world_key, train_key = jax.random.split(key)
     simulate = partial(worlds.simulate, trials=config.trials, num_contexts=config.num_contexts)
     drawn, logs = simulate(
         world_key,
-        distance,
+        distances,
         knobs,
         config.beta,
         jnp.array([float(config.n)]),
@@ -104,6 +107,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     found["PREF"] = worlds.fit(drawn, logs, Preference(), train_key)
     pairs = np.asarray(learned_pair_coverage(drawn, found["PREF"]))
     costs = np.asarray(cost_coverage(drawn))
+    doing_nothing = np.asarray(worlds.suboptimality(drawn, drawn.problem.log_reference[:, None]))[:, 0]
     frames = [
         pl.DataFrame(
             {
@@ -111,9 +115,12 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                 "value": np.full(config.trials, cell["value"]),
                 "seed": np.arange(config.trials, dtype=np.int32),
                 "learner": [name] * config.trials,
-                "suboptimality": np.asarray(worlds.suboptimality(drawn, found[name]))[:, 0],
-                "pair_coverage": pairs,
-                "cost_coverage": costs,
+                "suboptimality": np.asarray(worlds.suboptimality(drawn, found[name]))[:, 0].astype(
+                    np.float32
+                ),
+                "reference": doing_nothing.astype(np.float32),
+                "pair_coverage": pairs.astype(np.float32),
+                "cost_coverage": costs.astype(np.float32),
             }
         )
         for name in SERIES
@@ -121,32 +128,37 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def associations(rows: pl.DataFrame, config: Config) -> list[dict]:
-    """For each (sweep, learner): rank correlation of SubOpt with its coverage over all worlds, with a
-    bootstrap interval."""
-    from scipy import stats
+def rank_correlation(x: np.ndarray, y: np.ndarray, level: float) -> tuple[float, float, float]:
+    """Spearman's correlation with its interval by Fisher's transform (Bonett and Wright 2000)."""
+    estimate = float(scipy.stats.spearmanr(x, y).statistic)
+    half = scipy.stats.norm.isf(level / 2) * np.sqrt((1.0 + estimate**2 / 2.0) / (len(x) - 3))
+    low, high = np.tanh(np.arctanh(np.clip(estimate, -1 + 1e-12, 1 - 1e-12)) + np.array([-half, half]))
+    return estimate, float(low), float(high)
 
-    rng = np.random.default_rng(config.seed)
+
+def associations(rows: pl.DataFrame, config: Config) -> list[dict]:
+    """For each (sweep, learner): rank correlation of SubOpt with its coverage over all worlds, with an interval;
+    and the same of SubOpt divided by the reference's.
+
+    Coverage is worse where there is more to learn; the division takes that part of the association out.
+    """
+    divided = statistics.bonferroni(config.level, 2 * len(SWEEPS) * len(SERIES))
     records = []
     for sweep in SWEEPS:
         for learner, measure in SERIES.items():
             mine = rows.filter((pl.col("sweep") == sweep) & (pl.col("learner") == learner))
             x, y = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
-            picked = rng.integers(len(x), size=(500, len(x)))
-            resampled = [stats.spearmanr(x[rows_], y[rows_]).statistic for rows_ in picked]
-            low, high = np.quantile(resampled, [config.level / 2, 1 - config.level / 2])
-            records.append(
-                {
-                    "sweep": sweep,
-                    "learner": learner,
-                    "measure": measure,
-                    "correlation": float(stats.spearmanr(x, y).statistic),
-                    "low": float(low),
-                    "high": float(high),
-                    "median_coverage": float(np.median(x)),
-                    "median_suboptimality": float(np.median(y)),
-                }
-            )
+            record = {
+                "sweep": sweep,
+                "learner": learner,
+                "measure": measure,
+                "median_coverage": float(np.median(x)),
+                "median_suboptimality": float(np.median(y)),
+            }
+            for suffix, values in (("", y), ("_relative", y / mine["reference"].to_numpy())):
+                estimate, low, high = rank_correlation(x, values, divided)
+                record |= {f"correlation{suffix}": estimate, f"low{suffix}": low, f"high{suffix}": high}
+            records.append(record)
     return records
 
 
@@ -155,7 +167,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     statistics.check_level(config.level)
     records = associations(rows, config)
     table = Table(title=f"Medians over {config.trials} worlds at n = {config.n:,}", title_justify="left")
-    for column in ("sweep", "value", "C_PREF", "PREF", "C_F", "RL plug-in", "RL"):
+    for column in ("sweep", "value", "reference", "C_PREF", "PREF", "C_F", "RL plug-in", "RL"):
         table.add_column(column, justify="left" if column == "sweep" else "right")
     medians = rows.group_by("sweep", "value", "learner").median()
     for cell in cells(config):
@@ -166,6 +178,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         table.add_row(
             cell["sweep"],
             f"{cell['value']:g}",
+            f"{by_name['PREF']['reference']:.5f}",
             f"{pairs:.3g}",
             losses[0],
             f"{concentration:.3g}",
@@ -173,7 +186,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         )
     lines = [
         f"{r['learner']} over {r['sweep']}: rank correlation of SubOpt with {r['measure']} {r['correlation']:.2f} "
-        f"[{r['low']:.2f}, {r['high']:.2f}]"
+        f"[{r['low']:.2f}, {r['high']:.2f}], over the reference's {r['correlation_relative']:.2f} "
+        f"[{r['low_relative']:.2f}, {r['high_relative']:.2f}]"
         for r in records
     ]
     return Report((table, "; ".join(lines) + "."), True, {"associations": records})

@@ -11,7 +11,7 @@ from rich.table import Table
 from edittheory import losses, statistics
 from edittheory.objectives import EarlyEnsemble
 from edittheory.validation import check_each, check_int, check_non_negative, check_positive, check_probability
-from experiments import spaces, worlds
+from experiments import worlds
 from experiments.experiment import Experiment, Report
 
 # user: (strength, habit)
@@ -53,12 +53,14 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: user, weight, n, seed, suboptimality, and the held-out loss of each rule."""
     strength, habit = USERS[cell["user"]]
     knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    distance = jnp.asarray(spaces.strings(config.num_letters, config.max_length).distances[0])
+    distances = jnp.asarray(
+        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
+    )
     world_key, train_key = jax.random.split(key)
     sizes = len(config.sample_sizes)
     drawn, logs = worlds.simulate(
         world_key,
-        distance,
+        distances,
         knobs,
         config.beta,
         jnp.asarray(config.sample_sizes, dtype=float),
@@ -77,9 +79,12 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             "weight": np.full(config.trials * sizes, weight),
             "n": np.tile(np.asarray(config.sample_sizes, dtype=np.int32), config.trials),
             "seed": np.repeat(np.arange(config.trials, dtype=np.int32), sizes),
-            "suboptimality": np.asarray(worlds.suboptimality(drawn, policies)).reshape(-1),
+            "suboptimality": np.asarray(worlds.suboptimality(drawn, policies)).reshape(-1).astype(np.float32),
         }
-        columns |= {f"held_out_{rule}": np.asarray(values).reshape(-1) for rule, values in held.items()}
+        columns |= {
+            f"held_out_{rule}": np.asarray(values).reshape(-1).astype(np.float32)
+            for rule, values in held.items()
+        }
         frames.append(pl.DataFrame(columns))
     return pl.concat(frames)
 

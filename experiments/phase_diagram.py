@@ -1,5 +1,8 @@
 """Which learner has the least SubOpt, over (user strength, balance violation, pair coverage, cost noise,
-misfit) x n."""
+misfit) x n.
+
+On short strings and on style variants of real sentences.
+"""
 
 import dataclasses
 
@@ -7,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
+import scipy.stats
 from rich.table import Table
 
 from edittheory import statistics
@@ -15,6 +19,7 @@ from experiments import spaces, worlds
 from experiments.experiment import Experiment, Report
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
+RESAMPLES = 50_000
 # panel: (knob, least value, largest value, evenly spaced in logs, what the other knobs are)
 PANELS = {
     "user strength": ("strength", 0.03, 0.95, False, {}),
@@ -27,7 +32,11 @@ PANELS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One cell for each (panel, value of its knob); all sample sizes are prefixes of the same logs."""
+    """One cell for each (space, panel, value of its knob); all sample sizes are prefixes of the same logs.
+
+    level: chance that a map (the values of a panel x the sample sizes, in one space) names a winner that is
+    none, in any of its cells.
+    """
 
     sample_sizes: tuple[int, ...] = (30, 100, 300, 1000, 3000, 10000)
     values: int = 6
@@ -41,6 +50,9 @@ class Config:
     num_features: int = 8
     num_letters: int = 2
     max_length: int = 3
+    spaces: tuple[str, ...] = worlds.SPACES
+    num_texts: int = 48
+    text_source: str = "auto"
     seed: int = 0
 
     def __post_init__(self):
@@ -49,8 +61,25 @@ class Config:
         check_int("values", self.values, 2, 1000)
         check_int("trials", self.trials, 2, 10**6)
         check_positive("beta", self.beta)
+        check_each("spaces", self.spaces, check_in, worlds.SPACES)
+        check_int("num_texts", self.num_texts, self.num_contexts, 1000)
         check_probability("delta", self.delta, open_left=True, open_right=True)
         check_int("num_features", self.num_features, 2, 10**4)
+
+
+def resolve(config: Config) -> Config:
+    """Say which texts are used before the configuration is hashed."""
+    return dataclasses.replace(config, text_source=spaces.resolve_source(config.text_source))
+
+
+def provenance(config: Config):
+    """Where the texts come from."""
+    if "text" not in config.spaces:
+        return {}
+    texts = worlds.text_provenance(
+        config.num_letters, config.max_length, config.text_source, config.num_texts
+    )
+    return {"texts": texts}
 
 
 def knob_values(config: Config, panel: str) -> list[float]:
@@ -61,14 +90,58 @@ def knob_values(config: Config, panel: str) -> list[float]:
 
 
 def cells(config: Config) -> list[dict]:
-    """One cell for each (panel, value)."""
+    """One cell for each (space, panel, value)."""
     return [
-        {"panel": panel, "value": value} for panel in config.panels for value in knob_values(config, panel)
+        {"space": space, "panel": panel, "value": value}
+        for space in config.spaces
+        for panel in config.panels
+        for value in knob_values(config, panel)
     ]
 
 
+def excess_bounds(differences: np.ndarray, tail: float, rng: np.random.Generator) -> np.ndarray:
+    """Lower confidence bounds (D,) on the means of paired differences (trials, D), each wrong with chance `tail`.
+
+    Studentised bootstrap over worlds, which allows for skewness. Beyond what RESAMPLES resolve the quantile
+    grows as Student's does.
+    """
+    trials = len(differences)
+    mean, error = differences.mean(axis=0), differences.std(axis=0, ddof=1) / np.sqrt(trials)
+    shares = rng.multinomial(trials, np.full(trials, 1.0 / trials), size=RESAMPLES) / trials
+    centred = differences - mean
+    means = shares @ centred
+    errors = np.sqrt(np.maximum(shares @ centred**2 - means**2, 0.0) / (trials - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        studentised = np.where(errors > 0, means / errors, 1e9)
+    resolved = max(tail, 10.0 / RESAMPLES)
+    student = scipy.stats.t(trials - 1)
+    quantile = np.quantile(studentised, 1.0 - resolved, axis=0) * student.isf(tail) / student.isf(resolved)
+    return np.where(error > 0, mean - quantile * error, mean)
+
+
+def excesses(losses: dict[str, np.ndarray], tail: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """For each learner (trials, sizes) of a cell: lower bounds (sizes,) on its mean SubOpt minus the best's; NaN for
+    the best.
+
+    The best is picked by its mean, so it is compared with every other learner: if all bounds are positive it is
+    the winner, wrongly with chance at most tail * (learners - 1).
+    """
+    names = list(losses)
+    table = np.stack([losses[name] for name in names], axis=-1)
+    bounds = np.full(table.shape[1:], np.nan)
+    for place, best in enumerate(np.argmin(table.mean(axis=0), axis=-1)):
+        others = np.arange(len(names)) != best
+        mine = table[:, place]
+        bounds[place, others] = excess_bounds(mine[:, others] - mine[:, [best]], tail, rng)
+    return {name: bounds[:, k] for k, name in enumerate(names)}
+
+
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
-    """Rows: panel, value, n, seed, learner, suboptimality, and the world's covariates."""
+    """Rows: space, panel, value, n, seed, learner, suboptimality, the world's covariates, and `excess_low`.
+
+    `excess_low` is of the whole cell: the lower bound on the learner's mean SubOpt minus the best's (null for
+    the best itself and for the reference, which is no contestant).
+    """
     knob, *_, others = PANELS[cell["panel"]]
     knobs = worlds.Knobs(
         **{
@@ -76,11 +149,15 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             for name, value in (worlds.Knobs()._asdict() | others | {knob: cell["value"]}).items()
         }
     )
-    distance = jnp.asarray(spaces.strings(config.num_letters, config.max_length).distances[0])
-    world_key, train_key = jax.random.split(key)
+    distances = jnp.asarray(
+        worlds.bank(
+            cell["space"], config.num_letters, config.max_length, config.text_source, config.num_texts
+        )
+    )
+    world_key, train_key, test_key = jax.random.split(key, 3)
     drawn, logs = worlds.simulate(
         world_key,
-        distance,
+        distances,
         knobs,
         config.beta,
         jnp.asarray(config.sample_sizes, dtype=float),
@@ -93,75 +170,83 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     found = worlds.every_learner(drawn, logs, train_key, config.supervised_weight)
     described = {name: np.asarray(values) for name, values in worlds.covariates(drawn).items()}
     sizes = len(config.sample_sizes)
+    losses = {name: np.asarray(worlds.suboptimality(drawn, policies)) for name, policies in found.items()}
+    tail = config.level / (config.values * sizes * (len(LEARNERS) - 1))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(test_key)))
+    bounds = excesses({name: losses[name] for name in LEARNERS}, tail, rng)
+    bounds["reference"] = np.full(sizes, np.nan)
     frames = []
-    for name, policies in found.items():
+    for name, values in losses.items():
         columns = {
-            "panel": [cell["panel"]] * (config.trials * sizes),
-            "value": np.full(config.trials * sizes, cell["value"]),
+            "space": [cell["space"]] * values.size,
+            "panel": [cell["panel"]] * values.size,
+            "value": np.full(values.size, cell["value"]),
             "n": np.tile(np.asarray(config.sample_sizes, dtype=np.int32), config.trials),
             "seed": np.repeat(np.arange(config.trials, dtype=np.int32), sizes),
-            "learner": [name] * (config.trials * sizes),
-            "suboptimality": np.asarray(worlds.suboptimality(drawn, policies)).reshape(-1),
+            "learner": [name] * values.size,
+            "suboptimality": values.reshape(-1).astype(np.float32),
+            "excess_low": np.tile(bounds[name], config.trials).astype(np.float32),
         }
-        columns |= {label: np.repeat(values, sizes) for label, values in described.items()}
-        frames.append(pl.DataFrame(columns))
+        columns |= {label: np.repeat(each, sizes).astype(np.float32) for label, each in described.items()}
+        frames.append(pl.DataFrame(columns).with_columns(pl.col("excess_low").fill_nan(None)))
     return pl.concat(frames)
 
 
-def winners(rows: pl.DataFrame, config: Config) -> list[dict]:
-    """For each (panel, value, n): the learner of least mean SubOpt, the next, and the margin with its
-    interval.
+def winners(rows: pl.DataFrame) -> list[dict]:
+    """For each (space, panel, value, n): the learner of least mean SubOpt, the next, the margin between them, and
+    whether it is a tie.
 
-    The interval is a paired bootstrap over worlds at `level` for each comparison; where it holds 0 the cell
-    is a tie.
+    It is one unless every other learner is worse at the divided level. `low` is the least of the lower bounds.
     """
-    rng = np.random.default_rng(config.seed)
+    contest = rows.filter(pl.col("learner").is_in(LEARNERS)).group_by(
+        "space", "panel", "value", "n", "learner", maintain_order=True
+    )
+    means = contest.agg(pl.col("suboptimality").cast(pl.Float64).mean(), pl.col("excess_low").first())
     records = []
-    for (panel, value, n), mine in rows.filter(pl.col("learner").is_in(LEARNERS)).group_by(
-        ["panel", "value", "n"], maintain_order=True
-    ):
-        wide = mine.pivot(on="learner", index="seed", values="suboptimality").sort("seed")
-        means = {name: float(np.mean(wide[name].to_numpy())) for name in LEARNERS}
-        best, second = sorted(LEARNERS, key=means.__getitem__)[:2]
-        gap = statistics.paired_bootstrap(
-            wide[second].to_numpy(), wide[best].to_numpy(), rng, level=config.level, method="percentile"
-        )
+    for (space, panel, value, n), mine in means.group_by("space", "panel", "value", "n", maintain_order=True):
+        values = dict(mine.select("learner", "suboptimality").iter_rows())
+        best = mine.filter(pl.col("excess_low").is_null())["learner"][0]
+        second = min((name for name in LEARNERS if name != best), key=values.__getitem__)
+        low = float(mine["excess_low"].min())
         records.append(
             {
+                "space": space,
                 "panel": panel,
                 "value": value,
                 "n": n,
                 "best": best,
                 "second": second,
-                "margin": gap.estimate,
-                "low": gap.low,
-                "high": gap.high,
-                "tie": not gap.low > 0,
-                "means": means,
+                "margin": values[second] - values[best],
+                "low": low,
+                "tie": not low > 0,
+                "means": values,
             }
         )
     return records
 
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
-    """A winner map for each panel (ties in brackets); ok if SUP or Early, PREF, and RL in one form each win
+    """A winner map for each panel and space (ties in brackets); ok if SUP or Early, PREF, and RL in one form each win
     some cell."""
-    records = winners(rows, config)
+    statistics.check_level(config.level)
+    records = winners(rows)
     tables = []
-    for panel in config.panels:
-        knob = PANELS[panel][0]
-        table = Table(
-            title=f"{panel}: least mean SubOpt over {config.trials} worlds (in brackets: a tie)",
-            title_justify="left",
-        )
-        table.add_column(knob)
-        for n in config.sample_sizes:
-            table.add_column(f"n = {n:,}")
-        mine = {(r["value"], r["n"]): r for r in records if r["panel"] == panel}
-        for value in knob_values(config, panel):
-            row = (mine[value, n] for n in config.sample_sizes)
-            table.add_row(f"{value:g}", *(f"({r['best']})" if r["tie"] else r["best"] for r in row))
-        tables.append(table)
+    for space in config.spaces:
+        for panel in config.panels:
+            knob = PANELS[panel][0]
+            table = Table(
+                title=f"{panel}, {space}: least mean SubOpt over {config.trials} worlds (in brackets: a tie)",
+                title_justify="left",
+            )
+            table.add_column(knob)
+            for n in config.sample_sizes:
+                table.add_column(f"n = {n:,}")
+            here = (r for r in records if (r["space"], r["panel"]) == (space, panel))
+            mine = {(r["value"], r["n"]): r for r in here}
+            for value in knob_values(config, panel):
+                row = (mine[value, n] for n in config.sample_sizes)
+                table.add_row(f"{value:g}", *(f"({r['best']})" if r["tie"] else r["best"] for r in row))
+            tables.append(table)
     won = {name: sum(r["best"] == name and not r["tie"] for r in records) for name in LEARNERS}
     ties = sum(r["tie"] for r in records)
     kinds = {
@@ -170,7 +255,10 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         "RL": won["RL"] + won["RL plug-in"],
     }
     counted = ", ".join(f"{name} {count}" for name, count in won.items())
-    closing = f"Cells won clearly: {counted}; ties {ties}; of {len(records)}. Paired bootstrap at level {config.level:g} a cell."
+    closing = (
+        f"Cells won: {counted}; ties {ties}; of {len(records)}. Studentised paired bootstrap of the best against every "
+        f"other learner, level {config.level:g} for each map."
+    )
     return Report((*tables, closing), all(kinds.values()), {"won": won, "ties": ties, "cells": records})
 
 
@@ -180,11 +268,7 @@ EXPERIMENT = Experiment(
     config_class=Config,
     presets={
         "quick": Config(),
-        "standard": Config(
-            values=12,
-            trials=100,
-            sample_sizes=(30, 60, 100, 200, 300, 600, 1000, 2000, 3000, 6000, 10000, 20000),
-        ),
+        "standard": Config(values=8, trials=60, sample_sizes=(30, 100, 200, 400, 1000, 2000, 5000, 15000)),
         "paper": Config(
             values=50, trials=200, sample_sizes=tuple(round(n) for n in np.geomspace(20, 20000, 50).tolist())
         ),
@@ -193,4 +277,6 @@ EXPERIMENT = Experiment(
     cells=cells,
     run_cell=run_cell,
     report=report,
+    provenance=provenance,
+    resolve=resolve,
 )

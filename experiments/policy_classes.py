@@ -12,7 +12,7 @@ from edittheory import features, statistics
 from edittheory.objectives import EarlyEnsemble, Preference, Supervised
 from edittheory.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.validation import check_each, check_int, check_positive
-from experiments import spaces, worlds
+from experiments import worlds
 from experiments.experiment import Experiment, Report
 
 # user: (strength, habit)
@@ -137,11 +137,13 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: user, class, learner, n, seed, suboptimality."""
     strength, habit = USERS[cell["user"]]
     knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    distance = jnp.asarray(spaces.strings(config.num_letters, config.max_length).distances[0])
+    distances = jnp.asarray(
+        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
+    )
     world_key, class_key, train_key = jax.random.split(key, 3)
     drawn, logs = worlds.simulate(
         world_key,
-        distance,
+        distances,
         knobs,
         config.beta,
         jnp.asarray(config.sample_sizes, dtype=float),
@@ -167,7 +169,9 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                     "learner": [learner] * (config.trials * sizes),
                     "n": np.tile(np.asarray(config.sample_sizes, dtype=np.int32), config.trials),
                     "seed": np.repeat(np.arange(config.trials, dtype=np.int32), sizes),
-                    "suboptimality": np.asarray(worlds.suboptimality(drawn, policies)).reshape(-1),
+                    "suboptimality": np.asarray(worlds.suboptimality(drawn, policies))
+                    .reshape(-1)
+                    .astype(np.float32),
                 }
             )
         )

@@ -4,7 +4,7 @@ them.
 One world: strings as responses, a user built backwards from a random optimum (theory.md C), features whose
 span holds the log-ratios of pi* and of q o reference unless `misfit` turns them away. A log is kept as counts
 of the (x, y, y') cells, so that training costs the same at every n. Everything is compiled once for all
-values of the knobs.
+values of the knobs. Style variants of real sentences take the place of the strings where a `bank` holds them.
 """
 
 from functools import partial
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory import costs, coverage, features, users
@@ -23,7 +24,9 @@ from edittheory.objectives import EarlyEnsemble, Objective, Preference, Supervis
 from edittheory.policies import LogLinear
 from edittheory.problem import EditDataset, EditProblem
 from edittheory.training import Settings, train
+from experiments import spaces
 
+SPACES = ("strings", "text")
 HELD_OUT = 0.2
 """Share of the edits on which training stops early; ridge regression uses all."""
 REGULARISATION = 0.1
@@ -35,8 +38,8 @@ class Knobs(NamedTuple):
     """What a world varies, as numbers.
 
     strength: share of edits that go straight to a draw from pi*; habit: share pulled to one text, which
-    breaks balance; locality: how short the other edits are (more local, worse coverage of pairs); noise:
-    standard deviation added to logged costs, as a share of c_max; misfit: share of the features that is
+    breaks balance; locality: how short the other edits are, against the largest distance (more local, worse
+    coverage of pairs); noise: standard deviation added to logged costs, as a share of c_max; misfit: share of the features that is
     random, 0 realisable, 1 useless; spread: how sharp pi* is.
     """
 
@@ -67,12 +70,39 @@ class Logs(eqx.Module):
     pessimistic: Float[Array, "*batch M X Y"]
 
 
+def bank(space: str, num_letters: int, max_length: int, source: str, size: int) -> np.ndarray:
+    """Distance matrices (size, Y, Y) to draw contexts from, of one shape for both spaces.
+
+    "strings": all strings up to a length, for every context. "text": as many style variants of each of `size` real
+    sentences as there are such strings, those with the fewest styles switched on.
+    """
+    (matrix,) = np.asarray(spaces.strings(num_letters, max_length).distances)
+    if space == "strings":
+        return np.broadcast_to(matrix, (size, *matrix.shape))
+    found = spaces.text_variants(source, int(np.ceil(np.log2(len(matrix)))), size)
+    assert found.switches is not None
+    kept = np.argsort(found.switches.sum(axis=-1), kind="stable")[: len(matrix)]
+    distances = np.asarray(found.distances)[:, kept][:, :, kept]
+    return distances[np.arange(size) % len(distances)]
+
+
+def text_provenance(num_letters: int, max_length: int, source: str, size: int):
+    """Where the sentences of `bank` come from."""
+    count = len(spaces.strings(num_letters, max_length).distances[0])
+    return spaces.text_provenance(source, int(np.ceil(np.log2(count))), size)
+
+
+def choose_distances(key, distances: Float[Array, "B Y Y"], num_contexts: int) -> Float[Array, "X Y Y"]:
+    """A matrix of the bank for each context, without repetition."""
+    return distances[jax.random.choice(key, len(distances), (num_contexts,), replace=False)]
+
+
 def draw(key, distance, knobs: Knobs, beta, num_contexts: int, num_features: int) -> World:
-    """One random world; a pure function, to be vmapped over keys."""
+    """One random world over distances (Y, Y) or (X, Y, Y); a pure function, to be vmapped over keys."""
     keys = jax.random.split(key, 5)
     size = distance.shape[-1]
     optimum = log_normalise(knobs.spread * jax.random.normal(keys[0], (num_contexts, size)))
-    user = balanced_kernel(optimum, distance, knobs.strength, knobs.locality)
+    user = balanced_kernel(optimum, distance, knobs.strength, knobs.locality / jnp.max(distance))
     log_reference = log_normalise(optimum + jnp.sum(user * distance, axis=-1) / beta)
     favoured = jax.nn.one_hot(jax.random.randint(keys[1], (num_contexts,), 0, size), size)
     probs = jax.nn.softmax(0.5 * jax.random.normal(keys[2], (num_contexts,)))
@@ -117,11 +147,12 @@ def observe(world: World, key, sizes: Float[Array, "M"], most: int, delta: float
 
 
 @partial(jax.jit, static_argnames=("trials", "num_contexts", "num_features", "most"))
-def simulate(key, distance, knobs, beta, sizes, delta, *, trials, num_contexts, num_features, most):
-    """`trials` worlds and their logs."""
+def simulate(key, distances, knobs, beta, sizes, delta, *, trials, num_contexts, num_features, most):
+    """`trials` worlds, their contexts drawn from a bank of distances (B, Y, Y), and their logs."""
 
     def one(key):
-        world_key, log_key = jax.random.split(key)
+        world_key, log_key, place_key = jax.random.split(key, 3)
+        distance = choose_distances(place_key, distances, num_contexts)
         world = draw(world_key, distance, knobs, beta, num_contexts, num_features)
         return world, observe(world, log_key, sizes, most, delta)
 
