@@ -96,7 +96,7 @@ class Thompson(IndexBandit):
 
     def index(self, state: ArmState) -> Float[Array, "K"]:
         """A draw for each policy."""
-        draw = jax.random.normal(jax.random.fold_in(state.key, state.rounds), (self.num_policies,))
+        draw = jax.random.normal(state.luck, (self.num_policies,))
         return state.means + self.noise * draw / jnp.sqrt(jnp.where(state.counts > 0, state.counts, 1.0))
 
 
@@ -114,7 +114,6 @@ class ImportanceBandit(Bandit):
     """
 
     cost_max: eqx.AbstractVar[Scalar]
-    randomised: ClassVar[bool] = True
 
     def init(self, key: PRNGKeyArray | None = None) -> ImportanceState:
         """No losses yet."""
@@ -242,11 +241,13 @@ class SlidingWindowUCB(IndexBandit):
         ring = jnp.full(self.window, -1)
         return WindowState(state.counts, state.totals, None, state.rounds, None, ring, jnp.zeros(self.window))
 
-    def index(self, state: WindowState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, "K"]:
         """UCB's index of the window."""
         return state.means - self.exploration * jnp.sqrt(bonus(state))
 
-    def update(self, state: WindowState, arm: Arm, cost: Scalar, context=None, log_probs=None) -> WindowState:
+    def update(  # type: ignore[override]
+        self, state: WindowState, arm: Arm, cost: Scalar, context=None, log_probs=None
+    ) -> WindowState:
         """Count the round, and take the one out that leaves the window."""
         place = state.rounds % self.window
         leaving = jnp.arange(self.num_policies) == state.ring_arms[place]

@@ -20,19 +20,14 @@ class PerDomain(Bandit):
     """
 
     bandit: Bandit
-    domains: Int[Array, "X"] = eqx.field(converter=jnp.asarray)
+    domains: Int[Array, "X"]
     num_domains: int = eqx.field(static=True)
+    num_policies: int = eqx.field(static=True)
     contextual: ClassVar[bool] = True
 
-    @property
-    def num_policies(self) -> int:
-        """K of the copied bandit."""
-        return self.bandit.num_policies
-
-    @property
-    def randomised(self) -> bool:
-        """Whether the copied bandit is."""
-        return self.bandit.randomised
+    def __init__(self, bandit: Bandit, domains: Int[Array | np.ndarray, "X"], num_domains: int):
+        self.bandit, self.domains, self.num_domains = bandit, jnp.asarray(domains), num_domains
+        self.num_policies = bandit.num_policies
 
     def init(self, key: PRNGKeyArray | None = None):
         """The copies' states, stacked on a leading axis of domains."""

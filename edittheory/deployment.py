@@ -103,7 +103,7 @@ def replay_table(costs: np.ndarray, cost_max: float, contexts: np.ndarray | None
     contexts = np.zeros(len(table), dtype=int) if contexts is None else np.asarray(contexts)
     if contexts.shape != (len(table),):
         raise ValueError(f"contexts: shape {contexts.shape}, must be ({len(table)},), one for each round")
-    return Replay(table, contexts, cost_max)
+    return Replay(jnp.asarray(table), jnp.asarray(contexts), jnp.asarray(cost_max, dtype=float))
 
 
 class Deployment(eqx.Module):

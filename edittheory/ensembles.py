@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-Scalar = Float[Array, ""]
+Scalar = float | Float[Array, ""]
+"""A parameter or a cost: a number, or an array without axes."""
 Arm = Int[Array, ""]
 
 
@@ -54,6 +55,12 @@ class ArmState(eqx.Module):
         return jnp.maximum(self.squares / jnp.where(self.counts > 0, self.counts, 1.0) - self.means**2, 0.0)
 
     @property
+    def luck(self) -> PRNGKeyArray:
+        """The key of this round, of a bandit that has one."""
+        assert self.key is not None
+        return jax.random.fold_in(self.key, self.rounds)
+
+    @property
     def time(self) -> Float[Array, "*batch"]:
         """t of the round that comes now: 1 + all counts (a warm start's prior counts among them)."""
         return 1.0 + jnp.sum(self.counts, axis=-1)
@@ -63,7 +70,6 @@ class Bandit(eqx.Module):
     """The interface. Subclasses give `num_policies` and the three functions."""
 
     num_policies: eqx.AbstractVar[int]
-    randomised: ClassVar[bool] = False
     contextual: ClassVar[bool] = False
 
     def __check_init__(self):
@@ -96,6 +102,7 @@ class CountingBandit(Bandit):
     """A bandit whose state is an ArmState: what was played how often at what cost."""
 
     uses_squares: ClassVar[bool] = False
+    randomised: ClassVar[bool] = False
 
     def init(self, key: PRNGKeyArray | None = None) -> ArmState:
         """Nothing played yet."""
@@ -174,7 +181,7 @@ class EpsilonGreedy(CountingBandit):
 
     def select(self, state: ArmState, context=None) -> Arm:
         """Uniform with the exploring chance, else the least mean (a policy without a count counts as free)."""
-        coin, pick = jax.random.split(jax.random.fold_in(state.key, state.rounds))
+        coin, pick = jax.random.split(state.luck)
         explore = jax.random.uniform(coin) < self.rate * self.num_policies / state.time
         leader = jnp.argmin(jnp.where(state.counts > 0, state.means, -jnp.inf))
         return jnp.where(explore, jax.random.randint(pick, (), 0, self.num_policies), leader)
@@ -208,7 +215,7 @@ class SuccessiveElimination(CountingBandit):
         """The surviving policy played least."""
         return jnp.argmin(jnp.where(state.active, state.counts, jnp.inf))
 
-    def update(
+    def update(  # type: ignore[override]
         self, state: EliminationState, arm: Arm, cost: Scalar, context=None, log_probs=None
     ) -> EliminationState:
         """Count the round and drop what is now worse than the best with confidence."""

@@ -213,7 +213,8 @@ def closed_class(
     edit = eqx.filter_jit(problem.edited)
     members = [optimal[None]]
     for index, start in enumerate([problem.log_reference, *jnp.asarray(starts)]):
-        orbit, policy = [], start
+        orbit: list[Policy] = []
+        policy = start
         while float(distance(policy)) > tolerance:
             if len(orbit) == most:
                 where = "the reference" if index == 0 else f"starts[{index - 1}]"

@@ -173,16 +173,10 @@ class WarmStart(Bandit):
 
     bandit: Bandit
     prior: Prior
+    num_policies: int = eqx.field(static=True)
 
-    @property
-    def num_policies(self) -> int:
-        """K of the warmed bandit."""
-        return self.bandit.num_policies
-
-    @property
-    def randomised(self) -> bool:
-        """Whether the warmed bandit is."""
-        return self.bandit.randomised
+    def __init__(self, bandit: Bandit, prior: Prior):
+        self.bandit, self.prior, self.num_policies = bandit, prior, bandit.num_policies
 
     def init(self, key: PRNGKeyArray | None = None) -> ArmState:
         """The bandit's state with the prior counted in. Raises TypeError for a bandit that does not count plays."""
@@ -218,6 +212,9 @@ class ShiftedWarmStart(WarmStart):
     that is wrong by a constant does no harm; on a user of the log the offset is noise of order 1 / sqrt(t). The prior
     is added when choosing, not in the state: whatever a bandit does to its counts (forgetting, say) leaves the prior be.
     """
+
+    def __init__(self, bandit: Bandit, prior: Prior):
+        super().__init__(bandit, prior)
 
     def init(self, key: PRNGKeyArray | None = None) -> ArmState:
         """The bandit's own first state, after the checks of `WarmStart.init`."""

@@ -83,7 +83,8 @@ def run(bandit: Bandit, environment, key: PRNGKeyArray, checkpoints: Int[Array, 
     starts = jnp.concatenate([jnp.zeros(1, checkpoints.dtype), checkpoints[:-1]])
     first = (bandit.init(bandit_key), jnp.zeros(environment.num_policies), (zero, zero, zero))
     (_, counts, _), records = jax.lax.scan(segment, first, (starts, checkpoints))
-    return Curves(checkpoints, *records, counts)
+    costs, conditional, regret = records
+    return Curves(checkpoints, costs, conditional, regret, counts)
 
 
 @eqx.filter_jit

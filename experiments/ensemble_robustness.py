@@ -186,7 +186,7 @@ def goal(names: list[str], costs: np.ndarray, cost_max: float) -> dict[str, list
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean cost by method and setting, Max SubOpt with intervals, and the goal."""
     names, costs = by_method(rows)
-    cost_max = float(rows["cost_max"].mean())
+    cost_max = float(rows["cost_max"].to_numpy().mean())
     gaps, goals = worst_gaps(names, costs, config), goal(names, costs, cost_max)
     table = Table(
         title=f"Mean edit cost over {config.rounds} rounds, {config.trials:,} random problems a setting",

@@ -154,7 +154,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     broken = int(late["violated"].sum()), int(late["violated_sharp"].sum())
     closing = (
         f"B4 tried at {late.height} (setting, T): {broken[0]} violated, sharp form {broken[1]}; median bound / mean regret "
-        f"{float((late['bound'] / late['mean']).median()):.0f}, sharp {float((late['bound_sharp'] / late['mean']).median()):.1f}."
+        f"{np.median(late['bound'] / late['mean']):.0f}, sharp {np.median(late['bound_sharp'] / late['mean']):.1f}."
     )
     summary = {
         "tried": late.height,

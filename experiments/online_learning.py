@@ -239,8 +239,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         for name in ("slow", "fast")
     }
     ratio = (
-        float((bounded["bound"] / bounded["regret"]).median()),
-        float((bounded["bound_fast"] / bounded["regret"]).median()),
+        float(np.median(bounded["bound"] / bounded["regret"])),
+        float(np.median(bounded["bound_fast"] / bounded["regret"])),
     )
     closing = (
         f"B5 tried in {runs.height:,} runs at delta = {config.delta:g}: {verdicts['slow'].violations} violations, fast form "
