@@ -133,9 +133,9 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                             "bandit": [name] * size,
                             "horizon": np.full(size, horizon, dtype=np.int32),
                             "seed": np.arange(size, dtype=np.int32),
-                            "regret": regret[:, u, h],
-                            "pseudo_counts": counts[:, u],
-                            "estimate_error": error[:, u],
+                            "regret": regret[:, u, h].astype(np.float32),
+                            "pseudo_counts": counts[:, u].astype(np.float32),
+                            "estimate_error": error[:, u].astype(np.float32),
                         }
                     )
                 )
