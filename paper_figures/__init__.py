@@ -7,7 +7,18 @@ from paper_figures.figure import Figure
 
 __all__ = ["REGISTRY", "Figure", "get"]
 
-REGISTRY = ("bound_tightness", "contraction", "rates", "preference_scale", "separation")
+REGISTRY = (
+    "bound_tightness",
+    "contraction",
+    "rates",
+    "preference_scale",
+    "separation",
+    "phase_diagram",
+    "coverage",
+    "policy_classes",
+    "user_shift",
+    "early_weight",
+)
 
 
 def get(name: str) -> Figure:

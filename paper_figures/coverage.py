@@ -1,0 +1,97 @@
+"""SubOpt against coverage: every world a dot, medians of ten bins, and what the reference's SubOpt explains."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+SERIES = (
+    ("PREF", "pair_coverage", "C_PREF of the learned policy"),
+    ("RL plug-in", "cost_coverage", "C_F of $\\pi^*$"),
+)
+SWEEPS = {"locality": "users ever more local", "spread": "tastes ever sharper"}
+LEVEL = 0.05
+
+
+def _bins(x: np.ndarray, y: np.ndarray, count: int = 10) -> list[tuple[float, float, float, float]]:
+    """For each of `count` bins of equally many x: median x, median y, and the exact interval of the latter."""
+    found = []
+    for part in np.array_split(np.argsort(x, kind="stable"), count):
+        values = np.sort(y[part])
+        rank = int(scipy.stats.binom.ppf(LEVEL / count / 2, len(values), 0.5))
+        low, high = values[max(rank - 1, 0)], values[min(len(values) - rank, len(values) - 1)]
+        found.append((float(np.median(x[part])), float(np.median(values)), float(low), float(high)))
+    return found
+
+
+def _interval(r: float, count: int) -> tuple[float, float]:
+    half = scipy.stats.norm.isf(LEVEL / 2 / 8) * np.sqrt((1 + r * r / 2) / (count - 3))
+    low, high = np.tanh(np.arctanh(r) + np.array([-half, half]))
+    return float(low), float(high)
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Above SubOpt itself, below SubOpt as a share of the reference's; columns are (learner, sweep)."""
+    data, manifest = rows["coverage"], manifests["coverage"]
+    figure, axes = style.new_figure(2, 4, width=style.PAGE, height=4.1)
+    columns = [(series, sweep) for series in SERIES for sweep in SWEEPS]
+    for j, ((learner, measure, label), sweep) in enumerate(columns):
+        mine = data.filter((pl.col("learner") == learner) & (pl.col("sweep") == sweep))
+        look = style.look(learner)
+        x, loss = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
+        for i, y in enumerate((loss, loss / mine["reference"].to_numpy())):
+            ax = axes[i, j]
+            ax.scatter(x, y, s=1.2, color=look.color, alpha=0.15, linewidths=0, rasterized=True)
+            middle, median, low, high = np.array(_bins(x, y)).T
+            ax.errorbar(
+                middle,
+                median,
+                yerr=np.stack([median - low, high - median]),
+                color="black",
+                marker="o",
+                markersize=2.5,
+                linewidth=0.9,
+                elinewidth=0.9,
+            )
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+            ax.set_xlim(*np.quantile(x, [0.002, 0.998]))
+            ax.set_ylim(*np.quantile(y, [0.005, 0.998]))
+            r = float(scipy.stats.spearmanr(x, y).statistic)
+            ends = _interval(r, len(x))
+            ax.text(
+                0.97,
+                0.04,
+                f"rank corr. {r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]",
+                transform=ax.transAxes,
+                fontsize=6.5,
+                ha="right",
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0},
+            )
+            if i == 1:
+                ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=0.9)
+                ax.set_xlabel(label)
+            else:
+                ax.set_title(f"{learner}: {SWEEPS[sweep]}", fontsize=7.5)
+    axes[0, 0].set_ylabel("SubOpt")
+    axes[1, 0].set_ylabel("SubOpt / SubOpt of the reference")
+    config = manifest["config"]
+    figure.suptitle(
+        f"Coverage and SubOpt at n = {config['n']:,}: each dot a world, black the medians of ten bins with joint 95% intervals\n"
+        f"(preset {manifest['label']}; the dotted line is doing nothing)",
+        fontsize=8,
+        x=0.01,
+        ha="left",
+    )
+    return figure
+
+
+FIGURE = Figure(
+    name="coverage",
+    needs=("coverage",),
+    draw=draw,
+    summary="How far coverage predicts SubOpt from world to world, before and after dividing by what there is to learn.",
+)

@@ -1,0 +1,95 @@
+"""EarlyEnsemble over lambda, and which lambda the held-out losses pick."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+TITLES = {"strong": "strong user", "weak": "weak user", "habit": "user with a habit"}
+RULES = {"supervised": style.BLUE, "preference": style.VERMILLION, "sum": style.PURPLE}
+
+
+def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over worlds (the first axis) and half-widths of their 95% t-intervals."""
+    count = len(values)
+    return values.mean(axis=0), scipy.stats.t.isf(0.025, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(
+        count
+    )
+
+
+def _by_weight(mine: pl.DataFrame, column: str) -> np.ndarray:
+    wide = mine.pivot(on="weight", index="seed", values=column, sort_columns=False).sort("seed")
+    return wide.drop("seed").to_numpy().astype(float)
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Above SubOpt against lambda; below the regret of each held-out rule against the best fixed lambda."""
+    data, manifest = rows["early_weight"], manifests["early_weight"]
+    users = data["user"].unique(maintain_order=True).to_list()
+    weights = data["weight"].unique(maintain_order=True).to_numpy()
+    sizes = sorted(data["n"].unique())
+    places = np.arange(len(weights))
+    figure, axes = style.new_figure(2, len(users), width=style.PAGE, height=4.2, sharey="row")
+    ends = []
+    for j, user in enumerate(users):
+        top, bottom = axes[:, j]
+        regrets: dict[str, list] = {rule: [] for rule in RULES}
+        lines = []
+        for k, n in enumerate(sizes):
+            mine = data.filter((pl.col("user") == user) & (pl.col("n") == n))
+            values = _by_weight(mine, "suboptimality")
+            mean, half = _mean(values)
+            look = style.indexed(k, f"n = {n:,}")
+            lines.append(style.line(top, places, mean, look, mean - half, mean + half, markersize=2.5))
+            best = int(np.argmin(mean))
+            top.plot(best, mean[best], marker="o", color=look.color, markersize=8, markerfacecolor="none")
+            for rule in RULES:
+                picked = np.argmin(_by_weight(mine, f"held_out_{rule}"), axis=1)
+                chosen = values[np.arange(len(values)), picked]
+                middle, spread = _mean(chosen - values[:, best])
+                regrets[rule].append(np.array([middle, middle - spread, middle + spread]) / mean[best])
+        ends.append((top, lines))
+        for k, (rule, color) in enumerate(RULES.items()):
+            middle, low, high = 100 * np.array(regrets[rule]).T
+            bottom.bar(
+                np.arange(len(sizes)) + 0.27 * (k - 1),
+                middle,
+                width=0.25,
+                color=color,
+                label=f"held-out {rule} loss",
+            )
+            bottom.vlines(np.arange(len(sizes)) + 0.27 * (k - 1), low, high, color="black", linewidth=0.8)
+        top.set_yscale("log")
+        top.set_title(TITLES.get(user, user))
+        top.set_xticks(places, [f"{weight:g}" for weight in weights], fontsize=6)
+        top.set_xlabel(r"$\lambda$ (0 is PREF, large is SUP)")
+        bottom.axhline(0, color="black", linewidth=0.6)
+        bottom.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
+        bottom.set_xlabel("edits $n$, a fifth of them held out")
+        bottom.grid(axis="x", visible=False)
+    axes[0, 0].set_ylabel("mean SubOpt of Early")
+    axes[1, 0].set_ylabel("regret of the chosen $\\lambda$,\n% of the best SubOpt")
+    axes[1, 0].set_yscale("symlog", linthresh=10)
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    config = manifest["config"]
+    figure.suptitle(
+        "No fixed $\\lambda$ suits every user and $n$ (rings: the best), and none of three held-out losses finds it reliably\n"
+        f"(preset {manifest['label']}, {config['trials']} worlds; bands and bars: 95% intervals of means)",
+        fontsize=8,
+        x=0.01,
+        ha="left",
+    )
+    style.label_ends(*ends[-1])
+    return figure
+
+
+FIGURE = Figure(
+    name="early_weight",
+    needs=("early_weight",),
+    draw=draw,
+    summary="SubOpt of EarlyEnsemble over lambda by user and n, and the regret of choosing lambda by three held-out losses.",
+)

@@ -1,0 +1,164 @@
+"""Winner maps: which learner has the least mean SubOpt, over one factor and n at a time."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.ndimage
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
+KNOBS = {
+    "user strength": "strength $g$ of the user",
+    "balance violation": "share of habitual edits",
+    "pair coverage": "locality of edits",
+    "cost noise": "noise of costs / $c_{\\max}$",
+    "misspecification": "share of wrong features",
+}
+COLORS = {name: style.look(name).color for name in LEARNERS} | {"RL plug-in": style.YELLOW}
+SHADES = ((0.5, 1.0, "next best at least twice as bad"), (0.2, 0.6, "1.25 times"), (0.0, 0.3, "less"))
+
+
+def winners(rows: pl.DataFrame) -> pl.DataFrame:
+    """Best learner of each (space, panel, value, n), whether all others are clearly worse, and margin / next best."""
+    contest = rows.filter(pl.col("learner").is_in(LEARNERS))
+    means = contest.group_by("space", "panel", "value", "n", "learner").agg(
+        pl.col("suboptimality").cast(pl.Float64).mean(), pl.col("excess_low").first()
+    )
+    least = pl.col("suboptimality")
+    best = pl.col("excess_low").is_null()
+    return means.group_by("space", "panel", "value", "n").agg(
+        best=pl.col("learner").filter(best).first(),
+        won=(pl.col("excess_low").min() > 0),
+        margin=1.0 - least.filter(best).first() / least.filter(~best).min(),
+    )
+
+
+def _blend(color: str, share: float) -> tuple[float, ...]:
+    return tuple(share * part + 1.0 - share for part in to_rgb(color))
+
+
+def _write(ax, best: np.ndarray, shown: np.ndarray) -> None:
+    """The winner's name in the widest part of each of its regions of at least six cells."""
+    for name in LEARNERS:
+        regions, count = scipy.ndimage.label((best == name) & shown)
+        for region in range(1, count + 1):
+            inside = regions == region
+            if inside.sum() < 6:
+                continue
+            depth = scipy.ndimage.distance_transform_cdt(np.pad(inside, 1), metric="taxicab")[1:-1, 1:-1]
+            y, x = np.mean(np.argwhere(depth == depth.max()), axis=0)
+            row = round(y)
+            across = np.flatnonzero(inside[row])
+            if len(across):
+                x = across[np.argmin(np.abs(across - x))]
+            ax.text(
+                np.clip(x, 0.9, best.shape[1] - 1.9),
+                row,
+                name,
+                ha="center",
+                va="center",
+                fontsize=6,
+                fontweight="bold",
+                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+            )
+
+
+def _panel(ax, mine: pl.DataFrame) -> None:
+    values, sizes = sorted(mine["value"].unique()), sorted(mine["n"].unique())
+    best = np.empty((len(values), len(sizes)), dtype=object)
+    won = np.zeros(best.shape, dtype=bool)
+    for row in mine.iter_rows(named=True):
+        y, x = values.index(row["value"]), sizes.index(row["n"])
+        best[y, x], won[y, x] = row["best"], row["won"]
+        color = COLORS[row["best"]]
+        if row["won"]:
+            shade = next(shade for least, shade, _ in SHADES if row["margin"] >= least)
+            look = {"facecolor": _blend(color, shade), "edgecolor": "white", "linewidth": 0.3}
+        else:
+            look = {
+                "facecolor": "white",
+                "edgecolor": _blend(color, 0.6),
+                "linewidth": 0.0,
+                "hatch": "//////",
+            }
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look))
+    _write(ax, best, won)
+    ax.set_xlim(-0.5, len(sizes) - 0.5)
+    ax.set_ylim(-0.5, len(values) - 0.5)
+    places = np.unique(np.linspace(0, len(sizes) - 1, 4).round().astype(int))
+    ax.set_xticks(places, [f"{sizes[p]:,}" if sizes[p] < 10_000 else f"{sizes[p] // 1000}k" for p in places])
+    places = np.unique(np.linspace(0, len(values) - 1, 4).round().astype(int))
+    ax.set_yticks(places, [f"{values[p]:.2g}" for p in places])
+    ax.grid(visible=False)
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """A row of panels for each space, a panel for each factor."""
+    data, manifest = rows["phase_diagram"], manifests["phase_diagram"]
+    config = manifest["config"]
+    table = winners(data)
+    spaces, panels = data["space"].unique(maintain_order=True), data["panel"].unique(maintain_order=True)
+    figure, axes = style.new_figure(
+        len(spaces), len(panels), width=style.PAGE, height=0.95 + 1.55 * len(spaces)
+    )
+    with matplotlib.rc_context({"hatch.linewidth": 0.5}):
+        for i, space in enumerate(spaces):
+            for j, panel in enumerate(panels):
+                ax = axes[i, j]
+                _panel(ax, table.filter((pl.col("space") == space) & (pl.col("panel") == panel)))
+                ax.tick_params(labelsize=6, length=2)
+                ax.set_ylabel(KNOBS[panel], fontsize=6.5)
+                if i == 0:
+                    ax.set_title(panel, fontsize=7.5)
+                if i == len(spaces) - 1:
+                    ax.set_xlabel("edits $n$", fontsize=6.5)
+                if j == 0:
+                    ax.annotate(
+                        "short strings" if space == "strings" else "real sentences",
+                        (0, 0.5),
+                        (-40, 0),
+                        xycoords="axes fraction",
+                        textcoords="offset points",
+                        rotation=90,
+                        va="center",
+                        ha="center",
+                        fontweight="bold",
+                        fontsize=7.5,
+                    )
+        handles = [Rectangle((0, 0), 1, 1, facecolor=COLORS[name]) for name in LEARNERS]
+        handles += [Rectangle((0, 0), 1, 1, facecolor=_blend("black", shade)) for _, shade, _ in SHADES]
+        handles.append(
+            Rectangle((0, 0), 1, 1, facecolor="white", edgecolor="grey", hatch="//////", linewidth=0.0)
+        )
+        labels = [*LEARNERS, *(label for *_, label in SHADES), "tie"]
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=9,
+            fontsize=6,
+            handlelength=1.2,
+            columnspacing=1.0,
+        )
+    won = table["won"].sum()
+    figure.suptitle(
+        f"Least mean SubOpt over {config['trials']} random worlds: no learner wins everywhere, and one of them clearly in "
+        f"{won} of {len(table)} cells\n(preset {manifest['label']}; a win is a win against all others, "
+        f"at level {config['level']:g} for each map)",
+        fontsize=8,
+        x=0.01,
+        ha="left",
+    )
+    return figure
+
+
+FIGURE = Figure(
+    name="phase_diagram",
+    needs=("phase_diagram",),
+    draw=draw,
+    summary="Which learner has the least mean SubOpt over each factor and n, on strings and on real sentences; ties are hatched.",
+)

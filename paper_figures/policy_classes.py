@@ -1,0 +1,85 @@
+"""Finite, log-linear and neural classes, right and wrong, on the same users."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL")
+TITLES = {"strong": "strong user", "weak": "weak user", "habit": "weak user with a habit"}
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Dots of mean SubOpt with 95% t-intervals, a column for each user and a row for each of two sizes."""
+    data, manifest = rows["policy_classes"], manifests["policy_classes"]
+    users = data["user"].unique(maintain_order=True).to_list()
+    classes = data["class"].unique(maintain_order=True).to_list()
+    every = sorted(data["n"].unique())
+    sizes = (every[1], every[-1])
+    figure, axes = style.new_figure(2, len(users), width=style.PAGE, height=4.6, sharex=True, sharey=True)
+    stats = data.group_by("user", "class", "learner", "n").agg(
+        mean=pl.col("suboptimality").cast(pl.Float64).mean(),
+        spread=pl.col("suboptimality").cast(pl.Float64).std(),
+        count=pl.len(),
+    )
+    table = {
+        (row["user"], row["class"], row["learner"], row["n"]): row for row in stats.iter_rows(named=True)
+    }
+    for i, n in enumerate(sizes):
+        for j, user in enumerate(users):
+            ax = axes[i, j]
+            for k, learner in enumerate(LEARNERS):
+                look = style.look(learner)
+                points = []
+                for place, name in enumerate(classes):
+                    row = table.get((user, name, learner, n))
+                    if row is not None:
+                        half = (
+                            scipy.stats.t.isf(0.025, row["count"] - 1) * row["spread"] / np.sqrt(row["count"])
+                        )
+                        points.append(
+                            (row["mean"], place + 0.15 * (k - 2), row["mean"] - half, row["mean"] + half)
+                        )
+                mean, height, low, high = np.array(points).T
+                ax.errorbar(
+                    mean,
+                    height,
+                    xerr=np.stack([mean - np.maximum(low, 1e-7), high - mean]),
+                    color=look.color,
+                    marker=look.marker,
+                    markersize=3,
+                    markerfacecolor="white" if learner == "RL" else look.color,
+                    linestyle="none",
+                    elinewidth=0.9,
+                    label=look.label,
+                )
+            for place in range(1, len(classes)):
+                ax.axhline(place - 0.5, color="#D9D9D9", linewidth=0.4)
+            ax.set_xscale("log")
+            ax.grid(axis="y", visible=False)
+            ax.set_yticks(range(len(classes)), classes)
+            ax.set_title(f"{TITLES.get(user, user)}, n = {n:,}")
+    axes[0, 0].invert_yaxis()
+    for ax in axes[-1]:
+        ax.set_xlabel("mean SubOpt")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    figure.suptitle(
+        "The user decides between learners, the class how much each gains: mean SubOpt with 95% intervals\n"
+        f"(preset {manifest['label']}, {manifest['config']['trials']} worlds, the same for every class)",
+        fontsize=8,
+        x=0.01,
+        ha="left",
+    )
+    return figure
+
+
+FIGURE = Figure(
+    name="policy_classes",
+    needs=("policy_classes",),
+    draw=draw,
+    summary="Mean SubOpt of finite, log-linear and neural classes, right and wrong, for strong, weak and habitual users.",
+)

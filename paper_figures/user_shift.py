@@ -1,0 +1,116 @@
+"""Train on one user, deploy to another: mean edit cost of every pair, and the worst gap to the best learner."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from paper_figures import style
+from paper_figures.figure import Figure
+
+LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
+USERS = ("strong", "weak", "habit")
+SPACES = {"strings": "short strings", "text": "real sentences"}
+CLIP = 25.0
+
+
+def _costs(data: pl.DataFrame, space: str, n: int, learner: str) -> np.ndarray:
+    """Edit costs (pairs, worlds) of a learner, pairs (train, test) in the order of USERS."""
+    mine = data.filter((pl.col("space") == space) & (pl.col("n") == n) & (pl.col("learner") == learner)).sort(
+        "seed"
+    )
+    return np.stack(
+        [
+            mine.filter((pl.col("train_user") == train) & (pl.col("test_user") == test))["cost"].to_numpy()
+            for train in USERS
+            for test in USERS
+        ]
+    ).astype(float)
+
+
+def _matrix(ax, costs: dict[str, np.ndarray]) -> None:
+    """Mean costs, a row for each learner and a column for each (train, test); colour is the excess over the best."""
+    means = np.stack([costs[name].mean(axis=1) for name in (*LEARNERS, "reference")])
+    excess = 100 * (means / means[: len(LEARNERS)].min(axis=0) - 1)
+    ax.imshow(excess, cmap="YlOrBr", vmin=0, vmax=CLIP, aspect="auto")
+    for y, x in np.ndindex(means.shape):
+        best = y < len(LEARNERS) and excess[y, x] == 0
+        ax.text(
+            x,
+            y,
+            f"{means[y, x]:.3f}"[1:] if means[y, x] < 1 else f"{means[y, x]:.2f}",
+            ha="center",
+            va="center",
+            fontsize=6,
+            fontweight="bold" if best else "normal",
+            color="white" if excess[y, x] > 0.7 * CLIP else "black",
+        )
+    for edge in (2.5, 5.5):
+        ax.axvline(edge, color="white", linewidth=2)
+    ax.axhline(len(LEARNERS) - 0.5, color="white", linewidth=2)
+    ax.set_yticks(range(len(means)), [*LEARNERS, "reference"])
+    ax.set_xticks(range(9), USERS * 3, fontsize=6)
+    for place, train in enumerate(USERS):
+        ax.text(3 * place + 1, -0.62, f"trained on {train}", ha="center", va="bottom", fontsize=6.5)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+
+
+def _gaps(ax, costs: dict[str, np.ndarray], level: float) -> None:
+    """Worst gap of mean costs with its interval: the largest ends of all differences' t-intervals, level divided."""
+    table = np.stack([costs[name] for name in LEARNERS])
+    pairs, count = table.shape[1:]
+    quantile = scipy.stats.t.isf(level / 2 / (pairs * (len(LEARNERS) - 1)), count - 1)
+    for place, name in enumerate(LEARNERS):
+        differences = table[place] - table
+        mean = differences.mean(axis=-1)
+        half = quantile * differences.std(axis=-1, ddof=1) / np.sqrt(count)
+        look = style.look(name)
+        gap, low, high = mean.max(), (mean - half).max(), (mean + half).max()
+        ax.barh(place, gap, color=look.color, alpha=0.85 if name != "RL plug-in" else 0.5, height=0.66)
+        ax.plot([low, high], [place, place], color="black", linewidth=0.9)
+        ax.text(high, place, f" {gap:.4f}", va="center", fontsize=6)
+    ax.set_ylim(len(LEARNERS) + 0.5, -0.5)
+    ax.set_yticks(range(len(LEARNERS)), [""] * len(LEARNERS))
+    ax.set_xlim(0, 1.35 * ax.get_xlim()[1])
+    ax.locator_params(axis="x", nbins=3)
+    ax.grid(axis="y", visible=False)
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """For each (space, n) the matrix of mean costs and, beside it, the worst gaps."""
+    data, manifest = rows["user_shift"], manifests["user_shift"]
+    config = manifest["config"]
+    settings = [(s, n) for s in data["space"].unique(maintain_order=True) for n in sorted(data["n"].unique())]
+    figure, axes = style.new_figure(
+        len(settings),
+        2,
+        width=style.PAGE,
+        height=0.7 + 1.5 * len(settings),
+        gridspec_kw={"width_ratios": [3.2, 1]},
+    )
+    for (left, right), (space, n) in zip(axes, settings, strict=True):
+        costs = {name: _costs(data, space, n, name) for name in (*LEARNERS, "reference")}
+        _matrix(left, costs)
+        _gaps(right, costs, config["level"])
+        left.set_title(f"{SPACES[space]}, n = {n:,}", pad=13, fontweight="bold")
+    axes[0, 1].set_title("Max SubOpt: worst gap\nto the best, with interval", fontsize=7)
+    axes[-1, 0].set_xlabel("deployed to")
+    axes[-1, 1].set_xlabel("mean edit cost")
+    figure.suptitle(
+        "Mean edit cost by training and test user (colour: excess over the best, white 0 to brown "
+        f"{CLIP:.0f}% and more; bold: best)\n"
+        f"(preset {manifest['label']}, {config['trials']} worlds; intervals joint at level {config['level']:g} for each bar)",
+        fontsize=8,
+        x=0.01,
+        ha="left",
+    )
+    return figure
+
+
+FIGURE = Figure(
+    name="user_shift",
+    needs=("user_shift",),
+    draw=draw,
+    summary="Mean edit cost for every training and test user and the worst gap to the best learner, on strings and real sentences.",
+)
