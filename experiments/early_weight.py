@@ -185,7 +185,7 @@ EXPERIMENT = Experiment(
     name="early_weight",
     summary="EarlyEnsemble over lambda, and how well held-out losses choose it",
     config_class=Config,
-    presets={"quick": Config(), "standard": Config(trials=400), "paper": Config(trials=4000)},
+    presets={"quick": Config(), "standard": Config(trials=150), "paper": Config(trials=4000)},
     times={"quick": "1 minute on 2 CPU cores", "standard": "5 minutes on 2 CPU cores", "paper": "for a GPU"},
     cells=cells,
     run_cell=run_cell,

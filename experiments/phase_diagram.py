@@ -207,7 +207,7 @@ def winners(rows: pl.DataFrame) -> list[dict]:
         values = dict(mine.select("learner", "suboptimality").iter_rows())
         best = mine.filter(pl.col("excess_low").is_null())["learner"][0]
         second = min((name for name in LEARNERS if name != best), key=values.__getitem__)
-        low = float(mine["excess_low"].min())
+        low = float(mine["excess_low"].drop_nulls().to_numpy().min())
         records.append(
             {
                 "space": space,

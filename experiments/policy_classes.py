@@ -226,7 +226,7 @@ EXPERIMENT = Experiment(
     name="policy_classes",
     summary="finite, log-linear and neural classes, right and wrong, on the same users",
     config_class=Config,
-    presets={"quick": Config(trials=20), "standard": Config(trials=200), "paper": Config(trials=2000)},
+    presets={"quick": Config(trials=20), "standard": Config(trials=50), "paper": Config(trials=2000)},
     times={
         "quick": "3 minutes on 2 CPU cores",
         "standard": "10 minutes on 2 CPU cores",

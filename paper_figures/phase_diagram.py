@@ -18,7 +18,8 @@ KNOBS = {
     "cost noise": "noise of costs / $c_{\\max}$",
     "misspecification": "share of wrong features",
 }
-COLORS = {name: style.look(name).color for name in LEARNERS} | {"RL plug-in": style.YELLOW}
+# RL and its plug-in share a colour elsewhere, told apart by the line; here pessimistic RL is the darker.
+COLORS = {name: style.look(name).color for name in LEARNERS} | {"RL": "#004D38"}
 SHADES = ((0.5, 1.0, "next best at least twice as bad"), (0.2, 0.6, "1.25 times"), (0.0, 0.3, "less"))
 
 
@@ -37,8 +38,9 @@ def winners(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _blend(color: str, share: float) -> tuple[float, ...]:
-    return tuple(share * part + 1.0 - share for part in to_rgb(color))
+def _blend(color: str, share: float) -> tuple[float, float, float]:
+    red, green, blue = (share * part + 1.0 - share for part in to_rgb(color))
+    return red, green, blue
 
 
 def _write(ax, best: np.ndarray, shown: np.ndarray) -> None:
@@ -75,17 +77,12 @@ def _panel(ax, mine: pl.DataFrame) -> None:
         y, x = values.index(row["value"]), sizes.index(row["n"])
         best[y, x], won[y, x] = row["best"], row["won"]
         color = COLORS[row["best"]]
+        patch = Rectangle((x - 0.5, y - 0.5), 1, 1, linewidth=0.3, edgecolor="white")
         if row["won"]:
-            shade = next(shade for least, shade, _ in SHADES if row["margin"] >= least)
-            look = {"facecolor": _blend(color, shade), "edgecolor": "white", "linewidth": 0.3}
+            patch.set_facecolor(_blend(color, next(s for least, s, _ in SHADES if row["margin"] >= least)))
         else:
-            look = {
-                "facecolor": "white",
-                "edgecolor": _blend(color, 0.6),
-                "linewidth": 0.0,
-                "hatch": "//////",
-            }
-        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look))
+            patch.set(facecolor="white", edgecolor=_blend(color, 0.6), linewidth=0.0, hatch="//////")
+        ax.add_patch(patch)
     _write(ax, best, won)
     ax.set_xlim(-0.5, len(sizes) - 0.5)
     ax.set_ylim(-0.5, len(values) - 0.5)

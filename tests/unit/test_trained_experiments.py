@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory import coverage
-from experiments import worlds
+from edittheory import coverage, statistics
+from experiments import phase_diagram, worlds
 
 SMALL = dict(trials=4, num_contexts=2, max_length=2, num_features=4)
 CONFIGS = {
@@ -63,3 +63,29 @@ def test_worlds_are_what_their_knobs_say():
     np.testing.assert_array_equal(logs.counts.sum(-1), [16, 80])
     np.testing.assert_array_equal(logs.held_out.sum(-1), [4, 20])
     assert jnp.all(logs.pessimistic >= logs.plug_in)
+
+
+def test_text_and_strings_come_in_one_shape():
+    strings = worlds.bank("strings", 2, 3, "builtin", 5)
+    text = worlds.bank("text", 2, 3, "builtin", 5)
+    assert strings.shape == text.shape == (5, 14, 14)
+    assert np.all(strings == strings[0]) and not np.allclose(text[0], text[1])
+    chosen = worlds.choose_distances(jax.random.key(0), jnp.asarray(text), 3)
+    matches = [[np.array_equal(one, other) for other in text] for one in np.asarray(chosen)]
+    assert sum(map(sum, matches)) == 3 and np.max(np.sum(matches, axis=0)) == 1
+
+
+def test_a_winner_is_named_wrongly_no_more_often_than_declared(monkeypatch):
+    monkeypatch.setattr(phase_diagram, "RESAMPLES", 2000)
+    rng = np.random.default_rng(0)
+    tail, false, tries = 0.02, 0, 400
+    for _ in range(tries):
+        # Two learners equally good, skewed losses: one bound positive is a false winner.
+        losses = {name: rng.exponential(size=(40, 1)) for name in ("one", "two")}
+        bounds = phase_diagram.excesses(losses, tail, rng)
+        false += any(bound[0] > 0 for bound in bounds.values())
+    # Either of the two may be picked, so twice the tail bounds the chance; level of this check 0.001.
+    assert not statistics.violation_check(false, tries, 2 * tail, 0.001).violated
+    losses = {"good": rng.normal(1.0, 0.1, (40, 2)), "bad": rng.normal(2.0, 0.1, (40, 2))}
+    bounds = phase_diagram.excesses(losses, tail, rng)
+    assert np.isnan(bounds["good"]).all() and (bounds["bad"] > 0.9).all()
