@@ -8,7 +8,8 @@ squeue, submits only what is neither done nor queued nor running, and goes on. T
 submitit when their time runs out. Job states come from squeue, not from sacct, which needs an accounting database.
 
 Rows are those of a local run as far as `run_cell` gives the same rows on both machines: same software, same
-kind of processor. The manifest names the hosts of the tasks.
+kind of processor. The manifest names the hosts of the tasks. Tasks run the code as it stands when they start, from
+the folder in which the command was given, so both it and the ledger must be visible to every node.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import dataclasses
 import io
 import json
 import os
+import pickle
 import secrets
 import shutil
 import socket
@@ -258,13 +260,9 @@ class Running:
     def result(self) -> dict[str, Any] | None:
         """What `Task` returned, or {"trace": ...} if it could not even be loaded; None before that."""
         path = self.folder / f"{self.job}_0_result.pkl"
-        if not path.exists():
-            return None
-        from submitit.core.utils import pickle_load
-
         try:
-            outcome, value = pickle_load(path)
-        except (EOFError, FileNotFoundError):  # not wholly visible yet
+            outcome, value = pickle.loads(path.read_bytes())
+        except (FileNotFoundError, EOFError, pickle.UnpicklingError):  # not there, or not wholly visible yet
             return None
         return value if outcome == "success" else {"trace": str(value)}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edittheory import launchers
+from edittheory import launchers, provenance
 from edittheory.launchers import Detached, Slurm, SlurmLauncher, SlurmOptions, Task, TasksFailed
 from edittheory.runs import ConfigurationMismatch, Ledger, RunError
 from experiments.__main__ import main
@@ -70,6 +70,7 @@ def hurry(monkeypatch):
     monkeypatch.setattr(launchers, "POLL", 0.001)
     monkeypatch.setattr(launchers, "QUEUE_PERIOD", 0.0)
     monkeypatch.setattr(launchers, "GRACE", 0.05)
+    monkeypatch.setattr(provenance, "git_state", lambda: None)
 
 
 def run(
@@ -199,7 +200,7 @@ def test_command_killed_inside_sbatch_does_not_submit_twice(tmp_path):
     after = Stub()
     after.waiting, after.submitted = stub.waiting, stub.submitted
     ledger = run(tmp_path / "slurm", after)
-    assert after.cancelled == [f"10_{index}" for index in range(8)]
+    assert after.cancelled == [f"10_{index}" for index in range(1, 8)]
     assert [len(groups) for _, groups in after.submitted] == [8, 6]  # two ran before they were cancelled
     assert ledger.rows_path.read_bytes() == local(tmp_path / "local")
 
