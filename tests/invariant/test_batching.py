@@ -17,7 +17,7 @@ from experiments.__main__ import main
 from tests.finite_toys import balanced, policies
 
 COUNT = 23
-WIDTHS = (1, 2, 7, 23, 50)
+WIDTHS = (1, 7, 50)
 
 
 def trial(key, problem, log_class):
