@@ -4,13 +4,14 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 import scipy.stats
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from paper_figures import style
 from paper_figures.figure import Figure
 
 SERIES = (
-    ("PREF", "pair_coverage", "C_PREF of the learned policy"),
-    ("RL plug-in", "cost_coverage", "C_F of $\\pi^*$"),
+    ("PREF", "pair_coverage", "$C_{PREF}$ of the learned policy"),
+    ("RL plug-in", "cost_coverage", "$C_F$ of $\\pi^*$"),
 )
 SWEEPS = {"locality": "users ever more local", "spread": "tastes ever sharper"}
 LEVEL = 0.05
@@ -36,7 +37,7 @@ def _interval(r: float, count: int) -> tuple[float, float]:
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Above SubOpt itself, below SubOpt as a share of the reference's; columns are (learner, sweep)."""
     data, manifest = rows["coverage"], manifests["coverage"]
-    figure, axes = style.new_figure(2, 4, width=style.PAGE, height=4.1)
+    figure, axes = style.new_figure(2, 4, width=style.PAGE, height=4.3)
     columns = [(series, sweep) for series in SERIES for sweep in SWEEPS]
     for j, ((learner, measure, label), sweep) in enumerate(columns):
         mine = data.filter((pl.col("learner") == learner) & (pl.col("sweep") == sweep))
@@ -60,12 +61,18 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ax.set_yscale("log")
             ax.set_xlim(*np.quantile(x, [0.002, 0.998]))
             ax.set_ylim(*np.quantile(y, [0.005, 0.998]))
+            # Three ticks that spell their numbers: the ranges are often less than a decade.
+            low, high = np.quantile(x, [0.02, 0.98])
+            ticks = sorted({float(f"{tick:.2g}") for tick in np.geomspace(low, high, 3)})
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.yaxis.set_minor_formatter(NullFormatter())
             r = float(scipy.stats.spearmanr(x, y).statistic)
             ends = _interval(r, len(x))
             ax.text(
                 0.97,
                 0.04,
-                f"rank corr. {r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]",
+                f"rank correlation {r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]",
                 transform=ax.transAxes,
                 fontsize=6.5,
                 ha="right",
@@ -73,11 +80,11 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             )
             if i == 1:
                 ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=0.9)
-                ax.set_xlabel(label)
+                ax.set_xlabel(label, fontsize=7)
             else:
-                ax.set_title(f"{learner}: {SWEEPS[sweep]}", fontsize=7.5)
+                ax.set_title(f"{learner},\n{SWEEPS[sweep]}", fontsize=7.5)
     axes[0, 0].set_ylabel("SubOpt")
-    axes[1, 0].set_ylabel("SubOpt / SubOpt of the reference")
+    axes[1, 0].set_ylabel("SubOpt / that of the reference", fontsize=7.5)
     config = manifest["config"]
     figure.suptitle(
         f"Coverage and SubOpt at n = {config['n']:,}: each dot a world, black the medians of ten bins with joint 95% intervals\n"
