@@ -11,6 +11,9 @@ import secrets
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 
+# Most of the time of the tests is XLA compiling small programs: no expensive passes.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import hypothesis
 import pytest
 from jaxtyping import install_import_hook
