@@ -9,6 +9,7 @@ from paper_figures import style
 from paper_figures.figure import Figure
 
 TITLES = {"strong": "strong user", "weak": "weak user", "habit": "user with a habit"}
+LABELS = {"supervised": "loss of SUP", "preference": "loss of PREF", "sum": "sum of both losses"}
 RULES = {"supervised": style.BLUE, "preference": style.VERMILLION, "sum": style.PURPLE}
 
 
@@ -59,7 +60,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 middle,
                 width=0.25,
                 color=color,
-                label=f"held-out {rule} loss",
+                label=f"held-out {LABELS[rule]}",
             )
             bottom.vlines(np.arange(len(sizes)) + 0.27 * (k - 1), low, high, color="black", linewidth=0.8)
         top.set_yscale("log")

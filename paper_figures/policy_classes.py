@@ -4,6 +4,7 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 import scipy.stats
+from matplotlib.ticker import NullFormatter
 
 from paper_figures import style
 from paper_figures.figure import Figure
@@ -59,6 +60,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             for place in range(1, len(classes)):
                 ax.axhline(place - 0.5, color="#D9D9D9", linewidth=0.4)
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
             ax.grid(axis="y", visible=False)
             ax.set_yticks(range(len(classes)), classes)
             ax.set_title(f"{TITLES.get(user, user)}, n = {n:,}")
