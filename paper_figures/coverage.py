@@ -29,7 +29,7 @@ def _bins(x: np.ndarray, y: np.ndarray, count: int = 10) -> list[tuple[float, fl
 
 
 def _interval(r: float, count: int) -> tuple[float, float]:
-    half = scipy.stats.norm.isf(LEVEL / 2 / 8) * np.sqrt((1 + r * r / 2) / (count - 3))
+    half = scipy.stats.norm.isf(LEVEL / 2 / 12) * np.sqrt((1 + r * r / 2) / (count - 3))
     low, high = np.tanh(np.arctanh(r) + np.array([-half, half]))
     return float(low), float(high)
 
