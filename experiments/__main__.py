@@ -24,8 +24,9 @@ from rich.table import Table
 import experiments
 from edittheory.files import write_json
 from edittheory.identity import canonical
-from edittheory.launchers import SlurmLauncher, SlurmOptions, TasksFailed
+from edittheory.launchers import SlurmLauncher, TasksFailed
 from edittheory.runs import Ledger, RunError
+from edittheory.slurm import SlurmOptions
 from experiments import overrides
 from experiments.experiment import Experiment, Work
 

@@ -19,7 +19,7 @@ def strings(num_letters: int, max_length: int) -> Spaces:
 
 def resolve_source(source: str) -> str:
     """The source that "auto" stands for on this machine: news where its package is installed, else the built-in texts."""
-    return texts.load(source, limit=1).provenance["source"]
+    return str(texts.load(source, limit=1).provenance["source"])
 
 
 @functools.cache

@@ -68,7 +68,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             )
             if not len(ratio):
                 continue
-            low, middle, high, least = (*np.quantile(ratio, [0.1, 0.5, 0.9]), ratio.min())
+            low, middle, high = np.quantile(ratio, [0.1, 0.5, 0.9])
+            least = ratio.min()
             y = place + offset
             ax.plot([low, min(high, CAP)], [y, y], color=color, linewidth=1.2, solid_capstyle="butt")
             if high > CAP:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from edittheory import launchers, provenance
-from edittheory.launchers import Detached, Slurm, SlurmLauncher, SlurmOptions, Task, TasksFailed
+from edittheory.launchers import Detached, SlurmLauncher, TasksFailed
 from edittheory.runs import ConfigurationMismatch, Ledger, RunError
+from edittheory.slurm import Slurm, SlurmOptions, Task
 from experiments.__main__ import main
 from experiments.experiment import Work
 from tests.toy_experiment import EXPERIMENT, ToyConfig, get
