@@ -162,6 +162,19 @@ def test_certain_outcomes_are_drawn_with_certainty(getkey):
         }
 
 
+def test_uniforms_on_the_edges_of_cells_never_hit_impossible_ones(monkeypatch):
+    """Too rare to be met by chance: uniforms that are exactly 0, 1, or a step of the cumulative law."""
+    problem = sparse()
+    problem = eqx.tree_at(lambda p: p.context_probs, problem, jnp.asarray([0.0, 0.4, 0.6]))
+    law = cell_law(problem)
+    steps = np.asarray(jnp.cumsum(jnp.asarray(law.ravel())))
+    edges = jnp.concatenate([jnp.asarray([0.0, 1.0]), jnp.asarray(steps / steps[-1])])
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: edges)
+    data = problem.sample(jax.random.key(0), len(edges))
+    assert law[0, 0, 0] == 0 and np.sum(law == 0) > 50
+    assert np.all(law[data.contexts, data.responses, data.edits] > 0)
+
+
 def test_costs_and_sizes_of_samples(getkey):
     problem = three_dimensional()
     data = sample(problem, getkey(), 300)
