@@ -265,7 +265,7 @@ EXPERIMENT = Experiment(
         "standard": Config(trials=2000, horizons=(200, 1000)),
         "paper": Config(trials=20_000, horizons=(200, 1000), width=1000),
     },
-    times={"quick": "50 s on 2 CPU cores", "standard": "3 minutes on 2 CPU cores", "paper": "for a GPU"},
+    times={"quick": "50 s on 2 CPU cores", "standard": "5 minutes on 2 CPU cores", "paper": "for a GPU"},
     cells=cells,
     run_cell=run_cell,
     report=report,

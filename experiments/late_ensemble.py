@@ -176,7 +176,7 @@ EXPERIMENT = Experiment(
         "standard": Config(seeds=1000, horizon=10_000, checkpoints=20),
         "paper": Config(seeds=10_000, horizon=100_000, checkpoints=30),
     },
-    times={"quick": "50 s on 2 CPU cores", "standard": "10 minutes on 2 CPU cores", "paper": "for a GPU"},
+    times={"quick": "50 s on 2 CPU cores", "standard": "15 minutes on 2 CPU cores", "paper": "for a GPU"},
     cells=cells,
     run_cell=run_cell,
     report=report,

@@ -226,7 +226,9 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
             fit["setting"],
             fit["learner"],
             f"{fit['regret']:.2f}",
-            f"{fit['exponent']:.3f} [{fit['low']:.3f}, {fit['high']:.3f}]",
+            "{:.3f} [{:.3f}, {:.3f}]".format(
+                *(round(fit[name], 3) + 0.0 for name in ("exponent", "low", "high"))
+            ),
             *extra,
         )
     bounded = rows.filter(pl.col("learner").is_in([MLE, MLE_SHORT]) & pl.col("closed"))

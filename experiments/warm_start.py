@@ -202,7 +202,7 @@ EXPERIMENT = Experiment(
         "standard": Config(logged=(3, 10, 30, 100, 300, 1000, 3000), trials=2000),
         "paper": Config(logged=(3, 10, 30, 100, 300, 1000, 3000, 10_000), trials=20_000, width=1000),
     },
-    times={"quick": "50 s on 2 CPU cores", "standard": "5 minutes on 2 CPU cores", "paper": "for a GPU"},
+    times={"quick": "50 s on 2 CPU cores", "standard": "10 minutes on 2 CPU cores", "paper": "for a GPU"},
     cells=cells,
     run_cell=run_cell,
     report=report,
