@@ -273,7 +273,11 @@ EXPERIMENT = Experiment(
             values=50, trials=200, sample_sizes=tuple(round(n) for n in np.geomspace(20, 20000, 50).tolist())
         ),
     },
-    times={"quick": "3 minutes on 2 CPU cores", "standard": "an hour on 2 CPU cores", "paper": "for a GPU"},
+    times={
+        "quick": "about 3 minutes on 2 CPU cores (2 s a cell measured)",
+        "standard": "about 5 minutes on 2 idle CPU cores (5 s of processor time a cell measured)",
+        "paper": "for a GPU, not run",
+    },
     cells=cells,
     run_cell=run_cell,
     report=report,

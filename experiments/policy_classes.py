@@ -228,9 +228,9 @@ EXPERIMENT = Experiment(
     config_class=Config,
     presets={"quick": Config(trials=20), "standard": Config(trials=50), "paper": Config(trials=2000)},
     times={
-        "quick": "3 minutes on 2 CPU cores",
-        "standard": "10 minutes on 2 CPU cores",
-        "paper": "for a GPU",
+        "quick": "about 2 minutes on 2 CPU cores, not measured",
+        "standard": "about 3 minutes on 2 CPU cores, not measured",
+        "paper": "for a GPU, not run",
     },
     cells=cells,
     run_cell=run_cell,

@@ -253,7 +253,11 @@ EXPERIMENT = Experiment(
     summary="train on strong, weak or habitual users, deploy to every other: mean cost and worst gap to the best",
     config_class=Config,
     presets={"quick": Config(), "standard": Config(trials=400), "paper": Config(trials=10000)},
-    times={"quick": "1 minute on 2 CPU cores", "standard": "3 minutes on 2 CPU cores", "paper": "for a GPU"},
+    times={
+        "quick": "33 s of processor time on CPU (measured)",
+        "standard": "about 1 minute on 2 CPU cores",
+        "paper": "for a GPU, not run",
+    },
     cells=cells,
     run_cell=run_cell,
     report=report,
