@@ -57,8 +57,9 @@ def _write(ax, best: np.ndarray, shown: np.ndarray) -> None:
             across = np.flatnonzero(inside[row])
             if len(across):
                 x = across[np.argmin(np.abs(across - x))]
+            half = 0.03 * len(name) * best.shape[1]  # half the width of the label, in cells
             ax.text(
-                np.clip(x, 0.9, best.shape[1] - 1.9),
+                np.clip(x, half - 0.5, best.shape[1] - 0.5 - half),
                 row,
                 name,
                 ha="center",
