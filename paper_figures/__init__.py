@@ -18,6 +18,12 @@ REGISTRY = (
     "policy_classes",
     "user_shift",
     "early_weight",
+    "late_ensemble",
+    "warm_start",
+    "contextual_ensemble",
+    "drift",
+    "online_learning",
+    "ensemble_robustness",
 )
 
 
