@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edittheory import bandits, deployment, ensembles, online
-from tests import online_toys as toys
 
 LEVEL = 1e-4
 """Chance of a false alarm of each statistical test below, whose keys are fixed."""

@@ -30,6 +30,7 @@ def model(problem, getkey):
     return LogLinear(features.spanning(getkey(), problem.expected_cost[None], D), problem.log_reference)
 
 
+START = Settings(steps=1, chunk=1, dtype="float64")
 EXACT = Settings(steps=1500, chunk=500, dtype="float64")
 
 
@@ -43,6 +44,13 @@ def objectives(problem):
     ]
 
 
+def start_norm(model, objective, data):
+    """Norm of the loss's gradient at theta = 0 (but for one vanishing step), where training starts."""
+    once = train(model, objective, data, jax.random.key(0)[None], settings=START, learning_rate=1e-12)
+    assert np.abs(once.params).max() < 1e-11
+    return once.gradient_norm[0]
+
+
 def test_trainer_reaches_the_oracle(problem, model, getkey):
     data = problem.sample(getkey(), N)
     for objective in objectives(problem):
@@ -52,7 +60,9 @@ def test_trainer_reaches_the_oracle(problem, model, getkey):
         theta = np.asarray(trained.params[0])
         # Convexity: the loss is above its minimum by at most |g| |theta - theta_best|.
         slack = trained.gradient_norm[0] * np.linalg.norm(theta - best.theta) + 1e-12
-        assert trained.gradient_norm[0] < 1e-5
+        # Adam with a constant step ends in a small cycle about the optimum (its normalised steps do not vanish with the
+        # gradient), so no absolute size of the last gradient follows from theory; it must have shrunk a thousandfold.
+        assert trained.gradient_norm[0] < 1e-3 * start_norm(model, objective, data)
         assert -1e-12 <= trained.loss[0] - best.loss <= slack
 
 
