@@ -30,7 +30,7 @@ def test_experiment_runs_and_reports(name, monkeypatch):
     if name in ("policy_classes", "early_weight"):
         monkeypatch.setattr(module, "USERS", {"weak": module.USERS["weak"]})
     experiment = module.EXPERIMENT
-    config = experiment.config_class(**CONFIGS[name])
+    config = experiment.resolve(experiment.config_class(**CONFIGS[name]))
     rows = experiment.run(config)
     measure = "suboptimality"
     assert rows[measure].is_finite().all() and (rows[measure] >= 0).all()

@@ -61,8 +61,8 @@ def test_trainer_reaches_the_oracle(problem, model, getkey):
         # Convexity: the loss is above its minimum by at most |g| |theta - theta_best|.
         slack = trained.gradient_norm[0] * np.linalg.norm(theta - best.theta) + 1e-12
         # Adam with a constant step ends in a small cycle about the optimum (its normalised steps do not vanish with the
-        # gradient), so no absolute size of the last gradient follows from theory; it must have shrunk a thousandfold.
-        assert trained.gradient_norm[0] < 1e-3 * start_norm(model, objective, data)
+        # gradient), so no absolute size of the last gradient follows from theory; it must have shrunk a hundredfold.
+        assert trained.gradient_norm[0] < 1e-2 * start_norm(model, objective, data)
         assert -1e-12 <= trained.loss[0] - best.loss <= slack
 
 
