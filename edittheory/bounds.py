@@ -16,6 +16,7 @@ from edittheory import coverage
 from edittheory.bound import AssumptionError, Bound
 from edittheory.bounds_online import late_ensemble
 from edittheory.coverage import Class, CostClass, Policy
+from edittheory.logspace import total_variation
 from edittheory.problem import EditProblem
 
 __all__ = [
@@ -142,7 +143,7 @@ def distance_to_suboptimality(
     if form == "chord":
         ratio = log_policy - problem.log_optimal
         phi = chord(jnp.max(ratio, axis=-1), jnp.min(ratio, axis=-1))
-        gap = 0.5 * jnp.sum(jnp.abs(jnp.exp(log_policy) - jnp.exp(problem.log_optimal)), axis=-1)
+        gap = total_variation(log_policy, problem.log_optimal)
         value = problem.beta * jnp.sum(problem.context_probs * phi * gap, axis=-1)
         return Bound(value, {"phi": phi, "total_variation": gap})
     raise ValueError(f"form: got {form!r}, must be 'range' or 'chord'")
@@ -168,7 +169,7 @@ def contraction(
         coefficient = coverage.dobrushin(problem)
     else:
         raise ValueError(f"form: got {form!r}, must be 'gamma', 'doeblin' or 'dobrushin'")
-    before = 0.5 * jnp.sum(jnp.abs(jnp.exp(log_policy) - jnp.exp(problem.log_optimal)), axis=-1)
+    before = total_variation(log_policy, problem.log_optimal)
     return Bound(coefficient * before, {"coefficient": coefficient, "total_variation": before})
 
 
