@@ -14,10 +14,27 @@ import numpy as np
 from jaxtyping import Bool
 
 from edittheory.document import PHRASES, Document, parse, render, tidy
-from edittheory.wording import contract, count_units, expand, second_person, short_pieces
+from edittheory.validation import check_int
+from edittheory.wording import SHORT_SENTENCE, contract, count_units, expand, second_person, short_pieces
 
 BRIEF_BODY = 20
 """Largest number of units (see `wording.count_units`) of a brief body."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What counts as brief and as a short sentence, in units (`wording.count_units`).
+
+    Items commute only with items of the same limits.
+    """
+
+    brief_body: int = BRIEF_BODY
+    short_sentence: int = SHORT_SENTENCE
+
+    def __post_init__(self) -> None:
+        check_int("short_sentence", self.short_sentence, 5)
+        check_int("brief_body", self.brief_body, self.short_sentence)
+
 
 _PLAIN_CLOSING = PHRASES["closing"][4]  # what the opposite of "no closing" writes
 
@@ -115,17 +132,17 @@ def _body(name: str, on: Callable[[Document], list[str]]) -> StyleItem:
     )
 
 
-def _shortened(document: Document) -> list[str]:
-    return [piece for sentence in document.body for piece in short_pieces(sentence)]
+def _shortened(limits: Limits, document: Document) -> list[str]:
+    return [piece for sentence in document.body for piece in short_pieces(sentence, limits.short_sentence)]
 
 
-def _brief(document: Document) -> list[str]:
+def _brief(limits: Limits, document: Document) -> list[str]:
     """The first sentences whose short pieces, each counted once, fit; of the next one those pieces that fit."""
     kept: list[str] = []
     seen: set[str] = set()
-    room = BRIEF_BODY
+    room = limits.brief_body
     for sentence in document.body:
-        pieces = tidy(short_pieces(sentence))
+        pieces = tidy(short_pieces(sentence, limits.short_sentence))
         fitting: list[str] = []
         for piece in pieces:
             needed = 0 if piece.casefold() in seen else count_units(piece)
@@ -138,7 +155,8 @@ def _brief(document: Document) -> list[str]:
     return kept
 
 
-def _build(variant: int) -> dict[str, StyleItem]:
+@functools.lru_cache(maxsize=64)
+def _build(variant: int, limits: Limits) -> dict[str, StyleItem]:
     """All items, with the first or the second phrasing of each marker."""
     greeting, closing = PHRASES["greeting"], PHRASES["closing"]
     return {
@@ -151,8 +169,8 @@ def _build(variant: int) -> dict[str, StyleItem]:
             _marker("story opener", "story", PHRASES["story"], variant),
             _marker("second person", "address", PHRASES["address"], variant, second_person),
             _marker("casual", "remark", PHRASES["remark"], variant, contract, expand),
-            _body("short sentences", _shortened),
-            _body("brief", _brief),
+            _body("short sentences", functools.partial(_shortened, limits)),
+            _body("brief", functools.partial(_brief, limits)),
             _layout("bullets", "bullets", variant),
             _layout("question answering", "questions", variant),
             _marker("emotion", "emotion", PHRASES["emotion"], variant),
@@ -173,8 +191,7 @@ def _build(variant: int) -> dict[str, StyleItem]:
     }
 
 
-_VARIANTS = (_build(0), _build(1))
-ITEMS: dict[str, StyleItem] = _VARIANTS[0]
+ITEMS: dict[str, StyleItem] = _build(0, Limits())
 """Every item but `only`, by name, in canonical order."""
 
 _ORDER = {name: place for place, name in enumerate([*ITEMS, "only"])}
@@ -191,13 +208,16 @@ CONFLICTS: frozenset[frozenset[str]] = frozenset(
 """The pairs of items that no text can have together."""
 
 
-def item(name: str, variant: int = 0) -> StyleItem:
-    """An item by name, writing the first (0) or second (1) phrasing of its marker; both satisfy it."""
+def item(name: str, variant: int = 0, limits: Limits | None = None) -> StyleItem:
+    """An item by name, writing the first (0) or second (1) phrasing of its marker; both satisfy it.
+
+    `limits` are those of "brief" and "short sentences", the defaults of Limits if None.
+    """
     if name not in ITEMS:
         raise ValueError(f"name: no style item {name!r}; there are {', '.join(ITEMS)}")
     if variant not in (0, 1):
         raise ValueError(f"variant must be 0 or 1, got {variant!r}")
-    return _VARIANTS[variant][name]
+    return _build(variant, limits or Limits())[name]
 
 
 def only(wanted: Iterable[StyleItem]) -> StyleItem:
@@ -225,13 +245,14 @@ def check_compatible(items: Sequence[StyleItem]) -> list[StyleItem]:
     return sorted(items, key=lambda i: _ORDER[i.name])
 
 
-def edit(text: str, items: Sequence[StyleItem], keep: Sequence[bool]) -> str:
+def edit(text: str, items: Sequence[StyleItem], keep: Sequence[bool], *, as_given: bool = False) -> str:
     """Apply the kept items that the text does not satisfy, in canonical order, until all hold.
 
     Args:
         text: any text.
         items: compatible items, in any order.
         keep: one bool an item: which the user cares to fix. A strong user keeps all, a weak one a random subset.
+        as_given: apply the items in the order given instead; the final text is the same.
 
     Returns:
         The edited text; the very same string if every kept item holds already.
@@ -242,7 +263,8 @@ def edit(text: str, items: Sequence[StyleItem], keep: Sequence[bool]) -> str:
     if len(keep) != len(items):
         raise ValueError(f"keep must have one entry an item ({len(items)}), got {len(keep)}")
     check_compatible(items)
-    kept = check_compatible([wish for wish, wanted in zip(items, keep, strict=True) if wanted])
+    kept = [wish for wish, wanted in zip(items, keep, strict=True) if wanted]
+    kept = kept if as_given else check_compatible(kept)
     for _ in range(4):
         if all(wish.satisfied(text) for wish in kept):
             return text

@@ -199,15 +199,15 @@ def _first_word(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def short_pieces(sentence: str) -> tuple[str, ...]:
-    """Cut a sentence into raw pieces of at most SHORT_SENTENCE units.
+def short_pieces(sentence: str, limit: int = SHORT_SENTENCE) -> tuple[str, ...]:
+    """Cut a sentence into raw pieces of at most `limit` units (at least 5).
 
     A cut goes, in this order, after a comma or the like, before a joining word or preposition, or where the limit is.
     A sentence short enough is returned as it is. Pieces start with a capital; their ends are not terminated.
     """
     rest, pieces = sentence, []
-    while count_units(rest) > SHORT_SENTENCE:
-        window = _cuts(rest)[:SHORT_SENTENCE]
+    while count_units(rest) > limit:
+        window = _cuts(rest)[:limit]
         clause = [cut for cut in window[3:] if _CLAUSE.search(rest[: cut.start()])]
         soft = [cut for cut in window[4:] if _first_word(rest[cut.end() :]) in _SOFT]
         cut = (clause or soft or window)[-1]
