@@ -31,6 +31,8 @@ from experiments import overrides
 from experiments.experiment import Experiment, Work
 
 USAGE = "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...] [--launcher slurm]"
+SHORT = ("agent",)
+"""Fields that may be written --FIELD, without the prefix of overrides."""
 SLURM = "--slurm-"
 
 
@@ -81,7 +83,7 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
         else:
             parser.add_argument(name, type=next(iter(typing.get_args(kind)), kind))
     parser.add_argument("-h", "--help", action="store_true")
-    known, rest = _split_known(parser, arguments)
+    known, rest = _split_known(parser, _spelt_out(arguments))
     if known.name is None:
         if rest:
             raise RunError(f"{rest[0]} needs the name of an experiment: {USAGE}")
@@ -128,6 +130,16 @@ def _split_known(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespa
             taking = word.startswith(overrides.PREFIX)
         (rest if taking else mine).append(word)
     return parser.parse_args(mine), rest
+
+
+def _spelt_out(arguments: list[str]) -> list[str]:
+    """The arguments with the short names of fields written in full."""
+    short = {f"--{name}": f"{overrides.PREFIX}{name}" for name in SHORT}
+    found = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        found.append(short[name] + equals + value if name in short else word)
+    return found
 
 
 def _is_number(word: str) -> bool:

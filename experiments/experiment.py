@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -35,6 +36,10 @@ def _same(config: Config) -> Config:
     return config
 
 
+def _silent(config: Any, pending: int, folder: Path) -> str | None:
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment(Generic[Config]):
     """One question, answered by rows.
@@ -45,10 +50,14 @@ class Experiment(Generic[Config]):
     presets:       configurations by name; `times` gives each a rough time with its hardware.
     cells:         config -> parameters of each cell as JSON-like dicts, no two equal, in the order of the rows.
     run_cell:      (config, cell, key) -> rows. It must depend on nothing else, and put no clock times into rows.
-                   For trouble that the user can mend it raises edittheory.runs.RunError.
+                   For trouble that the user can mend it raises edittheory.runs.RunError. With `shares` it takes a
+                   fourth argument, a folder for what cells have in common (`edittheory.artefacts`): whatever is
+                   found there or not, the rows are the same.
     report:        (all rows, config) -> Report.
     provenance:    config -> description of input data (names, versions, hashes); other input is another run.
     resolve:       config -> config with nothing left to chance or to the machine (no "auto"), before it is hashed.
+    announce:      (config, pending cells, folder) -> a line for the user before the first cell, on time and disk, or
+                   None; raises RunError if the folder's disk is too small.
     """
 
     name: str
@@ -57,10 +66,12 @@ class Experiment(Generic[Config]):
     presets: Mapping[str, Config]
     times: Mapping[str, str]
     cells: Callable[[Config], list[dict[str, Any]]]
-    run_cell: Callable[[Config, dict[str, Any], Key], pl.DataFrame]
+    run_cell: Callable[..., pl.DataFrame]
     report: Callable[[pl.DataFrame, Config], Report]
     provenance: Callable[[Config], Mapping[str, Any]] = _nothing
     resolve: Callable[[Config], Config] = _same
+    shares: bool = False
+    announce: Callable[[Config, int, Path], str | None] = _silent
 
     def __post_init__(self) -> None:
         for preset, config in self.presets.items():
@@ -89,8 +100,14 @@ class Experiment(Generic[Config]):
         `seed` may be an integer, a key, or None for the configuration's own.
         """
         config = self.resolve(config)
-        frames = [self.run_cell(config, cell, self.key(config, cell, seed)) for cell in self.cells(config)]
+        with tempfile.TemporaryDirectory() as folder:
+            frames = [self._rows(config, cell, Path(folder), seed) for cell in self.cells(config)]
         return pl.concat(frames, how="vertical_relaxed")
+
+    def _rows(self, config: Config, cell: dict[str, Any], folder: Path, seed: Any = None) -> pl.DataFrame:
+        """Rows of one cell of an experiment whose files are in `folder`."""
+        shared = (folder / "shared",) if self.shares else ()
+        return self.run_cell(config, cell, self.key(config, cell, seed), *shared)
 
     def ledger(self, config: Config, out: str | Path, **options: Any) -> Ledger:
         """The ledger of a resolved configuration under `out`; options as of `Ledger`."""
@@ -119,9 +136,11 @@ class Experiment(Generic[Config]):
         if jobs.exists():
             ledger.notify(f"jobs of {jobs} may be at work on the same cells, to no harm; scancel ends them")
         pending = ledger.pending()
+        if pending and (line := self.announce(config, len(pending), ledger.folder)):
+            ledger.notify(line)
         with progress(self.name, len(ledger.cells), len(ledger.cells) - len(pending)) as advance:
             for cell in pending:
-                ledger.write(cell, self.run_cell(config, cell, self.key(config, cell)))
+                ledger.write(cell, self._rows(config, cell, ledger.folder))
                 advance()
         shutil.rmtree(jobs, ignore_errors=True)
 
@@ -138,11 +157,12 @@ class Work:
     def __call__(self) -> tuple[Ledger, Callable[[Mapping[str, Any]], pl.DataFrame]]:
         """The ledger under `out`, and the function from one of its cells to the cell's rows."""
         experiment = self.lookup(self.name)
+        ledger = experiment.ledger(self.config, self.out, notify=_to_log)
 
         def compute(cell: Mapping[str, Any]) -> pl.DataFrame:
-            return experiment.run_cell(self.config, dict(cell), experiment.key(self.config, cell))
+            return experiment._rows(self.config, dict(cell), ledger.folder)
 
-        return experiment.ledger(self.config, self.out, notify=_to_log), compute
+        return ledger, compute
 
 
 def _to_log(line: str) -> None:
