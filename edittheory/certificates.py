@@ -13,10 +13,10 @@ from jaxtyping import Array, Bool, Float
 
 from edittheory import costs, evidence
 from edittheory.class_losses import Class, Policy
+from edittheory.evidence import Weights
 from edittheory.problem import EditDataset
 
 Scalar = float | Float[Array, ""]
-Weights = Float[Array, "N"] | None
 LARGEST_TABLE = 2**24
 """Most numbers of a (P, K) table that `certify` computes in one go."""
 

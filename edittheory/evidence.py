@@ -21,6 +21,7 @@ Scalar = float | Float[Array, ""]
 Sizes = Sequence[int] | Int[Array, "M"] | None
 LogLikelihood = Float[Array, "N K"]
 Evidence = Float[Array, "N K"]
+Weights = Float[Array, "N"] | None
 
 
 # -- likelihoods ---------------------------------------------------------------------------------------------------------
@@ -40,7 +41,7 @@ def edit_log_likelihood(log_class: Class, data: EditDataset) -> LogLikelihood:
     return log_class[:, data.contexts, data.edits].T
 
 
-def _totals(values: Float[Array, "N K"], weights: Float[Array, "N"] | None) -> Float[Array, "N K"]:
+def _totals(values: Float[Array, "N K"], weights: Weights) -> Float[Array, "N K"]:
     """Running sums over the examples; an example of weight 0 does not count even where its value is infinite."""
     if weights is not None:
         values = jnp.where(weights[:, None] > 0, weights[:, None] * values, 0.0)
@@ -64,7 +65,7 @@ def _rows(values: Float[Array, "N K"], sizes: Sizes) -> Float[Array, "..."]:
 def likelihood_ratio_members(
     log_likelihood: LogLikelihood,
     delta: Scalar,
-    weights: Float[Array, "N"] | None = None,
+    weights: Weights = None,
     sizes: Sizes = None,
 ) -> Bool[Array, "*sizes K"]:
     """{v : sum_i log p_mle(i) - log p_v(i) <= log(K / delta)}; holds the truth with chance 1 - delta, theory.md B6.
@@ -82,7 +83,7 @@ def least_squares_members(
     data: EditDataset,
     cost_max: Scalar,
     delta: Scalar,
-    weights: Float[Array, "N"] | None = None,
+    weights: Weights = None,
     sizes: Sizes = None,
 ) -> Bool[Array, "*sizes F"]:
     """{f : sum_i (f - f_hat)^2(x_i, y_i) <= 2 c_max^2 log(F / delta)}; holds c with chance 1 - delta, theory.md B3."""
@@ -103,7 +104,7 @@ def least_squares_members(
 # -- e-processes ---------------------------------------------------------------------------------------------------------
 
 
-def mixture_evidence(log_likelihood: LogLikelihood, weights: Float[Array, "N"] | None = None) -> Evidence:
+def mixture_evidence(log_likelihood: LogLikelihood, weights: Weights = None) -> Evidence:
     """log [ mean_pi prod_{j<=i} p_pi(j) / prod_{j<=i} p_v(j) ]: the e-process of the uniform mixture; theory.md B6.
 
     At least the likelihood ratio of the best member over K, so its set is inside that of `likelihood_ratio_members`.
@@ -116,7 +117,7 @@ def mixture_evidence(log_likelihood: LogLikelihood, weights: Float[Array, "N"] |
 def plug_in_evidence(
     log_predictor: Float[Array, "N"],
     log_likelihood: LogLikelihood,
-    weights: Float[Array, "N"] | None = None,
+    weights: Weights = None,
 ) -> Evidence:
     """log prod_{j<=i} p_hat_{j-1}(j) / p_v(j), with predictions p_hat_{j-1} fitted on the first j - 1 examples only.
 
@@ -131,7 +132,7 @@ def squares_evidence(
     cost_class: Float[Array, "F X Y"],
     data: EditDataset,
     cost_max: Scalar,
-    weights: Float[Array, "N"] | None = None,
+    weights: Weights = None,
 ) -> Float[Array, "N F"]:
     """log mean_g exp( (S_i(f) - S_i(g)) / (2 s) ), S_i(f) = sum_{j<=i} (c_j - f)^2, s = c_max^2 / 4.
 
@@ -146,7 +147,7 @@ def betting_evidence(
     cost_class: Float[Array, "F X Y"],
     data: EditDataset,
     cost_max: Scalar,
-    weights: Float[Array, "N"] | None = None,
+    weights: Weights = None,
 ) -> Float[Array, "N F"]:
     """log prod_{j<=i} (1 + lambda_j (c_j - f(x_j, y_j))): betting against each cost f; theory.md B6.
 
