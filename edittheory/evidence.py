@@ -22,6 +22,9 @@ Sizes = Sequence[int] | Int[Array, "M"] | None
 LogLikelihood = Float[Array, "N K"]
 Evidence = Float[Array, "N K"]
 Weights = Float[Array, "N"] | None
+TINY = 1e-300
+LEAST_FACTOR = 0.499
+"""How much of a joint bet's factor the preferences may lose; 1/2 is what the bet on the cost always leaves."""
 
 
 # -- likelihoods ---------------------------------------------------------------------------------------------------------
@@ -176,6 +179,27 @@ def betting_evidence(
     zeros = jnp.zeros(cost_class.shape[0])
     start = (zeros, jnp.zeros(()), jnp.zeros(()), zeros)
     return jax.lax.scan(step, start, (values, data.costs, seen))[1]
+
+
+def joint_evidence(log_likelihood: LogLikelihood, betting: Evidence, weights: Weights = None) -> Evidence:
+    """One e-process from preferences and costs together: log prod_j (1 + kappa_j (P_j - 1) + (B_j - 1)).
+
+    P_j = p_mix(j) / p_v(j) is the factor of `mixture_evidence`, B_j in [1/2, 3/2] that of `betting_evidence`, and kappa_j <= 1
+    the largest share that keeps the factor from 0 whichever way the pair had gone, so it is known before the direction is.
+    Small gains add up, where intersecting two sets, or averaging two processes, keeps only the better of them. Row v of
+    both must be one hypothesis: the preferences of pi_f and the cost f. Docs: theory-certificates.md, C6.
+    """
+    seen = jnp.ones(log_likelihood.shape[0]) if weights is None else weights
+    total = _totals(log_likelihood, weights)
+    past = jnp.concatenate([jnp.zeros_like(total[:1]), total[:-1]])
+    own = jnp.exp(log_likelihood)
+    mixture = jnp.sum(jax.nn.softmax(past, axis=-1) * own, axis=-1, keepdims=True)
+    ratio = mixture / jnp.maximum(own, TINY)
+    other = (1.0 - mixture) / jnp.maximum(1.0 - own, TINY)
+    share = jnp.minimum(1.0, LEAST_FACTOR / jnp.maximum(1.0 - jnp.minimum(ratio, other), TINY))
+    bet = jnp.expm1(jnp.diff(betting, axis=0, prepend=0.0))
+    gain = jnp.where(seen[:, None] > 0, jnp.log1p(share * (ratio - 1.0) + bet), 0.0)
+    return jnp.cumsum(gain, axis=0)
 
 
 def average_evidence(*evidence: Evidence) -> Evidence:
