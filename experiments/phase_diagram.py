@@ -14,9 +14,10 @@ import scipy.stats
 from rich.table import Table
 
 from edittheory import statistics
-from edittheory.validation import check_each, check_in, check_int, check_positive, check_probability
-from experiments import spaces, worlds
+from edittheory.validation import check_each, check_in, check_int
+from experiments import worlds
 from experiments.experiment import Experiment, Report
+from experiments.world_configs import TextWorldConfig, provenance, resolve
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 RESAMPLES = 50_000
@@ -30,8 +31,8 @@ PANELS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TextWorldConfig):
     """One cell for each (space, panel, value of its knob); all sample sizes are prefixes of the same logs.
 
     level: chance that a map (the values of a panel x the sample sizes, in one space) names a winner that is
@@ -42,44 +43,13 @@ class Config:
     values: int = 6
     trials: int = 40
     panels: tuple[str, ...] = tuple(PANELS)
-    beta: float = 0.1
-    delta: float = 0.1
-    level: float = 0.05
     supervised_weight: float = 0.1
-    num_contexts: int = 3
-    num_features: int = 8
-    num_letters: int = 2
-    max_length: int = 3
-    spaces: tuple[str, ...] = worlds.SPACES
-    num_texts: int = 48
-    text_source: str = "auto"
-    seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_each("sample_sizes", self.sample_sizes, check_int, 10, 10**7)
         check_each("panels", self.panels, check_in, tuple(PANELS))
         check_int("values", self.values, 2, 1000)
-        check_int("trials", self.trials, 2, 10**6)
-        check_positive("beta", self.beta)
-        check_each("spaces", self.spaces, check_in, worlds.SPACES)
-        check_int("num_texts", self.num_texts, self.num_contexts, 1000)
-        check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_int("num_features", self.num_features, 2, 10**4)
-
-
-def resolve(config: Config) -> Config:
-    """Say which texts are used before the configuration is hashed."""
-    return dataclasses.replace(config, text_source=spaces.resolve_source(config.text_source))
-
-
-def provenance(config: Config):
-    """Where the texts come from."""
-    if "text" not in config.spaces:
-        return {}
-    texts = worlds.text_provenance(
-        config.num_letters, config.max_length, config.text_source, config.num_texts
-    )
-    return {"texts": texts}
 
 
 def knob_values(config: Config, panel: str) -> list[float]:
@@ -274,8 +244,8 @@ EXPERIMENT = Experiment(
         ),
     },
     times={
-        "quick": "about 3 minutes on 2 CPU cores (2 s a cell measured)",
-        "standard": "about 5 minutes on 2 idle CPU cores (5 s of processor time a cell measured)",
+        "quick": "about 3 minutes on 2 CPU cores",
+        "standard": "8 minutes on one CPU core",
         "paper": "for a GPU, not run",
     },
     cells=cells,

@@ -14,9 +14,10 @@ from rich.table import Table
 from edittheory import features, statistics, users
 from edittheory.kernels import balanced_kernel
 from edittheory.problem import EditProblem
-from edittheory.validation import check_each, check_in, check_int, check_positive
-from experiments import spaces, worlds
+from edittheory.validation import check_each, check_int
+from experiments import worlds
 from experiments.experiment import Experiment, Report
+from experiments.world_configs import TextWorldConfig, provenance, resolve
 
 USERS = ("strong", "weak", "habit")
 STRENGTH = {"strong": 0.9, "weak": 0.05, "habit": 0.05}
@@ -24,8 +25,8 @@ HABIT = 0.3
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TextWorldConfig):
     """One cell for each training user.
 
     All users of a world share reference, distance and taste and differ in how they edit. The reference is
@@ -35,40 +36,11 @@ class Config:
 
     sample_sizes: tuple[int, ...] = (100, 1000)
     trials: int = 100
-    beta: float = 0.1
-    delta: float = 0.1
-    level: float = 0.05
     supervised_weight: float = 0.1
-    num_contexts: int = 3
-    num_features: int = 8
-    num_letters: int = 2
-    max_length: int = 3
-    spaces: tuple[str, ...] = worlds.SPACES
-    num_texts: int = 48
-    text_source: str = "auto"
-    seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_each("sample_sizes", self.sample_sizes, check_int, 10, 10**7)
-        check_int("trials", self.trials, 2, 10**6)
-        check_positive("beta", self.beta)
-        check_each("spaces", self.spaces, check_in, worlds.SPACES)
-        check_int("num_texts", self.num_texts, self.num_contexts, 1000)
-
-
-def resolve(config: Config) -> Config:
-    """Say which texts are used before the configuration is hashed."""
-    return dataclasses.replace(config, text_source=spaces.resolve_source(config.text_source))
-
-
-def provenance(config: Config):
-    """Where the texts come from."""
-    if "text" not in config.spaces:
-        return {}
-    texts = worlds.text_provenance(
-        config.num_letters, config.max_length, config.text_source, config.num_texts
-    )
-    return {"texts": texts}
 
 
 def cells(config: Config) -> list[dict]:
@@ -254,8 +226,8 @@ EXPERIMENT = Experiment(
     config_class=Config,
     presets={"quick": Config(), "standard": Config(trials=400), "paper": Config(trials=10000)},
     times={
-        "quick": "33 s of processor time on CPU (measured)",
-        "standard": "about 1 minute on 2 CPU cores",
+        "quick": "33 s on one CPU core",
+        "standard": "59 s on one CPU core",
         "paper": "for a GPU, not run",
     },
     cells=cells,

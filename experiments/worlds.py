@@ -30,8 +30,11 @@ SPACES = ("strings", "text")
 HELD_OUT = 0.2
 """Share of the edits on which training stops early; ridge regression uses all."""
 REGULARISATION = 0.1
-SETTINGS = Settings(steps=300, chunk=20, patience=3)
-RATE = 0.1
+SETTINGS = Settings(steps=300, chunk=5, patience=12)
+RATE = 0.05
+"""Held-out loss is looked at every 5 small steps: with 20 steps of rate 0.1 between looks a learner passes its best policy
+unseen, and in a third of the worlds at n = 100 nothing is ever found better than the reference. At n = 30, with 6 edits held
+out, that still happens in a fifth of the worlds of a weak user: early stopping knows no better."""
 
 
 class Knobs(NamedTuple):

@@ -14,6 +14,7 @@ REGISTRY = (
     "preference_scale",
     "separation",
     "phase_diagram",
+    "tradeoffs",
     "coverage",
     "policy_classes",
     "user_shift",

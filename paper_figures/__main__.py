@@ -68,12 +68,12 @@ def _main(arguments: Sequence[str] | None, get: Callable[[str], Figure], names: 
     for figure in [get(name) for name in names] if known.name == "all" else [get(known.name)]:
         try:
             with style.in_style():
-                pdf, png = figure.make(known.results, known.out)
+                paths = figure.make(known.results, known.out)
         except RunError as error:
             faults += 1
             print(f"error: {figure.name} is not drawn: {error}", file=sys.stderr)
         else:
-            print(f"{pdf} {png}")
+            print(*paths)
     return 2 if faults else 0
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from edittheory.errors import InputError
 from edittheory.files import make_folder, sha256_file, write_atomically
+from paper_figures.table import TextTable
 
 Rows = Mapping[str, pl.DataFrame]
 Manifests = Mapping[str, Mapping[str, Any]]
@@ -22,23 +23,26 @@ class Figure:
     """name: its word on the command line and file name; needs: experiments it reads; summary: what it shows.
 
     `draw(rows, manifests)` gets a data frame and a manifest per needed experiment and returns a matplotlib
-    figure. It must not draw random numbers, read clocks, or use pyplot (`style.new_figure` makes figures).
+    figure or a table. It must not draw random numbers, read clocks, or use pyplot (`style.new_figure` makes figures).
     """
 
     name: str
     needs: tuple[str, ...]
-    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure]
+    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure | TextTable]
     summary: str = ""
 
-    def make(self, results: Sequence[Path], out: Path) -> tuple[Path, Path]:
+    def make(self, results: Sequence[Path], out: Path) -> tuple[Path, ...]:
         """Draw `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows they show; returns their paths.
+
+        A table also becomes `<name>.md` and `<name>.tex`.
 
         Rows come from `<folder>/<experiment>/`, in the first of the folders `results` that has one.
         Raises InputError naming every experiment whose rows are missing, incomplete, stale or damaged,
         FolderError if `out` cannot be written. The same rows give the same bytes.
         """
         rows, manifests = read_inputs(results, self.needs)
-        figure = self.draw(rows, manifests)
+        drawn = self.draw(rows, manifests)
+        figure = drawn.figure() if isinstance(drawn, TextTable) else drawn
         hashes = "; ".join(f"{name}={manifests[name]['rows_sha256']}" for name in self.needs)
         make_folder(out)
         pdf, png = out / f"{self.name}.pdf", out / f"{self.name}.png"
@@ -50,7 +54,13 @@ class Figure:
             {**text, "Keywords": f"rows sha256: {hashes}", "CreationDate": None, "ModDate": None},
         )
         _save(figure, png, "png", {"Title": self.name, "Rows-SHA256": hashes})
-        return pdf, png
+        if not isinstance(drawn, TextTable):
+            return pdf, png
+        markdown, latex = out / f"{self.name}.md", out / f"{self.name}.tex"
+        stamp = f"rows sha256: {hashes}"
+        _write_whole(markdown, f"{drawn.markdown()}\n<!-- {stamp} -->\n".encode())
+        _write_whole(latex, f"% {stamp}\n{drawn.latex()}".encode())
+        return pdf, png, markdown, latex
 
 
 def read_inputs(
@@ -93,8 +103,11 @@ def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
 def _save(figure: matplotlib.figure.Figure, path: Path, kind: str, metadata: dict[str, str | None]) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, metadata=metadata)
-    write_atomically(path, lambda temporary: _write(temporary, buffer.getvalue()))
+    _write_whole(path, buffer.getvalue())
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+def _write_whole(path: Path, data: bytes) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomically(path, write)

@@ -10,6 +10,8 @@ from paper_figures import style
 from paper_figures.figure import Figure
 
 LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL")
+FLOOR = 1e-5
+"""Least SubOpt that is drawn; the truth itself, found in every world, has none."""
 TITLES = {"strong": "strong user", "weak": "weak user", "habit": "weak user with a habit"}
 
 
@@ -44,11 +46,12 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                         points.append(
                             (row["mean"], place + 0.15 * (k - 2), row["mean"] - half, row["mean"] + half)
                         )
-                mean, height, low, high = np.array(points).T
+                height = np.array(points)[:, 1]
+                mean, _, low, high = np.maximum(np.array(points).T, FLOOR)
                 ax.errorbar(
                     mean,
                     height,
-                    xerr=np.stack([mean - np.maximum(low, 1e-7), high - mean]),
+                    xerr=np.stack([mean - low, high - mean]),
                     color=look.color,
                     marker=look.marker,
                     markersize=3,
@@ -64,6 +67,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ax.grid(axis="y", visible=False)
             ax.set_yticks(range(len(classes)), classes)
             ax.set_title(f"{TITLES.get(user, user)}, n = {n:,}")
+            ax.set_xlim(left=0.8 * FLOOR)
     axes[0, 0].invert_yaxis()
     for ax in axes[-1]:
         ax.set_xlabel("mean SubOpt")
@@ -71,7 +75,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     figure.suptitle(
         "The user decides between learners, the class how much each gains: mean SubOpt with 95% intervals\n"
-        f"(preset {manifest['label']}, {manifest['config']['trials']} worlds, the same for every class)",
+        f"(preset {manifest['label']}, {manifest['config']['trials']} worlds, the same for every class; at the left edge: the truth itself)",
         fontsize=8,
         x=0.01,
         ha="left",

@@ -1,0 +1,86 @@
+"""Which learner wins for which user, data and class: the trade-offs table."""
+
+import polars as pl
+import scipy.stats
+
+from paper_figures.figure import Figure
+from paper_figures.phase_diagram import winners
+from paper_figures.table import TextTable
+
+LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL", "reference")
+# what it is, space, panel, quantile of the knob's values, n
+FACTORS = (
+    ("strong user, few edits", "strings", "user strength", 1.0, 100),
+    ("strong user, many edits", "strings", "user strength", 1.0, 15000),
+    ("medium user", "strings", "user strength", 0.57, 1000),
+    ("weak user", "strings", "user strength", 0.0, 1000),
+    ("habit: balance broken", "strings", "balance violation", 0.57, 1000),
+    ("very local edits", "strings", "pair coverage", 1.0, 1000),
+    ("far-reaching edits", "strings", "pair coverage", 0.0, 1000),
+    ("noisy costs and a habit", "strings", "cost noise", 1.0, 1000),
+    ("half of the features wrong", "strings", "misspecification", 0.57, 15000),
+    ("real sentences, strong user", "text", "user strength", 1.0, 1000),
+    ("real sentences, weak user", "text", "user strength", 0.0, 1000),
+    ("real sentences, habit", "text", "balance violation", 0.43, 1000),
+)
+KNOBS = {
+    "user strength": "g",
+    "balance violation": "habit",
+    "pair coverage": "locality",
+    "cost noise": "noise",
+    "misspecification": "wrong",
+}
+
+
+def draw(rows, manifests) -> TextTable:
+    """Mean SubOpt in thousandths of every learner for one setting of each factor, the clear winner in bold."""
+    data, manifest = rows["phase_diagram"], manifests["phase_diagram"]
+    won = winners(data).filter("won")
+    trials, sizes = manifest["config"]["trials"], sorted(data["n"].unique())
+    lines: list[tuple[str, ...]] = []
+    bold = set()
+    for name, space, panel, quantile, wanted in FACTORS:
+        mine = data.filter((pl.col("space") == space) & (pl.col("panel") == panel))
+        if mine.is_empty():
+            continue
+        values = sorted(mine["value"].unique())
+        value = values[round(quantile * (len(values) - 1))]
+        n = min(sizes, key=lambda size: abs(size - wanted))
+        here = mine.filter((pl.col("value") == value) & (pl.col("n") == n))
+        cells = [f"{name} ({KNOBS[panel]} = {value:.2g}, n = {n:,})"]
+        for learner in LEARNERS:
+            found = here.filter(pl.col("learner") == learner)["suboptimality"].cast(pl.Float64)
+            half = scipy.stats.t.isf(0.025, len(found) - 1) * found.to_numpy().std(ddof=1) / len(found) ** 0.5
+            cells.append(_thousandths(float(found.to_numpy().mean()), float(half)))
+        place = (
+            (pl.col("space") == space)
+            & (pl.col("panel") == panel)
+            & (pl.col("value") == value)
+            & (pl.col("n") == n)
+        )
+        for learner in won.filter(place)["best"]:
+            bold.add((len(lines), 1 + LEARNERS.index(learner)))
+        lines.append(tuple(cells))
+    return TextTable(
+        "Who wins where: mean SubOpt in thousandths, clear winners in bold",
+        ("setting", *LEARNERS),
+        tuple(lines),
+        frozenset(bold),
+        (
+            f"Means over {trials} worlds (preset {manifest['label']}) ± half a 95% t-interval. Bold: every other learner is worse, by a "
+            "studentised paired bootstrap at level 0.05 over a whole map of the phase diagram; rows without bold are ties at that level.",
+        ),
+    )
+
+
+def _thousandths(mean: float, half: float) -> str:
+    digits = 1 if 1e3 * mean >= 1.0 else 2
+    return f"{1e3 * mean:.{digits}f} ± {1e3 * half:.{digits}f}"
+
+
+FIGURE = Figure(
+    name="tradeoffs",
+    needs=("phase_diagram",),
+    draw=draw,
+    summary="Mean SubOpt of every learner where one factor of the problem is extreme, with clear winners.",
+)
