@@ -24,6 +24,7 @@ REGISTRY = (
     "drift",
     "online_learning",
     "ensemble_robustness",
+    "tiny_llm",
 )
 
 

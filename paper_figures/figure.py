@@ -16,6 +16,8 @@ from paper_figures.table import TextTable
 
 Rows = Mapping[str, pl.DataFrame]
 Manifests = Mapping[str, Mapping[str, Any]]
+COMMENTS = {".md": ("<!--", " -->"), ".tex": ("%", "")}
+"""Suffixes of texts, and how a comment begins and ends in them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,12 @@ class Figure:
     needs: tuple[str, ...]
     draw: Callable[[Rows, Manifests], matplotlib.figure.Figure | TextTable]
     summary: str = ""
+    texts: Callable[[Rows, Manifests], Mapping[str, str]] | None = None
 
     def make(self, results: Sequence[Path], out: Path) -> tuple[Path, ...]:
         """Draw `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows they show; returns their paths.
+
+        Texts are written beside them, with the same in a comment on their first line.
 
         A table also becomes `<name>.md` and `<name>.tex`.
 

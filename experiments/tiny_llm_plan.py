@@ -1,0 +1,105 @@
+"""What a run of `tiny_llm` will take in time and disk, and the configuration with nothing left open."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import jax
+
+from edittheory.errors import InputError, RunError
+from edittheory.language.architecture import Architecture, training_flops
+from edittheory.language.grammar import NanoWorld
+from experiments.tiny_llm_config import Config, candidates, cells
+
+CPU_RATE = 4e9
+"""Floating-point operations a second that training reaches on one CPU core (measured on the nano agent)."""
+
+SMOLLM_PARAMETERS = 134_515_008
+
+
+def resolve(config: Config) -> Config:
+    """With a world for "auto", and a checkpoint folder by its absolute path. Raises InputError if there is no such folder."""
+    world, agent = config.world, config.agent
+    if world == "auto":
+        world = "real" if agent == "smollm" else "nano"
+    if agent not in ("nano", "smollm"):
+        folder = Path(agent).expanduser()
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"agent: {folder} is no folder with a checkpoint (it has no config.json); give such a folder, nano or smollm"
+            )
+        agent = str(folder.resolve())
+    return dataclasses.replace(config, world=world, agent=agent)
+
+
+def parameters(config: Config) -> int:
+    """The number of weights of the agent; of a folder's, from the size of its files."""
+    if config.agent == "smollm":
+        return SMOLLM_PARAMETERS
+    if config.agent != "nano":
+        return sum(file.stat().st_size for file in Path(config.agent).glob("*.safetensors")) // 2
+    return _nano(config).parameters
+
+
+def _nano(config: Config) -> Architecture:
+    vocabulary = len(NanoWorld().vocabulary()) + 5
+    head = config.dim // config.heads
+    return Architecture(
+        vocabulary, config.dim, config.layers, config.heads, config.heads, head, config.hidden_dim
+    )
+
+
+def work(config: Config) -> float:
+    """Floating-point operations of all training (three forwards a step, `architecture.training_flops`), roughly."""
+    steps_of = {"SFT": 1.0, "DPO": 2.0, "Early": 2.0}
+    examples = config.base_seeds * float(config.base_steps * config.base_batch)
+    if config.agent != "nano":
+        examples = config.base_seeds * float(config.warm_examples)
+    for cell in cells(config):
+        found = [one for one in candidates(config, cell["n"]) if one.label == cell["method"]]
+        for one in found:
+            if one.family == "RL":
+                examples += 8.0 * config.rl_steps * config.batch
+            else:
+                examples += steps_of[one.family] * config.epochs * cell["n"]
+    if config.agent == "nano":
+        each = training_flops(_nano(config), 1, config.prompt_length, config.response_length)
+    else:
+        each = 6 * parameters(config) * (config.prompt_length + config.response_length)
+    return examples * each
+
+
+def disk(config: Config) -> int:
+    """Bytes that the run may take, generously: reference policies, logs, answers, rows, and trained policies if kept."""
+    policies = sum(cell["method"] not in ("base", "ensembles") for cell in cells(config))
+    kept = config.base_seeds + (policies if config.keep_models else 0)
+    texts = len(cells(config)) * (config.rounds * config.online_seeds + config.held_out) * 600
+    logs = config.base_seeds * config.train_seeds * len(config.tasks) * (config.logs + config.held_out) * 1000
+    rows = len(cells(config)) * config.rounds * config.online_seeds * len(config.test_users) * 40
+    return 4 * parameters(config) * kept + texts + logs + rows
+
+
+def announce(config: Config, pending: int, folder: Path) -> str:
+    """A line on what is to come. Raises RunError if the disk is too full."""
+    needed = disk(config)
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise RunError(
+            f"{folder} needs about {needed / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free; "
+            "choose another --out, fewer seeds, or --config.keep-models False"
+        )
+    everything = len(cells(config))
+    share = pending / everything
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        cores = len(os.sched_getaffinity(0))
+        minutes = share * work(config) / (CPU_RATE * cores) / 60
+        time = f"about {max(1, round(minutes))} minutes of training on {cores} CPU cores"
+    else:
+        time = f"{share * work(config):.1e} floating-point operations of training on {device.device_kind}"
+    return (
+        f"{pending} of {everything} policies and ensembles to come, {parameters(config):,} weights: {time}, "
+        f"up to {max(1, round(needed / 1e6)):,} MB of disk; the first cell makes the reference policy and takes longest"
+    )
