@@ -106,10 +106,10 @@ def _generate(model, prompts, prompt_len, temperature, key, first_row, max_new, 
                 lambda k: jax.random.gumbel(jax.random.fold_in(k, step), (a.vocab_size,), jnp.float32)
             )
             logits = logits + temperature * draws(keys)
-        token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        token = jax.lax.argmax(logits, 1, jnp.int32)
         token = jnp.where(ended, jnp.int32(eos_id), token)
         tokens = jax.lax.dynamic_update_slice_in_dim(tokens, token[:, None], step, axis=1)
-        lengths = lengths + jnp.where(ended, 0, 1).astype(jnp.int32)
+        lengths = lengths + (~ended).astype(jnp.int32)
         return step + 1, token, tokens, lengths, ended | (token == eos_id), caches
 
     state = (

@@ -1,6 +1,7 @@
 """Cached generation against full forward passes, and its draws against their probabilities."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -48,15 +49,16 @@ def test_cached_greedy_is_the_argmax_of_full_forwards(kind):
     prompts, prompt_len = prompts_of(jax.random.key(6))
     expected, margin = greedy_by_full_forwards(model, prompts, prompt_len, 9)
     assert margin > 1e-4, "the seed gives ties: choose another"
-    found = generate(model, prompts, prompt_len, 9, EOS)
+    eos = int(np.bincount(expected[:, 4]).argmax())
+    found = generate(model, prompts, prompt_len, 9, eos)
     assert found.tokens.dtype == found.lengths.dtype == jnp.int32
-    ends = expected == EOS
+    ends = expected == eos
     length = np.where(ends.any(1), ends.argmax(1) + 1, 9)
     assert len(set(length)) > 1, "rows should end at different places"
     np.testing.assert_array_equal(found.lengths, length)
     np.testing.assert_array_equal(found.ended, ends.any(1))
     inside = np.arange(9) < length[:, None]
-    np.testing.assert_array_equal(found.tokens, np.where(inside, expected, EOS))
+    np.testing.assert_array_equal(found.tokens, np.where(inside, expected, eos))
 
 
 def test_rows_and_padding_do_not_matter():
@@ -121,14 +123,14 @@ def test_no_float64_inside():
             lambda m: generate(m, prompts, prompt_len, 6, EOS, temperature=1.0, key=jax.random.key(0))
         )(model)
     )
-    assert "f64" not in program
+    assert not re.search(r"[fi]64\[\d", program)
 
 
 @pytest.mark.statistical
 def test_samples_follow_the_probabilities():
     """Chi-square of the first two tokens against their exact joint probabilities; false alarm 1e-4."""
     model = model_of(jax.random.key(8))
-    prompts, prompt_len = jnp.tile(jnp.arange(4, dtype=jnp.int32), (4000, 1)), jnp.full(4000, 4, jnp.int32)
+    prompts, prompt_len = jnp.tile(jnp.arange(4, dtype=jnp.int32), (2000, 1)), jnp.full(2000, 4, jnp.int32)
     temperature = 1.5
     found = generate(model, prompts, prompt_len, 2, EOS, temperature=temperature, key=jax.random.key(0))
     every = jnp.stack([jnp.arange(13, dtype=jnp.int32), jnp.zeros(13, jnp.int32)], axis=1)
@@ -139,7 +141,7 @@ def test_samples_follow_the_probabilities():
     joint[EOS, EOS] = probability[0, 0, EOS]  # after the end only filler
     counts = np.zeros((13, 13))
     np.add.at(counts, tuple(np.asarray(found.tokens).T), 1)
-    expected = 4000 * joint
+    expected = 2000 * joint
     rare = expected < 5
     seen = np.append(counts[~rare], counts[rare].sum())
     wanted = np.append(expected[~rare], expected[rare].sum())
