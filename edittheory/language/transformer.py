@@ -211,9 +211,9 @@ def _decode(
     before, width = context.shape[1], inputs.shape[-1]
     if before + width > a.max_length:
         raise ValueError(f"a sequence of {before + width} tokens exceeds the model's length, {a.max_length}")
+    place = jnp.arange(width, dtype=jnp.int32)
     tables = rotary_tables(a, before + place - start[:, None])
     tables = Rotary(*(table[:, None] for table in tables))
-    place = jnp.arange(width, dtype=jnp.int32)
     own = (place[:, None] >= place)[None, None]
     x = model.embedding[inputs]
     prompt = prepare_context(model, context, start) if before else None
