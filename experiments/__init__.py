@@ -25,6 +25,7 @@ REGISTRY = (
     "online_learning",
     "ensemble_robustness",
     "tiny_llm",
+    "tiny_llm_curve",
 )
 
 

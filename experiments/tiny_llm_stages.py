@@ -27,7 +27,7 @@ from edittheory.language.tokens import WordTokeniser
 from edittheory.language.train_state import Trained
 from edittheory.language.transformer import Transformer
 from experiments import tiny_llm_pretrained
-from experiments.tiny_llm_config import TEST_USERS, Candidate, Config
+from experiments.tiny_llm_config import TEST_USERS, Candidate, Config, epochs
 
 
 class Place(NamedTuple):
@@ -224,7 +224,7 @@ class Stages:
                 eos_id=base.tokeniser.eos_id,
             )
         edited = int(np.sum(np.asarray(log.pairs.edited)))
-        options = {"epochs": c.epochs, "batch": min(c.batch, edited), "compute_dtype": c.compute_dtype}
+        options = {"epochs": epochs(c, size), "batch": min(c.batch, edited), "compute_dtype": c.compute_dtype}
         rate = candidate.learning_rate
         if candidate.family == "SFT":
             settings = fine_tuning.sft(rate, **options)
@@ -251,7 +251,7 @@ class Stages:
         identity |= {"held_out": c.held_out, "rounds": c.rounds, "online_seeds": c.online_seeds}
         identity |= {"test_seed": c.seed}
         if candidate is not None:
-            identity |= {"candidate": dataclasses.asdict(candidate), "n": size, "epochs": c.epochs}
+            identity |= {"candidate": dataclasses.asdict(candidate), "n": size, "epochs": epochs(c, size)}
             identity |= {"batch": c.batch}
             if candidate.family == "RL":
                 identity |= {"rl": [c.rl_steps, c.rl_beta, c.rl_pessimism]}

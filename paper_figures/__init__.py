@@ -25,6 +25,12 @@ REGISTRY = (
     "drift",
     "online_learning",
     "ensemble_robustness",
+    "table_main",
+    "table_transfer",
+    "llm_online",
+    "llm_tradeoffs",
+    "llm_samples",
+    "llm_estimates",
 )
 
 

@@ -1,0 +1,60 @@
+"""What more logged edits buy the tiny language models: every learner on logs of increasing size, strong and weak."""
+
+import dataclasses
+from typing import Any
+
+import polars as pl
+from rich.table import Table
+
+from experiments import tiny_llm
+from experiments.experiment import Report
+from experiments.tiny_llm_config import PRESETS, Config
+
+_NANO = dataclasses.replace(
+    PRESETS["nano"],
+    test_users=("strong",),
+    tasks=("summarization", "email"),
+    logs=2400,
+    curve=(75, 150, 300, 600, 1200),
+    least_steps=112,
+    rl_steps=0,
+    dpo_scales=(1.0,),
+    samples=0,
+)
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """Mean cost with a strong test user by size of the log, for each task and training user."""
+    mine = rows.filter((pl.col("kind") == "policy") & (pl.col("test_user") == "strong"))
+    means = mine.group_by("task", "train_user", "method", "n", maintain_order=True).agg(pl.col("cost").mean())
+    sizes = sorted(means["n"].unique().to_list())
+    table = Table(title="Mean edit cost by number of logged edits, strong test user", title_justify="left")
+    for column in ("task", "log", "method", *(f"n = {n:,}" for n in sizes)):
+        table.add_column(column, justify="right" if column.startswith("n =") else "left")
+    for (task, user, method), part in means.group_by("task", "train_user", "method", maintain_order=True):
+        cost = dict(part.select("n", "cost").iter_rows())
+        table.add_row(task, user, method, *(f"{cost[n]:.3f}" if n in cost else "" for n in sizes))
+    summary: dict[str, Any] = {"means": means.to_dicts()}
+    return Report((table,), True, summary)
+
+
+EXPERIMENT = dataclasses.replace(
+    tiny_llm.EXPERIMENT,
+    name="tiny_llm_curve",
+    summary="cost of SFT, DPO and Early language models against the number of logged edits, strong and weak users",
+    presets={
+        "quick": _NANO,
+        "standard": dataclasses.replace(_NANO, train_seeds=3),
+        "paper": PRESETS["h100"],
+        "smoke": dataclasses.replace(
+            PRESETS["smoke"], test_users=("strong",), curve=(16,), rl_steps=0, least_steps=2
+        ),
+    },
+    times={
+        "quick": "20 minutes on 2 CPU cores",
+        "standard": "an hour on 2 CPU cores",
+        "paper": "for a GPU, not measured",
+        "smoke": "30 s on 2 CPU cores",
+    },
+    report=report,
+)
