@@ -9,6 +9,7 @@ import functools
 import itertools
 import re
 import zlib
+from collections.abc import Container
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from edittheory.wording import contract, expand, second_person
 
 PROMPT_TOKENS = 50
 RESPONSE_TOKENS = 80
-STYLE_BUDGET = 26
+STYLE_BUDGET = 25
 """Most tokens of marker phrases and layout in a base response; leaves room for what a user adds."""
 
 SPLITS = ("train", "validation", "test")
@@ -111,11 +112,8 @@ class NanoWorld:
         seen: set[str] = set()
         found = []
         for source in sources:
-            for _ in range(2000):
-                context = _draw(task, source.name, rng)
-                if context.id not in seen and _split(context.id) == split:
-                    break
-            else:
+            context = _draw(task, source.name, split, rng, seen)
+            if context is None:
                 raise ValueError(f"n: the split {split!r} has too few contexts of {source.name} for n = {n}")
             seen.add(context.id)
             found.append(context)
@@ -128,9 +126,8 @@ class NanoWorld:
         """
         task = ("email", "summarization")[rng.integers(2)]
         source = TASKS[task][rng.integers(len(TASKS[task]))]
-        context = _draw(task, source.name, rng)
-        while _split(context.id) != "train":
-            context = _draw(task, source.name, rng)
+        context = _draw(task, source.name, "train", rng)
+        assert context is not None
         while True:
             on = rng.random(len(_SWITCHES)) < self.style_rate
             which = rng.integers(0, 2, len(_SWITCHES))
@@ -158,11 +155,29 @@ def _split(identity: str) -> str:
     return SPLITS[max(0, zlib.crc32(identity.split("-", 1)[1].encode()) % 10 - 7)]
 
 
-def _draw(task: str, source: str, rng: np.random.Generator) -> Context:
-    template = int(rng.integers(len(KINDS[source].contexts)))
-    slots = _slots(source, template)
-    picks = [int(rng.integers(len(WORDS[slot]))) for slot in slots]
-    return _context(task, source, template, tuple(picks))
+def _draw(
+    task: str, source: str, split: str, rng: np.random.Generator, seen: Container[str] = ()
+) -> Context | None:
+    """A context of a split whose id is not among `seen`; None if 2,000 tries found none."""
+    sizes = _sizes(source)
+    for _ in range(2000 // 32):
+        draws = rng.random((32, 1 + max(map(len, sizes)))).tolist()
+        for first, *rest in draws:
+            template = int(first * len(sizes))
+            picks = tuple(int(r * size) for r, size in zip(rest, sizes[template], strict=False))
+            identity = "-".join(map(str, (task, source, template, *picks)))
+            if _split(identity) == split and identity not in seen:
+                return _context(task, source, template, picks)
+    return None
+
+
+@functools.cache
+def _sizes(source: str) -> tuple[tuple[int, ...], ...]:
+    """For each template of a source the number of words of each of its slots."""
+    return tuple(
+        tuple(len(WORDS[slot]) for slot in _slots(source, template))
+        for template in range(len(KINDS[source].contexts))
+    )
 
 
 @functools.lru_cache(maxsize=1 << 15)
@@ -172,7 +187,7 @@ def _context(task: str, source: str, template: int, picks: tuple[int, ...]) -> C
     words = {slot: WORDS[slot][pick] for slot, pick in zip(slots, picks, strict=True)}
     plain = _fill(kind.plain[task][template], words)
     return Context(
-        id=f"{task}-{source}-{template}-" + "-".join(map(str, picks)),
+        id="-".join(map(str, (task, source, template, *picks))),
         task=task,
         source=source,
         text=f"{INSTRUCTIONS[task]} {_fill(kind.contexts[template], words)}",
@@ -209,7 +224,8 @@ def _vocabulary() -> tuple[str, ...]:
         EMPTY_BODY,
     ]
     filled = " ".join(itertools.chain.from_iterable(WORDS.values()))
-    empty = re.sub(r"\{\w+\}", " ", " ".join(_templates()))
+    empty = " ".join(re.sub(r"\{\w+\}", "data", text) for text in _templates())
+    fixed += [second_person(empty), contract(empty)]
     words = {"\n"}
     fresh = set(word_tokens(" ".join([*fixed, *INSTRUCTIONS.values(), filled, empty])))
     while fresh:
