@@ -27,6 +27,7 @@ from experiments.tiny_llm_config import (
     Config,
     candidates,
     cells,
+    seeds_with,
 )
 from experiments.tiny_llm_stages import Outcome, Place, Stages, stages
 
@@ -81,8 +82,9 @@ def run_cell(config: Config, cell: dict[str, Any], key: Any, folder: Path) -> pl
     facts = dict(outcome.measures) | _estimate(made, place, outcome)
     if candidate is None:
         facts |= log_facts(made, place)
-    rows = _episodes(made, place, outcome)
     label = cell["method"]
+    full = cell["n"] == config.logs
+    rows = _episodes(made, place, label, outcome) if full else _judged(made, place, outcome)
     return _labelled(
         cell,
         rows.with_columns(
@@ -112,11 +114,15 @@ def _labelled(cell: dict[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(fixed).select(order)
 
 
-def _episodes(made: Stages, place: Place, outcome: Outcome) -> pl.DataFrame:
-    """Every test user on the answers to every deployment."""
+def _episodes(made: Stages, place: Place, label: str, outcome: Outcome) -> pl.DataFrame:
+    """Every test user on the answers of a policy of the full log to every deployment."""
+    return made.once(("episodes", place, label), lambda: _judged(made, place, outcome))
+
+
+def _judged(made: Stages, place: Place, outcome: Outcome) -> pl.DataFrame:
     config, frames = made.config, []
     for user in config.test_users:
-        for seed in range(config.online_seeds):
+        for seed in range(seeds_with(config, user)):
             texts, ended = outcome.tests[seed]
             shown = config.samples if user == "strong" and seed == 0 else 0
             contexts = made.tests(place.task, seed)
@@ -216,7 +222,7 @@ def _ensembles(made: Stages, place: Place) -> pl.DataFrame:
     if config.rl_steps:
         labels["RL"] = "RL"
     tables = {
-        label: _episodes(made, place, outcome).with_columns(pl.lit(label).alias("played"))
+        label: _episodes(made, place, label, outcome).with_columns(pl.lit(label).alias("played"))
         for label, outcome in trained.items()
     }
     frames = [
@@ -224,7 +230,7 @@ def _ensembles(made: Stages, place: Place) -> pl.DataFrame:
         for name, label in chosen.items()
     ]
     for user in [user for user in REPLAYED if user in config.test_users]:
-        for seed in range(config.online_seeds):
+        for seed in range(seeds_with(config, user)):
             mine = (pl.col("test_user") == user) & (pl.col("seed") == seed)
             parts = {label: tables[label].filter(mine).sort("round") for label in trained}
             texts = {label: trained[label].tests[seed][0] for label in trained}

