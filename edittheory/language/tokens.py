@@ -55,14 +55,15 @@ class WordTokeniser:
     def __init__(self, vocabulary: Iterable[str]):
         """Vocabulary: different tokens; ValueError naming one that is given twice or is no single token."""
         self.tokens: tuple[str, ...] = (*SPECIALS, *vocabulary)
-        self._ids = {token: place for place, token in enumerate(self.tokens)}
+        self._ids: dict[str, int] = {}
+        for place, token in enumerate(self.tokens):
+            if self._ids.setdefault(token, place) != place:
+                raise ValueError(f"vocabulary[{place - len(SPECIALS)}]: {token!r} is given twice")
         self._chunks: dict[str, list[int]] = {}
         self.size = len(self.tokens)
         for place, token in enumerate(self.tokens[len(SPECIALS) :]):
             if word_tokens(token) != [token]:
                 raise ValueError(f"vocabulary[{place}]: {token!r} is not one word, mark, emoji or line break")
-            if self._ids[token] != place + len(SPECIALS):
-                raise ValueError(f"vocabulary[{place}]: {token!r} is given twice")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without specials. Raises ValueError naming the first word that is not in the vocabulary."""
