@@ -1,15 +1,26 @@
 """A decoder small enough to enumerate its texts, and random pairs for it."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from edittheory.language import transformer
 from edittheory.language.architecture import Architecture
 from edittheory.language.batches import Pairs
+from edittheory.language.cost_net import CostEnsemble
 from edittheory.language.transformer import Transformer
+from edittheory.policies import init_network
 
 VOCABULARY = 11
 P, R = 5, 6
-SHAPE = Architecture(VOCABULARY, 8, 2, 2, 1, 4, 12, max_length=16)
+SHAPE = Architecture(VOCABULARY, 8, 1, 2, 1, 4, 12, max_length=16)
+
+
+COMMON = {"batch": 4, "epochs": 3, "chunk": 3, "probe": 4}
+"""Settings that the tests share, so that they share compilations too."""
+
+token_log_probs = jax.jit(transformer.token_log_probs)
+response_logits = jax.jit(transformer.response_logits)
 
 
 def one_device():
@@ -17,7 +28,15 @@ def one_device():
 
 
 def random_model(key, architecture=SHAPE):
-    return Transformer.init(key, architecture)
+    return jax.jit(lambda key: Transformer.init(key, architecture))(key)
+
+
+def random_ensemble(key, dim=SHAPE.dim):
+    """Cost networks that were not fitted to anything."""
+    params = jax.vmap(lambda key: init_network(key, 2 * dim, 4, 1, 1.0))(jax.random.split(key, 3))
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
+    zeros, one = jnp.zeros(2 * dim, jnp.float32), jnp.float32(1.0)
+    return CostEnsemble(params, zeros, zeros + 1, 2 * one, one, one, "spread")
 
 
 def random_pairs(key, size=13, edited_every=1, vocabulary=VOCABULARY):

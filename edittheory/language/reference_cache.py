@@ -4,6 +4,7 @@ The key of what is kept is a hash of the model's parameters, the pairs' tokens a
 a reference can never be taken for another one's.
 """
 
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,9 +105,11 @@ class ReferenceCache:
 
 
 def _read(path: Path, name: str, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    if not zipfile.is_zipfile(path):
+        return None
     try:
         found = checkpoints.load(path, (np.zeros(0), np.zeros(0)), name)
-    except checkpoints.CheckpointError:
+    except (checkpoints.CheckpointError, zipfile.BadZipFile):
         return None
     if found is None:
         return None

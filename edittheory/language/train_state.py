@@ -140,7 +140,7 @@ def run_chunk(
     def body(carry: Any) -> Any:
         index, params, moments, step, records, _ = carry
         metrics, grads = gradient(params, at(index), step)
-        norm = optax.global_norm(grads)
+        norm = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(grads)))
         sound = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         rate = schedule(hyper, step)
         updates, moments = _optimizer(hyper, rate).update(grads, moments, params)
@@ -184,12 +184,12 @@ def drive(
     beside the means of what the steps record. Raises FineTuningDiverged.
     """
     history: dict[str, list[float]] = {name: [] for name in ("step", *columns)}
-    done = 0
+    done, first = 0, np.zeros(())
     if checkpoint is not None:
-        like = (state, jax.random.key_data(key), {name: np.zeros(0) for name in history})
+        like = (state, jax.random.key_data(key), first, {name: np.zeros(0) for name in history})
         found = checkpoints.load(checkpoint, like, identity)
         if found is not None:
-            (state, _, rows), done = found
+            (state, _, first, rows), done = found
             history = {name: [float(value) for value in values] for name, values in rows.items()}
     params, rest = place((state.params, (state.optimizer, state.step)), mesh)
 
@@ -203,12 +203,16 @@ def drive(
             params, rest, inputs(done, count), jnp.asarray(count, dtype=jnp.int32)
         )
         means = {name: float(np.mean(np.asarray(values)[:count])) for name, values in records.items()}
-        first = history["loss"][0] if history["loss"] else float(records["loss"][0])
-        if not bool(sound) or abs(means["loss"]) > BLOW_UP * (1.0 + abs(first)):
+        first = np.asarray(records["loss"][0]) if not done else first
+        if not bool(sound) or abs(means["loss"]) > BLOW_UP * (1.0 + abs(float(first))):
             where = f"step {int(rest[1])}" if not bool(sound) else f"steps {done} to {done + count - 1}"
-            why = "is not finite" if not bool(sound) else f"is {means['loss']:.3g} on average"
+            why = (
+                "the loss or its gradient is not finite"
+                if not bool(sound)
+                else f"the mean loss is {means['loss']:.3g}"
+            )
             raise FineTuningDiverged(
-                f"training diverged at {where}: the loss or its gradient {why} (it was {first:.3g} at the start); "
+                f"training diverged at {where}: {why} (the loss was {float(first):.3g} at the start); "
                 f"lower the learning_rate, now {learning_rate:g}. The {done} steps of the chunks before are kept",
                 trained() if done else None,
             )
@@ -217,7 +221,7 @@ def drive(
             history[name].append(value)
         if checkpoint is not None:
             rows = {name: np.array(values) for name, values in history.items()}
-            whole = (State(params, *rest), jax.random.key_data(key), rows)
+            whole = (State(params, *rest), jax.random.key_data(key), first, rows)
             checkpoints.save(checkpoint, whole, identity, done)
         if report is not None:
             report(Progress(done, steps, 1, 1, means["loss"]))
