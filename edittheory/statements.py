@@ -52,7 +52,7 @@ class Trial(eqx.Module):
         return self.instance.problem
 
 
-def make_trial(key: PRNGKeyArray, instance: Instance, n: int, delta: float) -> Trial:
+def make_trial(key: PRNGKeyArray, instance: Instance, n: int, delta: float | Float[Array, ""]) -> Trial:
     """Draw n interactions, train every learner, draw a probe."""
     data_key, probe_key, context_key = jax.random.split(key, 3)
     problem, log_class, cost_class = instance.problem, instance.log_class, instance.cost_class

@@ -9,6 +9,7 @@ __all__ = ["REGISTRY", "Experiment", "Report", "get"]
 
 REGISTRY = (
     "bound_verification",
+    "falsification",
     "contraction",
     "rates",
     "preference_scale",

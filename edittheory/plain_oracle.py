@@ -1,0 +1,316 @@
+"""Both sides of every attacked statement again, in plain NumPy at extended precision: what a refutation has to pass.
+
+Nothing of the package is used here: formulas are written from docs/theory.md, by loops where that is clearer, on numbers of
+`np.longdouble` (80 bits on x86, otherwise whatever the platform has). Maxima over a path are grid maxima: a right side that
+holds one is a little too small, where the package's own is a little too large. A refutation has to pass both.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Real = np.longdouble
+GRID = 65
+"""Points on a path whose maximum is taken."""
+
+
+class Case:
+    """A problem, a probe and the costs of an instance, in extended precision; laws are normalised again."""
+
+    def __init__(self, arrays: Mapping[str, Any]):
+        take = {name: np.asarray(value, dtype=Real) for name, value in arrays.items()}
+        self.rho = take["context_probs"] / take["context_probs"].sum()
+        self.ref = normalise(np.exp(take["log_reference"]))
+        self.q = take["user"] / take["user"].sum(axis=-1, keepdims=True)
+        self.dist, self.beta = take["distance"], take["beta"]
+        self.pi = normalise(np.exp(take["probe"]))
+        self.time = take["time"]
+        self.cost = (self.q * self.dist).sum(axis=-1)
+        self.costs = np.concatenate([take["cost_class"][:-1], self.cost[None]])
+        self.opt = normalise(self.ref * np.exp(-self.cost / self.beta))
+        self.mu = self.edited(self.ref)
+        self.top = np.max(self.dist)
+
+    def edited(self, law):
+        return np.stack([law[x] @ self.q[x] for x in range(len(law))])
+
+    def objective(self, law):
+        per = law * (self.cost + self.beta * np.log(law / self.ref))
+        return self.rho @ per.sum(axis=-1)
+
+    def suboptimality(self, law):
+        return self.beta * (self.rho @ kl(law, self.opt))
+
+    @property
+    def gamma(self):
+        return np.array([self.q[x, :, np.argmax(self.opt[x])].min() for x in range(len(self.rho))])
+
+    @property
+    def dobrushin(self):
+        return np.array([max(tv(a, b) for a in rows for b in rows) for rows in self.q])
+
+    @property
+    def doeblin(self):
+        return np.array([1 - rows.min(axis=0).sum() for rows in self.q])
+
+    @property
+    def reach(self):
+        """B of the probe."""
+        return self.beta * np.max(np.abs(np.log(self.pi / self.ref)))
+
+    @property
+    def margins(self):
+        """u of the probe and of the optimum, u(x; a, b)."""
+        ratio = [np.log(law / self.ref) for law in (self.pi, self.opt)]
+        return [r[:, None, :] - r[:, :, None] for r in ratio]
+
+    def kappa(self, half=1):
+        spread = max(np.max(r) for r in self.margins) / half
+        return np.exp(spread) + np.exp(-spread) + 2
+
+    @property
+    def law(self):
+        """w(a, b | x)."""
+        return self.ref[:, :, None] * self.q
+
+    def pair_ratio(self, first, second):
+        """max over x, a != b of [first(a) second(b) + first(b) second(a)] / [w(a, b) + w(b, a)]."""
+        cross = first[:, :, None] * second[:, None, :]
+        both = self.law + np.swapaxes(self.law, 1, 2)
+        off = ~np.eye(cross.shape[-1], dtype=bool)[None] & (both > 0)
+        return np.max((cross + np.swapaxes(cross, 1, 2))[off] / both[off])
+
+    def path(self, end, time):
+        return normalise(self.opt ** (1 - time) * end**time)
+
+    def over_path(self, end, value):
+        times = [*np.linspace(0, 1, GRID), self.time]
+        return max(value(self.path(end, Real(t))) for t in times)
+
+    @property
+    def logged_gap(self):
+        u, v = self.margins
+        return (self.rho[:, None, None] * self.law * (u - v) ** 2).sum()
+
+    @property
+    def high(self):
+        return self.costs.max(axis=0)
+
+    @property
+    def pessimist(self):
+        return normalise(self.ref * np.exp(-self.high / self.beta))
+
+    def mean(self, law, values):
+        return self.rho @ (law * values).sum(axis=-1)
+
+    def sensitivity(self, costs):
+        best = np.zeros_like(self.cost)
+        for f in costs:
+            spread = self.mean(self.ref, (f - self.cost) ** 2)
+            if spread > Real(1e-18) * self.top**2:
+                best = np.maximum(best, (f - self.cost) ** 2 / spread)
+        return best
+
+
+def normalise(weights):
+    """Rows that sum to one."""
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def tv(p, q):
+    """Half the L1 distance along the last axis."""
+    return np.abs(p - q).sum(axis=-1) / 2
+
+
+def h2(p, q):
+    """Squared Hellinger distance along the last axis."""
+    return ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axis=-1)
+
+
+def kl(p, q):
+    """KL(p || q) along the last axis."""
+    return (p * np.log(p / q)).sum(axis=-1)
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x)."""
+    return 1 / (1 + np.exp(-x))
+
+
+def _chord(case: Case):
+    total = Real(0)
+    for x in range(len(case.rho)):
+        ratio = case.pi[x] / case.opt[x]
+        high, low = ratio.max(), ratio.min()
+        up = high * np.log(high) / (high - 1) if high > 1 else Real(1)
+        down = -low * np.log(low) / (1 - low) if low < 1 else Real(1)
+        total += case.rho[x] * (up - down) * tv(case.pi[x], case.opt[x])
+    return case.beta * total
+
+
+def _observed(case: Case):
+    both = case.law + np.swapaxes(case.law, 1, 2)
+    return np.where(both > 0, case.law / np.where(both > 0, both, 1), 0.5), both > 0
+
+
+def _preference(case: Case, scale):
+    observed, seen = _observed(case)
+    margin = (case.cost[:, :, None] - case.cost[:, None, :]) * scale
+    return np.where(seen, np.abs(sigmoid(margin) - observed), 0), Real(0)
+
+
+def _calibrated(case: Case, scale):
+    push = case.law * sigmoid(-scale * case.margins[1])
+    return np.abs(push - np.swapaxes(push, 1, 2)), Real(0)
+
+
+def _after(case: Case, coefficient):
+    return tv(case.edited(case.pi), case.opt), coefficient * tv(case.pi, case.opt)
+
+
+def _mean_apart(case: Case):
+    size = case.q.shape[-1]
+    return np.array([sum(tv(a, b) for a in rows for b in rows) / (size * (size - 1)) for rows in case.q])
+
+
+def _hilbert_schmidt(case: Case):
+    root = np.sqrt(case.opt)
+    core = root[:, :, None] * case.q / root[:, None, :] - root[:, :, None] * root[:, None, :]
+    return np.sqrt((core**2).sum(axis=(-2, -1)))
+
+
+def _sub(case: Case, right):
+    return case.suboptimality(case.pi), right
+
+
+def _start(case: Case):
+    return tv(case.ref, case.opt)
+
+
+def _bias_paper(case: Case):
+    weak, start = 1 - case.gamma, case.rho @ _start(case)
+    eta, eta_bar = weak.max(), np.sqrt(case.rho @ weak**2)
+    return case.rho @ tv(case.mu, case.opt), min(eta * start, eta_bar * np.sqrt(start))
+
+
+def _bias(case: Case, right):
+    return case.rho @ tv(case.mu, case.opt), right
+
+
+def _hellinger(case: Case, factor, kappa):
+    u, v = case.margins
+    p, q = sigmoid(u), sigmoid(v)
+    # (sqrt p - sqrt q)^2 = ((p - q) / (sqrt p + sqrt q))^2, with p - q from expm1: nothing cancels.
+    gap = p * (1 - q) * -np.expm1(v - u)
+    distance = (gap / (np.sqrt(p) + np.sqrt(q))) ** 2 + (gap / (np.sqrt(1 - p) + np.sqrt(1 - q))) ** 2
+    return (u - v) ** 2, factor * kappa * distance
+
+
+def _slope(case: Case, kappa):
+    u, v = case.margins
+    return np.abs(u - v), kappa * np.abs(sigmoid(u) * (1 - sigmoid(v)) * np.expm1(v - u))
+
+
+def _fast_preference(case: Case, factor):
+    cover = case.over_path(case.pi, lambda law: case.pair_ratio(law, law))
+    return _sub(case, factor * case.beta * cover * case.logged_gap)
+
+
+def _fast_cost(case: Case, factor):
+    gap = (case.high - case.cost) ** 2
+    cover = case.over_path(case.pessimist, lambda law: case.mean(law, gap))
+    return case.suboptimality(case.pessimist), factor * cover / case.beta
+
+
+def _here(case: Case):
+    law = case.path(case.pi, case.time)
+    return case.pair_ratio(law, law)
+
+
+def _cost_here(case: Case):
+    return case.mean(case.path(case.pessimist, case.time), case.sensitivity(case.costs))
+
+
+def _worst_path(case: Case):
+    low = case.ref * np.exp(-case.cost / case.beta)
+    high = case.ref * np.exp(-case.high / case.beta)
+    ceiling = low / (low + high.sum(axis=-1, keepdims=True) - high)
+    return (case.rho[:, None] * ceiling * case.sensitivity(case.costs)).sum()
+
+
+def _pi_ends(case: Case):
+    return max(case.pair_ratio(law, law) for law in (case.opt, case.pi))
+
+
+def _top(case: Case):
+    return np.log((case.pi / case.opt).max(axis=-1))
+
+
+PI = Real(np.pi)
+
+ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
+    "A.identity": lambda c: (np.abs(c.objective(c.pi) - c.objective(c.opt) - c.suboptimality(c.pi)), Real(0)),
+    "A.optimum": lambda c: (c.objective(c.opt), c.objective(c.pi)),
+    "A.preference": lambda c: _preference(c, 1 / c.beta),
+    "A.dpo": lambda c: _calibrated(c, 1),
+    "A.stationary": lambda c: (tv(c.edited(c.opt), c.opt), Real(0)),
+    "A.minorisation": lambda c: (c.gamma, c.opt.max(axis=-1)),
+    "L1.gamma": lambda c: _after(c, 1 - c.gamma),
+    "L1.doeblin": lambda c: _after(c, c.doeblin),
+    "L1.dobrushin": lambda c: _after(c, c.dobrushin),
+    "L1.chain.doeblin": lambda c: (c.dobrushin, c.doeblin),
+    "L1.chain.gamma": lambda c: (c.doeblin, 1 - c.gamma),
+    "B0.range": lambda c: _sub(c, (c.top + c.reach) * (c.rho @ tv(c.pi, c.opt))),
+    "B0.chord": lambda c: _sub(c, _chord(c)),
+    "B0.order": lambda c: (_chord(c), (c.top + c.reach) * (c.rho @ tv(c.pi, c.opt))),
+    "D.h2.tv": lambda c: (h2(c.pi, c.opt), 2 * tv(c.pi, c.opt)),
+    "D.tv.h2": lambda c: (tv(c.pi, c.opt) ** 2, h2(c.pi, c.opt) * (1 - h2(c.pi, c.opt) / 4)),
+    "D.kl.h2": lambda c: (kl(c.pi, c.opt), (2 + _top(c)) * h2(c.pi, c.opt)),
+    "B1.bias": _bias_paper,
+    "B1.bias.context": lambda c: _bias(c, c.rho @ ((1 - c.gamma) * _start(c))),
+    "B1.gamma": lambda c: (c.gamma * tv(c.mu, c.opt), (1 - c.gamma) * tv(c.ref, c.mu)),
+    "B2.slope": lambda c: _slope(c, c.kappa()),
+    "B2.hellinger": lambda c: _hellinger(c, PI**2 / 2, c.kappa()),
+    "B2.hellinger4": lambda c: _hellinger(c, 4, c.kappa()),
+    "B2.transfer": lambda c: _sub(c, c.beta * np.sqrt(c.pair_ratio(c.pi, c.opt) * c.logged_gap)),
+    "B2.transfer.fast": lambda c: _fast_preference(c, Real(1) / 4),
+    "B2.path": lambda c: (_here(c), c.over_path(c.pi, lambda law: c.pair_ratio(law, law))),
+    "B3.pessimism": lambda c: (c.suboptimality(c.pessimist), c.mean(c.opt, c.high - c.cost)),
+    "B3.transfer.fast": lambda c: _fast_cost(c, Real(1) / 2),
+    "B3.path": lambda c: (
+        _cost_here(c),
+        c.over_path(c.pessimist, lambda law: c.mean(law, c.sensitivity(c.costs))),
+    ),
+    "B3.path.worst": lambda c: (_cost_here(c), _worst_path(c)),
+    "mutant.A.nobeta": lambda c: _preference(c, 1),
+    "mutant.A.dpo.beta": lambda c: _calibrated(c, c.beta),
+    "mutant.A.reverse": lambda c: (
+        np.abs(c.beta * (c.rho @ kl(c.opt, c.pi)) - c.suboptimality(c.pi)),
+        Real(0),
+    ),
+    "mutant.A.stationary.free": lambda c: (tv(c.edited(c.opt), c.opt), Real(0)),
+    "mutant.L1.squared": lambda c: _after(c, (1 - c.gamma) ** 2),
+    "mutant.L1.free": lambda c: _after(c, c.dobrushin),
+    "mutant.L1.average": lambda c: _after(c, _mean_apart(c)),
+    "mutant.L1.optimum": lambda c: _after(c, tv(c.q, c.opt[:, None, :]).max(axis=-1)),
+    "mutant.L1.spectral": lambda c: _after(c, _hilbert_schmidt(c)),
+    "mutant.B0.cmax": lambda c: _sub(c, c.top * (c.rho @ tv(c.pi, c.opt))),
+    "mutant.B0.halfB": lambda c: _sub(c, (c.top + c.reach / 2) * (c.rho @ tv(c.pi, c.opt))),
+    "mutant.B0.over1.05": lambda c: _sub(c, (c.top + c.reach) * (c.rho @ tv(c.pi, c.opt)) / Real(1.05)),
+    "mutant.B0.logM": lambda c: _sub(c, c.beta * (c.rho @ (_top(c) * tv(c.pi, c.opt)))),
+    "mutant.D.tv.h2": lambda c: (tv(c.pi, c.opt), h2(c.pi, c.opt)),
+    "mutant.D.h2.tv": lambda c: (h2(c.pi, c.opt), Real(1.6) * tv(c.pi, c.opt)),
+    "mutant.D.kl.h2": lambda c: (kl(c.pi, c.opt), (1 + _top(c)) * h2(c.pi, c.opt)),
+    "mutant.B1.bias.mean": lambda c: _bias(c, (c.rho @ (1 - c.gamma)) * (c.rho @ _start(c))),
+    "mutant.B1.bias.root": lambda c: _bias(c, np.sqrt(c.rho @ (1 - c.gamma) ** 2) * (c.rho @ _start(c))),
+    "mutant.B1.gamma": lambda c: (tv(c.mu, c.opt), (1 - c.gamma) * tv(c.ref, c.mu)),
+    "mutant.B2.halfR": lambda c: _slope(c, c.kappa(2)),
+    "mutant.B2.rootkappa": lambda c: _hellinger(c, PI**2 / 2, np.sqrt(c.kappa())),
+    "mutant.B2.hellinger3.9": lambda c: _hellinger(c, Real(3.9), c.kappa()),
+    "mutant.B2.transfer": lambda c: _sub(c, c.beta * np.sqrt(c.pair_ratio(c.pi, c.opt) * c.logged_gap) / 2),
+    "mutant.B2.transfer.fast": lambda c: _fast_preference(c, 1 / Real(4.2)),
+    "mutant.B2.path.ends": lambda c: (_here(c), _pi_ends(c)),
+    "mutant.B3.reference": lambda c: (c.suboptimality(c.pessimist), c.mean(c.ref, c.high - c.cost)),
+    "mutant.B3.transfer.fast": lambda c: _fast_cost(c, 1 / Real(2.2)),
+}

@@ -1,0 +1,324 @@
+"""Can any statement of docs/theory.md be refuted? A hunt for counterexamples by optimisation, with false statements as a control."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import rich.box
+import rich.markup
+from rich.table import Table
+
+from edittheory import (
+    attackable,
+    attackable_random,
+    falsify,
+    falsify_bandits,
+    falsify_random,
+    instance_files,
+)
+from edittheory.attack_space import Space
+from edittheory.files import make_folder
+from edittheory.identity import execution_field
+from edittheory.runs import Ledger
+from edittheory.validation import check_each, check_int, check_probability
+from experiments.experiment import Experiment, Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How hard to look.
+
+    starts, steps: gradient climbs for each deterministic statement and their length, problems of num_contexts and
+    num_responses; population, data_sets, batches, generations: the evolutionary search for statistical statements, on
+    problems of one context, at each of sample_sizes; bandit_*: the same for B4 with `horizon` rounds. `level` is the
+    chance, declared before the run, that any true statistical statement of the whole table is called refuted.
+    """
+
+    starts: int = 12
+    steps: int = 200
+    num_contexts: int = 2
+    num_responses: int = 3
+    population: int = 64
+    data_sets: int = 96
+    batches: int = 8
+    generations: int = 20
+    sample_sizes: tuple[int, ...] = (100,)
+    horizon: int = 3000
+    bandit_population: int = 24
+    bandit_runs: int = 48
+    bandit_generations: int = 6
+    level: float = 0.01
+    seed: int = 0
+    chunk: int = execution_field(100)
+
+    def __post_init__(self):
+        for name in ("starts", "steps", "num_contexts", "batches", "chunk"):
+            check_int(name, getattr(self, name), 1, 10**7)
+        check_int("num_responses", self.num_responses, 2, 16)
+        check_int("population", self.population, 5, 10**6)
+        check_int("bandit_population", self.bandit_population, 5, 10**6)
+        check_int("data_sets", self.data_sets, 2, 10**6)
+        check_int("bandit_runs", self.bandit_runs, 2, 10**6)
+        check_int("generations", self.generations, 0, 10**6)
+        check_int("bandit_generations", self.bandit_generations, 0, 10**6)
+        check_int("horizon", self.horizon, 10, 10**7)
+        check_each("sample_sizes", self.sample_sizes, check_int, 1, 10**6)
+        check_probability("level", self.level, open_left=True)
+
+
+def cells(config: Config) -> list[dict]:
+    """One cell for each kind of search, domain and sample size; all statements of a cell share one compiled program."""
+    listed: list[dict] = [{"kind": "deterministic", "balanced": balanced} for balanced in (True, False)]
+    listed += [
+        {"kind": "statistical", "balanced": balanced, "n": n}
+        for n in config.sample_sizes
+        for balanced in (True, False)
+    ]
+    return [*listed, {"kind": "bandit", "n": config.horizon}]
+
+
+def confirmations(config: Config) -> int:
+    """How many statistical verdicts a run gives: what the level is divided by."""
+    return len(attackable_random.ATTACKS) * len(config.sample_sizes) + len(falsify_bandits.ATTACKS)
+
+
+def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
+    """Rows of one cell, one for each statement: the worst instance found, what it gives, and the instance itself as JSON."""
+    return _SEARCHES[cell["kind"]](config, cell, key)
+
+
+def _deterministic(config: Config, cell: dict, key) -> pl.DataFrame:
+    attacks = [attack for attack in attackable.ATTACKS if attack.balanced == cell["balanced"]]
+    space = Space(cell["balanced"], config.num_contexts, config.num_responses)
+    found = falsify.falsify(attacks, space, key, starts=config.starts, steps=config.steps, chunk=config.chunk)
+    points = falsify.points_of(space, np.stack([one.theta for one in found]))
+    rows = []
+    for attack, one, point in zip(attacks, found, points, strict=True):
+        visited = one.starts * len(attacks) * one.steps
+        how = {"search": "gradient ascent", "starts": one.starts, "steps": one.steps, "seed": config.seed}
+        content = instance_files.record(
+            attack.name, "deterministic", point, one.check.ratio, one.check.refuted, how
+        )
+        rows.append(_row(attack, "deterministic", None, visited, one.check, content))
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _statistical(config: Config, cell: dict, key) -> pl.DataFrame:
+    attacks = [attack for attack in attackable_random.ATTACKS if attack.balanced == cell["balanced"]]
+    space = Space(cell["balanced"], 1, config.num_responses)
+    level = config.level * len(attacks) / confirmations(config)
+    found = falsify_random.falsify_random(
+        attacks,
+        space,
+        cell["n"],
+        key,
+        population=config.population,
+        data_sets=config.data_sets,
+        batches=config.batches,
+        generations=config.generations,
+        level=level,
+        seed=config.seed,
+    )
+    points = falsify.points_of(space, np.stack([one.theta for one in found]))
+    rows = []
+    for attack, one, point in zip(attacks, found, points, strict=True):
+        how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
+        content = instance_files.record(
+            attack.name, "statistical", point, one.check.ratio, one.check.refuted, how, cell["n"]
+        )
+        statement = attack.statement
+        rows.append(
+            _row(statement, "statistical", cell["n"], one.tried, one.check, content, mutant=attack.mutant)
+        )
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _bandit(config: Config, cell: dict, key) -> pl.DataFrame:
+    attacks = falsify_bandits.ATTACKS
+    found = falsify_bandits.falsify_bandits(
+        attacks,
+        cell["n"],
+        key,
+        population=config.bandit_population,
+        runs=config.bandit_runs,
+        generations=config.bandit_generations,
+        level=config.level * len(attacks) / confirmations(config),
+        seed=config.seed,
+    )
+    rows = []
+    for attack, one in zip(attacks, found, strict=True):
+        how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
+        content = instance_files.record(
+            attack.name, "bandit", {"means": one.means}, one.check.ratio, one.check.refuted, how, cell["n"]
+        )
+        rows.append(_row(attack, "bandit", cell["n"], one.tried, one.check, content))
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+_SEARCHES: dict[str, Callable[[Config, dict, Any], pl.DataFrame]] = {
+    "deterministic": _deterministic,
+    "statistical": _statistical,
+    "bandit": _bandit,
+}
+SCHEMA: dict[str, Any] = {
+    "statement": pl.String,
+    "source": pl.String,
+    "claim": pl.String,
+    "kind": pl.String,
+    "mutant": pl.Boolean,
+    "n": pl.Int32,
+    "attempts": pl.Int64,
+    "left": pl.Float64,
+    "right": pl.Float64,
+    "ratio": pl.Float64,
+    "violations": pl.Int32,
+    "trials": pl.Int32,
+    "allowed": pl.Float64,
+    "refuted": pl.Boolean,
+    "instance": pl.String,
+}
+
+
+def _row(attack, kind: str, n: int | None, attempts: int, check, content: dict, mutant: bool | None = None):
+    return {
+        "statement": attack.name,
+        "source": attack.source,
+        "claim": attack.claim,
+        "kind": kind,
+        "mutant": attack.mutant if mutant is None else mutant,
+        "n": n,
+        "attempts": attempts,
+        "left": check.left,
+        "right": check.right,
+        "ratio": check.ratio,
+        "violations": getattr(check, "violations", None),
+        "trials": getattr(check, "trials", None),
+        "allowed": getattr(check, "allowed", None),
+        "refuted": check.refuted,
+        "instance": json.dumps(content, allow_nan=False),
+    }
+
+
+def worst(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row for each statement: a refutation where there is one, else the largest ratio; in the order of the registry."""
+    order = {name: place for place, name in enumerate(names())}
+    return (
+        rows.with_columns(place=pl.col("statement").replace_strict(order, default=len(order)))
+        .sort("place", "refuted", "ratio", descending=[False, True, True], nulls_last=True)
+        .with_columns(attempts=pl.col("attempts").sum().over("statement"))
+        .unique("statement", keep="first", maintain_order=True)
+        .drop("place")
+    )
+
+
+def names() -> list[str]:
+    """All statements in the order of the table: true ones by source, then the mutants."""
+    true = [*attackable.TRUE, *attackable_random.TRUE, *falsify_bandits.TRUE]
+    false = [*attackable.MUTANTS, *attackable_random.MUTANTS, *falsify_bandits.MUTANTS]
+    return [attack.name for attack in (*true, *false)]
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """The table; not ok if a true statement is refuted or a mutant survives."""
+    best = worst(rows)
+    table = Table(
+        title="The worst instance found for every statement, and for statements that are false on purpose",
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in ("statement", "claim", "search"):
+        table.add_column(name, no_wrap=True)
+    for name in ("attempts", "left / right", "bad / allowed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    records = []
+    for row in best.iter_rows(named=True):
+        counts = ""
+        if row["violations"] is not None:
+            counts = f"{row['violations'] / row['trials']:.2%} / {row['allowed']:.2%}"
+        verdict = "refuted" if row["refuted"] else "stands"
+        wrong = row["refuted"] != row["mutant"]
+        cells_ = [row["statement"], row["claim"], row["kind"], f"{row['attempts']:,}", _number(row), counts]
+        table.add_row(*map(rich.markup.escape, cells_), verdict + (" (WRONG)" if wrong else ""))
+        records.append(
+            {name: row[name] for name in ("statement", "claim", "kind", "mutant", "n", "attempts", "ratio")}
+            | {"verdict": verdict, "wrong": wrong}
+        )
+    refuted = [r["statement"] for r in records if r["wrong"] and not r["mutant"]]
+    survive = [r["statement"] for r in records if r["wrong"] and r["mutant"]]
+    mutants = sum(record["mutant"] for record in records)
+    closing = (
+        f"{len(records) - mutants} true statements, "
+        f"{'REFUTED: ' + ', '.join(refuted) if refuted else 'none refuted'}; {mutants} false ones, "
+        f"{'SURVIVED: ' + ', '.join(survive) if survive else 'all refuted'}.\n"
+        "left / right: at the worst instance; 1 is a sharp bound, of identities it is the error over what float64 rounding may do; of "
+        "statistical statements the quantile at the claimed\nlevel over fresh data sets; of B4 the mean over runs. attempts: points "
+        "visited (gradient ascent) or problems tried."
+    )
+    summary = {"statements": records, "refuted": refuted, "survived": survive}
+    return Report((table, closing), not refuted and not survive, summary)
+
+
+def _number(row: dict[str, Any]) -> str:
+    ratio = row["ratio"]
+    if ratio >= 1e4:
+        return f"{ratio:.0e}".replace("e+0", "e")
+    return f"{ratio:.1e}".replace("e-0", "e-") if ratio < 1e-3 else f"{ratio:.3f}"
+
+
+class _Falsification(Experiment[Config]):
+    """An experiment that also writes every worst instance as a file of its own."""
+
+    def run_into(
+        self, config: Config, ledger: Ledger, launch: Callable[[Ledger], None] | None = None
+    ) -> None:
+        """As of `Experiment`; then `<out>/falsification/instances/<statement>.json`."""
+        super().run_into(config, ledger, launch)
+        write_instances(ledger.rows(), ledger.folder / "instances")
+
+
+def write_instances(rows: pl.DataFrame, folder: Path) -> list[Path]:
+    """One file for each statement's worst instance; returns their paths."""
+    make_folder(folder)
+    paths = []
+    for name, text in worst(rows).select("statement", "instance").iter_rows():
+        paths.append(folder / f"{name}.json")
+        instance_files.save(paths[-1], json.loads(text))
+    return paths
+
+
+EXPERIMENT = _Falsification(
+    name="falsification",
+    summary="can any statement of docs/theory.md be refuted by optimisation, and does the search catch false ones?",
+    config_class=Config,
+    presets={
+        "quick": Config(),
+        "standard": Config(starts=64, steps=600, generations=60, sample_sizes=(30, 100, 300)),
+        "paper": Config(
+            starts=10000,
+            steps=1000,
+            population=512,
+            data_sets=256,
+            batches=32,
+            generations=200,
+            sample_sizes=(10, 30, 100, 300, 1000),
+            bandit_population=128,
+            bandit_runs=256,
+            bandit_generations=40,
+        ),
+    },
+    times={
+        "quick": "under 3 minutes on 2 CPU cores",
+        "standard": "not measured",
+        "paper": "for a GPU, not measured",
+    },
+    cells=cells,
+    run_cell=run_cell,
+    report=report,
+)
