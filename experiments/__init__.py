@@ -25,6 +25,7 @@ REGISTRY = (
     "drift",
     "online_learning",
     "ensemble_robustness",
+    "balance_test",
     "tiny_llm",
     "tiny_llm_curve",
 )
