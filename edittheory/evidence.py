@@ -156,7 +156,8 @@ def betting_evidence(
 
     lambda_j = m / (v + m^2), cut off at +-1/(2 c_max), is fixed before c_j is seen: m = f_hat_{j-1} - f at (x_j, y_j),
     f_hat_{j-1} least squares on the first j - 1 costs (the class's mean before the first), v the mean of c_max^2 / 4
-    and the squared errors of the predictions so far. Needs the members and the costs in [0, c_max]; no log F is paid.
+    and the squared errors of the predictions so far. Needs |c_j - f| <= 2 c_max, so that no factor is negative: true of costs
+    and members in [0, c_max], and of noisy costs with a larger constant in the place of c_max. No log F is paid.
     Waudby-Smith and Ramdas 2023.
     """
     cost_max = jnp.asarray(cost_max, dtype=float)
@@ -171,7 +172,9 @@ def betting_evidence(
         margin = fitted - value
         variance = (0.25 * cost_max**2 + residuals) / (1.0 + count)
         bet = jnp.clip(margin / (variance + margin**2), -limit, limit)
-        wealth = wealth + weight * jnp.log1p(bet * (observed - value))
+        # A cost that no bet was prepared for (outside [0, c_max] by more than c_max) leaves nothing, and no evidence.
+        factor = jnp.maximum(1.0 + bet * (observed - value), 0.0)
+        wealth = wealth + jnp.where(weight > 0, weight * jnp.log(factor), 0.0)
         errors = errors + weight * (observed - value) ** 2
         residuals = residuals + weight * (observed - fitted) ** 2
         return (errors, residuals, count + weight, wealth), wealth

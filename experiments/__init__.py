@@ -26,6 +26,7 @@ REGISTRY = (
     "online_learning",
     "ensemble_robustness",
     "balance_test",
+    "certificates",
     "tiny_llm",
     "tiny_llm_curve",
 )
