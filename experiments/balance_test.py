@@ -353,7 +353,7 @@ EXPERIMENT = Experiment(
     },
     times={
         "quick": "34 s on one CPU core",
-        "standard": "about 3 minutes on one CPU core",
+        "standard": "5 minutes on one CPU core (measured)",
         "paper": "for a GPU, not run",
     },
     cells=cells,

@@ -290,7 +290,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                     "n": np.full(count, n, dtype=np.int32),
                     "form": [form] * count,
                     "player": [player] * count,
-                    "value": value.astype(np.float32),
+                    "value": value,
                     "realised": realised.astype(np.float32),
                     "holds": realised <= value * (1 + 1e-9) + 1e-12,
                     "covers": pl.Series(covers, dtype=pl.Boolean)

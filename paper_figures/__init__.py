@@ -25,6 +25,7 @@ REGISTRY = (
     "drift",
     "online_learning",
     "ensemble_robustness",
+    "balance_test",
     "table_main",
     "table_transfer",
     "llm_online",
