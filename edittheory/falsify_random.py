@@ -20,7 +20,7 @@ from scipy import optimize
 from edittheory import statistics
 from edittheory.attack_space import Point, Space, starting_vectors
 from edittheory.falsify import TINY, rounding
-from edittheory.statements import Statement, make_trial
+from edittheory.statements import Sides, Statement, make_trial
 from edittheory.validation import check_int, check_not_empty, check_probability
 
 SEARCH_ERRORS = 2.5
@@ -33,11 +33,19 @@ WORST = 1e3
 """Stands for an infinite score, which the search cannot add and subtract."""
 
 
+Run = Callable[[Point, Array, int], Sides]
+
+
 class RandomAttack(NamedTuple):
-    """A claim left <= right with chance at least 1 - failures * delta over the data, on balanced problems or on all."""
+    """A claim left <= right with chance at least 1 - failures * delta over the data, on balanced problems or on all.
+
+    Sides are those of the statement, of a trial that holds all learners; or of `run`, a function of (point, key, n), for
+    statements that need the data themselves, or other data.
+    """
 
     statement: Statement
     mutant: bool = False
+    run: Run | None = None
 
     @property
     def name(self) -> str:
@@ -76,13 +84,16 @@ class RandomFound(NamedTuple):
 
 
 @eqx.filter_jit
-def _ratios(claims: tuple[Statement, ...], points: Point, keys: Array, n: int) -> tuple[Array, Array]:
+def _ratios(attacks: tuple[RandomAttack, ...], points: Point, keys: Array, n: int) -> tuple[Array, Array]:
     """Left and right sides (S, D, claims) of S points, each on its own row of D keys."""
 
     def one(point, row):
         def data_set(key):
             trial = make_trial(key, point.instance, n, point.delta)
-            sides = [claim.sides(trial) for claim in claims]
+            sides = [
+                attack.statement.sides(trial) if attack.run is None else attack.run(point, key, n)
+                for attack in attacks
+            ]
             return jnp.stack([left for left, _ in sides]), jnp.stack([right for _, right in sides])
 
         return jax.vmap(data_set)(row)
@@ -135,7 +146,7 @@ class Arena:
     def scores(self, thetas: Float[np.ndarray, "S d"]) -> Float[np.ndarray, "S claims"]:
         """Scores of a population on common data keys; remembers the best problem of every attack."""
         points = _decode(self.space, jnp.asarray(thetas))
-        left, right = _ratios(self.claims, points, self._common, self.n)
+        left, right = _ratios(self.attacks, points, self._common, self.n)
         found = np.asarray(_score(points, left, right, self.failures))
         self.tried += len(thetas)
         top = found.argmax(axis=0)
@@ -174,7 +185,7 @@ class Arena:
         """Judge one problem on population * data_sets fresh data sets, at the given level."""
         points = _decode(self.space, jnp.broadcast_to(jnp.asarray(theta), (self.population, self.space.size)))
         fresh = jax.random.split(self._key(10**6 + index), self.population * self.data_sets)
-        left, right = _ratios(self.claims, points, fresh.reshape(self.population, self.data_sets), self.n)
+        left, right = _ratios(self.attacks, points, fresh.reshape(self.population, self.data_sets), self.n)
         return _judge_sides(points, left, right, index, self.claims[index], level)
 
 
@@ -182,7 +193,7 @@ def judge_point(attack: RandomAttack, point: Point, n: int, key, data_sets: int,
     """Judge a statement on fresh data sets of n interactions of one concrete problem."""
     points = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], point)
     keys = jax.random.split(key, data_sets)[None]
-    left, right = _ratios((attack.statement,), points, keys, n)
+    left, right = _ratios((attack,), points, keys, n)
     return _judge_sides(points, left, right, 0, attack.statement, level)
 
 

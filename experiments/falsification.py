@@ -74,9 +74,10 @@ def cells(config: Config) -> list[dict]:
     """One cell for each kind of search, domain and sample size; all statements of a cell share one compiled program."""
     listed: list[dict] = [{"kind": "deterministic", "balanced": balanced} for balanced in (True, False)]
     listed += [
-        {"kind": "statistical", "balanced": balanced, "n": n}
+        {"kind": "statistical", "balanced": balanced, "n": n, "group": group}
         for n in config.sample_sizes
         for balanced in (True, False)
+        for group in attackable_random.groups(balanced)
     ]
     return [*listed, {"kind": "bandit", "n": config.horizon}]
 
@@ -108,7 +109,7 @@ def _deterministic(config: Config, cell: dict, key) -> pl.DataFrame:
 
 
 def _statistical(config: Config, cell: dict, key) -> pl.DataFrame:
-    attacks = [attack for attack in attackable_random.ATTACKS if attack.balanced == cell["balanced"]]
+    attacks = attackable_random.groups(cell["balanced"])[cell["group"]]
     space = Space(cell["balanced"], 1, config.num_responses)
     level = config.level * len(attacks) / confirmations(config)
     found = falsify_random.falsify_random(
@@ -164,6 +165,7 @@ _SEARCHES: dict[str, Callable[[Config, dict, Any], pl.DataFrame]] = {
     "statistical": _statistical,
     "bandit": _bandit,
 }
+SEARCH = {"deterministic": "gradient", "statistical": "evolution", "bandit": "evolution"}
 SCHEMA: dict[str, Any] = {
     "statement": pl.String,
     "source": pl.String,
@@ -233,7 +235,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         pad_edge=False,
     )
     for name in ("statement", "claim", "search"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, max_width=48 if name == "claim" else None)
     for name in ("attempts", "left / right", "bad / allowed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -241,11 +243,18 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     for row in best.iter_rows(named=True):
         counts = ""
         if row["violations"] is not None:
-            counts = f"{row['violations'] / row['trials']:.2%} / {row['allowed']:.2%}"
+            counts = f"{row['violations'] / row['trials']:.1%} / {row['allowed']:.1%}"
         verdict = "refuted" if row["refuted"] else "stands"
         wrong = row["refuted"] != row["mutant"]
-        cells_ = [row["statement"], row["claim"], row["kind"], f"{row['attempts']:,}", _number(row), counts]
-        table.add_row(*map(rich.markup.escape, cells_), verdict + (" (WRONG)" if wrong else ""))
+        cells_ = [
+            row["statement"],
+            row["claim"],
+            SEARCH[row["kind"]],
+            f"{row['attempts']:,}",
+            _number(row),
+            counts,
+        ]
+        table.add_row(*map(rich.markup.escape, cells_), verdict + (" WRONGLY" if wrong else ""))
         records.append(
             {name: row[name] for name in ("statement", "claim", "kind", "mutant", "n", "attempts", "ratio")}
             | {"verdict": verdict, "wrong": wrong}
