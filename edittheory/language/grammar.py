@@ -27,7 +27,7 @@ STYLE_BUDGET = 25
 """Most tokens of marker phrases and layout in a base response; leaves room for what a user adds."""
 
 SPLITS = ("train", "validation", "test")
-_SWITCHES: tuple[tuple[str, ...], ...] = (
+STYLE_SLOTS: tuple[tuple[str, ...], ...] = (
     ("informal greeting", "professional greeting"),
     ("positive",), ("hook question",), ("story opener",), ("second person",), ("casual",), ("short sentences",),
     ("brief",), ("bullets", "question answering"), ("emotion",), ("interactive",), ("call to action",), ("tweet tags",),
@@ -129,9 +129,9 @@ class NanoWorld:
         context = _draw(task, source.name, "train", rng)
         assert context is not None
         while True:
-            on = rng.random(len(_SWITCHES)) < self.style_rate
-            which = rng.integers(0, 2, len(_SWITCHES))
-            names = [s[w % len(s)] for s, o, w in zip(_SWITCHES, on, which, strict=True) if o]
+            on = rng.random(len(STYLE_SLOTS)) < self.style_rate
+            which = rng.integers(0, 2, len(STYLE_SLOTS))
+            names = [s[w % len(s)] for s, o, w in zip(STYLE_SLOTS, on, which, strict=True) if o]
             if sum(map(style_tokens, names)) <= STYLE_BUDGET:
                 break
         other = rng.random(len(names)) < self.other_phrasing
