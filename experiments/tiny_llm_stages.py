@@ -20,7 +20,6 @@ from edittheory.language import batches, cost_net, fine_tuning, reference_cache,
 from edittheory.language.agents import Agent, nano_architecture, pretrain
 from edittheory.language.batches import Pairs
 from edittheory.language.editors import Editor
-from edittheory.language.grammar import NanoWorld
 from edittheory.language.logs import LogRow, make_rows
 from edittheory.language.reference_cache import RefLogProbs
 from edittheory.language.tasks import Context
@@ -103,9 +102,7 @@ class Stages:
     @functools.cached_property
     def world(self) -> Any:
         """Where contexts come from."""
-        if self.config.world == "real":
-            return tiny_llm_pretrained.real_world()
-        return NanoWorld()
+        return tiny_llm_pretrained.world_of(self.config.world)
 
     # -- the reference policy --------------------------------------------------------------------------------------------
 
