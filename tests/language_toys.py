@@ -1,0 +1,74 @@
+"""Made-up rows of tiny_llm, and a tiny checkpoint, for tests of what reads them."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+
+from edittheory.language import episodes, summaries
+from experiments import tiny_llm
+
+COSTS = {"base": 0.7, "SFT": 0.2, "DPO": 0.4, "Early": 0.25, "RL": 0.5, "Late": 0.22, "Late, theory": 0.3}
+"""Mean costs on strong logs; on weak ones SFT costs .3 more and DPO .2 less."""
+
+
+def cost_of(method: str, user: str) -> float:
+    """Mean cost in the made-up rows."""
+    return COSTS[method] + {"SFT": 0.3, "DPO": -0.2}.get(method, 0.0) * (user == "weak")
+
+
+def made_up(
+    methods=tuple(COSTS),
+    settings=summaries.SETTINGS,
+    rounds=8,
+    seeds=3,
+    sizes=(600,),
+    test_users=("strong", "transfer"),
+) -> pl.DataFrame:
+    """Rows of every column, with costs that alternate by .1 around their mean and fall with n."""
+    frames = []
+    cases = itertools.product(sizes, settings, methods, test_users, range(seeds))
+    for n, (task, user), method, test, seed in cases:
+        mean = cost_of(method, user) + (600 - n) * 1e-4 + 0.01 * (seed - 1) + 0.05 * (test == "transfer")
+        costs = mean + 0.1 * (-1.0) ** np.arange(rounds)
+        kind = "ensemble" if method.startswith("Late") else "policy"
+        names = ["posts", "papers", "reviews", "tweets"]
+        frame = pl.DataFrame(
+            {
+                "round": range(rounds),
+                "source": [names[t % 4] for t in range(rounds)],
+                "cost": costs,
+                "words": [3] * rounds,
+                "accepted": [False] * rounds,
+                "satisfied": ["brief:1 clean:0"] * rounds,
+                "share": [0.5] * rounds,
+                "recall": [0.9] * rounds,
+                "loops": [False] * rounds,
+                "length": [20] * rounds,
+                "context": ["Summarize this: a text_with #marks & more."] * rounds,
+                "response": [f"{method} says so. 🚀"] * rounds,
+                "edit": [f"{method} says so!\nAnd how."] * rounds,
+            },
+            schema=episodes.COLUMNS,
+        )
+        numbers = {name: 0.1 + 0.1 * i + 0.01 * (user == "weak") for i, name in enumerate(tiny_llm.NUMBERS)}
+        frames.append(
+            frame.with_columns(
+                pl.lit(0, pl.Int16).alias("base_seed"),
+                pl.lit(0, pl.Int16).alias("train_seed"),
+                pl.lit(task).alias("task"),
+                pl.lit(user).alias("train_user"),
+                pl.lit(n, pl.Int32).alias("n"),
+                pl.lit(method).alias("method"),
+                pl.lit(kind).alias("kind"),
+                pl.lit(method).alias("played"),
+                pl.lit(test).alias("test_user"),
+                pl.lit(seed, pl.Int16).alias("seed"),
+                pl.lit(True).alias("ended"),
+                *(pl.lit(value, pl.Float32).alias(name) for name, value in numbers.items()),
+            )
+        )
+    return pl.concat(frames)
+
+
+MANIFEST = {"config": {"agent": "nano", "logs": 600, "rounds": 8}}
