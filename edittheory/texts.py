@@ -75,7 +75,12 @@ def _lead(title: str, body: str, max_words: int = 60) -> str | None:
         return None
     head = [title if title[-1] in "!?" else title + "."] if title else []
     text = " ".join([*head, *sentences])
-    return None if _DEBRIS.search(text) or _BOILERPLATE.search(text) or text.count('"') % 2 else text
+    return text if is_prose(text) else None
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text has no debris of web pages (addresses, broken characters, boilerplate, an open quotation)."""
+    return not _DEBRIS.search(text) and not _BOILERPLATE.search(text) and text.count('"') % 2 == 0
 
 
 def _news(data: bytes) -> Iterator[tuple[int, str]]:
@@ -99,21 +104,26 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def _locate(name: str) -> tuple[Path, str]:
-    """Path of a source's data file and the version of its package."""
-    source = SOURCES[name]
+def find_file(package: str, file: str, source: str) -> tuple[Path, str]:
+    """Path of a data file in an installed package, and the package's version; the package is not imported.
+
+    Raises MissingData, naming the source and the package, if the package or the file is not there.
+    """
     try:
-        found = importlib.metadata.distribution(source.package)
+        found = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         raise MissingData(
-            f"source {name!r} needs the package {source.package!r}, which is not installed: run `make data`"
+            f"source {source!r} needs the package {package!r}, which is not installed: run `make data`"
         ) from None
-    path = Path(str(found.locate_file(source.file)))
+    path = Path(str(found.locate_file(file)))
     if not path.is_file():
-        raise MissingData(
-            f"source {name!r}: {source.package} {found.version} has no file {source.file}: run `make data`"
-        )
+        raise MissingData(f"source {source!r}: {package} {found.version} has no file {file}: run `make data`")
     return path, found.version
+
+
+def _locate(name: str) -> tuple[Path, str]:
+    """Path of a source's data file and the version of its package."""
+    return find_file(SOURCES[name].package, SOURCES[name].file, name)
 
 
 def load(

@@ -162,7 +162,7 @@ class ByteBPE:
         merges = [tuple(merge.split(" ")) for merge in parts["merges"]]
         types = parts.get("token_types") or [0] * len(tokens)
         try:
-            model = models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges)  # type: ignore[arg-type]
+            model = models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges)
             tokenizer = Tokenizer(model)
         except Exception as error:
             raise InputError(f"tokeniser: tokens and merges do not fit together: {error}") from None
