@@ -49,7 +49,7 @@ class ConvexSet(NamedTuple):
     def loss(self, theta: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch"]:
         """The convex loss of each theta."""
         logistic = np.logaddexp(0.0, -theta @ self.rows.T) @ self.weights
-        return logistic + np.sum((theta @ self.gram) * theta, axis=-1) - 2.0 * theta @ self.target
+        return np.asarray(logistic + np.sum((theta @ self.gram) * theta, axis=-1) - 2.0 * theta @ self.target)
 
     def gradient(self, theta: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch d"]:
         """The gradient of the loss at each theta."""
@@ -59,7 +59,7 @@ class ConvexSet(NamedTuple):
     def contains(self, theta: Float[np.ndarray, "*batch d"]) -> np.ndarray:
         """Whether each theta is in the set."""
         inside = np.sqrt(np.sum(theta**2, axis=-1)) <= self.radius * (1 + 1e-12)
-        return inside & (self.loss(theta) <= self.level)
+        return np.asarray(inside & (self.loss(theta) <= self.level))
 
 
 class ParametricCertificate(NamedTuple):

@@ -51,7 +51,7 @@ class Divergence:
 
     def value(self, theta: np.ndarray) -> np.ndarray:
         """beta E_x KL(pi || pi_theta) of each theta, (...,)."""
-        return self.beta * (self.fixed + self.log_partition(theta) @ self.context_probs)
+        return np.asarray(self.beta * (self.fixed + self.log_partition(theta) @ self.context_probs))
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient (d,) and, for each context, the covariance of phi under pi_theta (X, d, d) at one theta."""
@@ -205,9 +205,9 @@ def search_neural(
     starts: Any,
     log_policy: Float[Array, "X Y"],
     loss: Callable[[Any], Array],
-    level: Number,
+    level: Number | Float[Array, ""],
     context_probs: Float[Array, "X"],
-    beta: Number,
+    beta: Number | Float[Array, ""],
     steps: int = 300,
     learning_rate: float = 0.02,
 ) -> ParametricCertificate:

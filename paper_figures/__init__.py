@@ -26,6 +26,7 @@ REGISTRY = (
     "online_learning",
     "ensemble_robustness",
     "balance_test",
+    "certificates",
     "table_main",
     "table_transfer",
     "llm_online",

@@ -25,6 +25,14 @@ def backwards(key):
     return instance, instance.problem.sample(data_key, N)
 
 
+@jax.jit
+def on_a_line(key):
+    """A dense class: K candidates along a line, neighbours hardly told apart by N edits."""
+    problem_key, data_key = jax.random.split(key)
+    instance = families.balanced_backwards(problem_key, STRINGS, X, K, beta=0.3, tastes=families.on_a_line)
+    return instance, instance.problem.sample(data_key, N)
+
+
 def loop_preferences(log_class, log_reference, data) -> np.ndarray:
     """log sigmoid(u_v) for each example and member, from the definition, (N, K)."""
     log_class, log_reference = np.asarray(log_class), np.asarray(log_reference)
