@@ -109,8 +109,8 @@ def announce(config: Config, pending: int, folder: Path) -> str:
     device = jax.devices()[0]
     if device.platform == "cpu":
         cores = len(os.sched_getaffinity(0))
-        minutes = share * work(config) / (CPU_RATE * cores) / 60
-        time = f"about {max(1, round(minutes))} minutes of training on {cores} CPU cores"
+        minutes = max(1, round(share * work(config) / (CPU_RATE * cores) / 60))
+        time = f"{minutes} minute{'s' * (minutes > 1)} of training or more on {cores} CPU core{'s' * (cores > 1)}"
     else:
         time = f"{share * work(config):.1e} floating-point operations of training on {device.device_kind}"
     return (

