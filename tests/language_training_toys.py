@@ -1,5 +1,7 @@
 """A decoder small enough to enumerate its texts, and random pairs for it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,10 +29,12 @@ def one_device():
     return jax.local_devices()[:1]
 
 
+@partial(jax.jit, static_argnames="architecture")
 def random_model(key, architecture=SHAPE):
-    return jax.jit(lambda key: Transformer.init(key, architecture))(key)
+    return Transformer.init(key, architecture)
 
 
+@partial(jax.jit, static_argnames="dim")
 def random_ensemble(key, dim=SHAPE.dim):
     """Cost networks that were not fitted to anything."""
     params = jax.vmap(lambda key: init_network(key, 2 * dim, 4, 1, 1.0))(jax.random.split(key, 3))
