@@ -42,8 +42,8 @@ class Layers(eqx.Module):
 class Context(NamedTuple):
     """Keys and values that several continuations share, and which of them are real."""
 
-    keys: Float[Array, "N C K h"]
-    values: Float[Array, "N C K h"]
+    keys: Float[Array, "N K C h"]
+    values: Float[Array, "N K C h"]
     mask: Bool[Array, "N C"]
 
 
@@ -94,9 +94,24 @@ def rotate(
     return turned.astype(x.dtype)
 
 
+@jax.custom_vjp
+def dense(x: Float[Array, "... I"], weight: Float[Array, "I O"]) -> Float[Array, "... O"]:
+    """x @ weight; its backward pass keeps both operands as they lie in memory."""
+    return x @ weight
+
+
+def _dense_backward(kept: Any, gradient: Any) -> Any:
+    x, weight = kept
+    rows, slopes = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    return (slopes @ weight.T).reshape(x.shape), rows.T @ slopes
+
+
+dense.defvjp(lambda x, weight: (x @ weight, (x, weight)), _dense_backward)
+
+
 def project(x: Array, weight: Array, adapters: dict[str, Adapter], parts: dict[str, int]) -> Array:
     """x @ weight, whose output columns are `parts` (name: columns) side by side, plus their adapters."""
-    y = x @ weight
+    y = dense(x, weight)
     if not any(name in adapters for name in parts):
         return y
     added = [
@@ -117,38 +132,84 @@ def queries_keys_values(
     if layer.qkv_bias is not None:
         y = y + layer.qkv_bias
     heads = y.reshape(*y.shape[:-1], a.heads + 2 * a.kv_heads, a.head_dim)
-    turned = rotate(heads[..., : a.heads + a.kv_heads, :], tables, a.interleaved_rotary)
-    queries = turned[..., : a.heads, :].reshape(*y.shape[:-1], a.kv_heads, a.heads // a.kv_heads, a.head_dim)
-    return queries, turned[..., a.heads :, :], heads[..., a.heads + a.kv_heads :, :]
+    queries, keys, values = jax.lax.split(heads, (a.heads, a.kv_heads, a.kv_heads), axis=heads.ndim - 2)
+    queries, keys = (rotate(part, tables, a.interleaved_rotary) for part in (queries, keys))
+    grouped = (*y.shape[:-1], a.kv_heads, a.heads // a.kv_heads, a.head_dim)
+    return queries.reshape(grouped), keys, values
+
+
+def by_head(x: Float[Array, "N S T K h"]) -> Float[Array, "N K S T h"]:
+    """Keys or values with their head before their place, as `attend` takes them: its products then need no copies."""
+    return jnp.transpose(x, (0, 3, 1, 2, 4))
 
 
 def attend(
     queries: Float[Array, "N S Q K G h"],
-    keys: Float[Array, "N S T K h"],
-    values: Float[Array, "N S T K h"],
+    keys: Float[Array, "N K S T h"],
+    values: Float[Array, "N K S T h"],
     mask: Bool[Array, "#N #S Q T"],
     context: Context | None,
 ) -> Float[Array, "N S Q K*G*h"]:
     """Softmax attention of S continuations, each to its own T keys where `mask`, and all to the shared context."""
-    scale = jnp.asarray(queries.shape[-1] ** -0.5, queries.dtype)
-    queries = queries * scale
-    own = jnp.einsum("nsqkgh,nstkh->nskgqt", queries, keys, preferred_element_type=jnp.float32)
-    own = jnp.where(mask[:, :, None, None], own, jnp.float32(FAR))
-    highest = jax.lax.stop_gradient(jnp.max(own, axis=-1, keepdims=True))
-    if context is None:
-        weights = jnp.exp(own - highest)
-        total = jnp.sum(weights, axis=-1)
-        mixed = jnp.einsum("nskgqt,nstkh->nsqkgh", weights.astype(values.dtype), values)
-    else:
-        shared = jnp.einsum("nsqkgh,nckh->nskgqc", queries, context.keys, preferred_element_type=jnp.float32)
-        shared = jnp.where(context.mask[:, None, None, None, None, :], shared, jnp.float32(FAR))
-        highest = jnp.maximum(highest, jax.lax.stop_gradient(jnp.max(shared, axis=-1, keepdims=True)))
-        weights, shared_weights = jnp.exp(own - highest), jnp.exp(shared - highest)
-        total = jnp.sum(weights, axis=-1) + jnp.sum(shared_weights, axis=-1)
-        mixed = jnp.einsum("nskgqt,nstkh->nsqkgh", weights.astype(values.dtype), values)
-        mixed += jnp.einsum("nskgqc,nckh->nsqkgh", shared_weights.astype(values.dtype), context.values)
-    total = jnp.transpose(total, (0, 1, 4, 2, 3))[..., None]
-    return (mixed / total).astype(values.dtype).reshape(*queries.shape[:3], -1)
+    rows, count, width, kv_heads, group, size = queries.shape
+    queries = jnp.transpose(queries, (0, 3, 1, 4, 2, 5)) * jnp.asarray(size**-0.5, queries.dtype)
+    own = (keys, values, mask[:, None, :, None])
+    shared = None if context is None else (*context[:2], context.mask[:, None, None, None, None, :])
+    mixed = _attention(queries, own, shared)
+    return jnp.transpose(mixed, (0, 2, 4, 1, 3, 5)).reshape(rows, count, width, kv_heads * group * size)
+
+
+@jax.custom_vjp
+def _attention(queries: Array, own: tuple, shared: tuple | None) -> Array:
+    """Mixed values (N, K, S, G, Q, h); `own` and `shared` are keys, values, mask. Its backward pass keeps the
+    exponentials, in the values' type, and makes no further pass over masked scores."""
+    return _attention_forward(queries, own, shared)[0]
+
+
+def _attention_forward(queries: Any, own: Any, shared: Any) -> Any:
+    blocks = [(own, "nksgqh,nksth->nksgqt", "nksgqt,nksth->nksgqh")]
+    if shared is not None:
+        blocks.append((shared, "nksgqh,nkth->nksgqt", "nksgqt,nkth->nksgqh"))
+    scores = []
+    for (keys, _, mask), scoring, _ in blocks:
+        score = jnp.einsum(scoring, queries, keys, preferred_element_type=jnp.float32)
+        scores.append(jnp.where(mask, score, jnp.float32(FAR)))
+    highest = scores[0].max(axis=-1, keepdims=True)
+    if shared is not None:
+        highest = jnp.maximum(highest, scores[1].max(axis=-1, keepdims=True))
+    weights = [jnp.exp(score - highest) for score in scores]
+    total = sum(weight.sum(axis=-1, keepdims=True) for weight in weights)
+    weights = [weight.astype(queries.dtype) for weight in weights]
+    mixed: Any = sum(
+        jnp.einsum(mixing, weight, values, preferred_element_type=jnp.float32)
+        for ((_, values, _), _, mixing), weight in zip(blocks, weights, strict=True)
+    )
+    inverse = 1 / total
+    mixed = (mixed * inverse).astype(queries.dtype)
+    return mixed, (queries, own, shared, weights, inverse, mixed)
+
+
+def _attention_backward(kept: Any, gradient: Any) -> Any:
+    queries, own, shared, weights, inverse, mixed = kept
+    wide = gradient.astype(jnp.float32) * inverse
+    common = jnp.sum(wide * mixed.astype(jnp.float32), axis=-1, keepdims=True)
+    wide = wide.astype(queries.dtype)
+
+    def block(keys, values, weight, place):
+        slope = jnp.einsum(f"nksgqh,{place}->nksgqt", wide, values, preferred_element_type=jnp.float32)
+        slope = (weight * (slope - common)).astype(queries.dtype)
+        to_queries = jnp.einsum(f"nksgqt,{place}->nksgqh", slope, keys)
+        to_keys = jnp.einsum(f"nksgqt,nksgqh->{place}", slope, queries)
+        return to_queries, (to_keys, jnp.einsum(f"nksgqt,nksgqh->{place}", weight, wide), None)
+
+    to_queries, to_own = block(*own[:2], weights[0], "nksth")
+    if shared is None:
+        return to_queries, to_own, None
+    more, to_shared = block(*shared[:2], weights[1], "nkth")
+    return to_queries + more, to_own, to_shared
+
+
+_attention.defvjp(_attention_forward, _attention_backward)
 
 
 def after_attention(x: Array, attended: Array, layer: Layers, architecture: Architecture) -> Array:
@@ -190,7 +251,7 @@ def _log_prob_backward(recompute: bool, kept: Any, gradient: Any) -> Any:
     chosen = tokens[:, None] == jnp.arange(logits.shape[-1], dtype=tokens.dtype)
     slope = gradient[:, None] * (chosen - jnp.exp(logits - normaliser[:, None]))
     slope = slope.astype(hidden.dtype)
-    return (slope @ head).astype(hidden.dtype), (slope.T @ hidden).astype(head.dtype), None
+    return (slope @ head).astype(hidden.dtype), (hidden.T @ slope).T.astype(head.dtype), None
 
 
 log_prob_of.defvjp(_log_prob_forward, _log_prob_backward)

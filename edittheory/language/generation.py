@@ -16,6 +16,7 @@ from edittheory.language.blocks import (
     Rotary,
     after_attention,
     attend,
+    by_head,
     logits_of,
     queries_keys_values,
     rms_norm,
@@ -82,7 +83,7 @@ def _generate(model, prompts, prompt_len, temperature, key, first_row, max_new, 
         number = jnp.asarray(first_row, jnp.uint32) + jnp.arange(rows, dtype=jnp.uint32)
         keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(number)
     places = jnp.arange(max_new, dtype=jnp.int32)
-    empty = jnp.zeros((rows, 1, max_new, a.kv_heads, a.head_dim), model.embedding.dtype)
+    empty = jnp.zeros((rows, a.kv_heads, 1, max_new, a.head_dim), model.embedding.dtype)
 
     def read(step, token, caches):
         """Logits (N, V) after one more token, and the caches with its keys and values at place `step`."""
@@ -92,8 +93,8 @@ def _generate(model, prompts, prompt_len, temperature, key, first_row, max_new, 
         x, new = model.embedding[token][:, None, None, :], []
         for layer, context, (keys, values) in zip(layers, shared, caches, strict=True):
             q, k, v = queries_keys_values(rms_norm(x, layer.attention_norm, a.rms_eps), layer, a, tables)
-            keys = jax.lax.dynamic_update_slice_in_dim(keys, k, step, axis=2)
-            values = jax.lax.dynamic_update_slice_in_dim(values, v, step, axis=2)
+            keys = jax.lax.dynamic_update_slice_in_dim(keys, by_head(k), step, axis=3)
+            values = jax.lax.dynamic_update_slice_in_dim(values, by_head(v), step, axis=3)
             x = after_attention(x, attend(q, keys, values, mask, context), layer, a)
             new.append((keys, values))
         return logits_of(rms_norm(x[:, 0, 0], model.final_norm, a.rms_eps), model.output), new

@@ -23,6 +23,7 @@ from edittheory.language.blocks import (
     Rotary,
     after_attention,
     attend,
+    by_head,
     log_prob_of,
     logits_of,
     queries_keys_values,
@@ -224,7 +225,7 @@ def _decode(
         if prompt is not None:
             past, shared = context_layer(past, layer, prompt, a)
         q, k, v = queries_keys_values(rms_norm(x, layer.attention_norm, a.rms_eps), layer, a, tables)
-        return after_attention(x, attend(q, k, v, own, shared), layer, a), past
+        return after_attention(x, attend(q, by_head(k), by_head(v), own, shared), layer, a), past
 
     if remat is not False:
         policy = None if remat == "full" else jax.checkpoint_policies.dots_with_no_batch_dims_saveable
@@ -260,8 +261,9 @@ def prepare_context(model: Transformer, context: Tokens, start: Lengths) -> Prom
 def context_layer(x: Array, layer: Layers, prompt: Prompt, a: Architecture) -> tuple[Array, Context]:
     """One layer over the context: its activations afterwards, and the keys and values that continuations see."""
     q, k, v = queries_keys_values(rms_norm(x, layer.attention_norm, a.rms_eps), layer, a, prompt.tables)
-    attended = attend(q[:, None], k[:, None], v[:, None], prompt.causal, None)[:, 0]
-    return after_attention(x, attended, layer, a), Context(k, v, prompt.real)
+    k, v = by_head(k[:, None]), by_head(v[:, None])
+    attended = attend(q[:, None], k, v, prompt.causal, None)[:, 0]
+    return after_attention(x, attended, layer, a), Context(k[:, :, 0], v[:, :, 0], prompt.real)
 
 
 def unstacked(layers: Layers) -> list[Layers]:
