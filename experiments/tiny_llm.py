@@ -240,8 +240,7 @@ def _ensembles(made: Stages, place: Place) -> pl.DataFrame:
                 played = [labels[arm] for arm in arms]
                 frames += _replay(made, place, parts, texts, played, trained, seed, more)
     blank = [pl.lit(None, dtype=pl.Float32).alias(name) for name in NUMBERS]
-    text = [pl.lit(None, dtype=pl.String).alias(name) for name in ("context", "response", "edit")]
-    return pl.concat(frames, how="diagonal").with_columns(*blank, *text)
+    return pl.concat(frames, how="diagonal").with_columns(*blank)
 
 
 def _choices(
@@ -299,7 +298,10 @@ def _replay(
         stacked[np.asarray(result.arms) * rounds + np.arange(rounds)].with_columns(
             pl.lit(name).alias("method"),
             pl.lit("ensemble").alias("kind"),
-            pl.lit(None, dtype=pl.String).alias("satisfied"),
+            *(
+                pl.lit(None, dtype=pl.String).alias(text)
+                for text in ("satisfied", "context", "response", "edit")
+            ),
         )
         for name, result in found.items()
     ]

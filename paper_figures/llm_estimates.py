@@ -65,7 +65,12 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         )
     top = 1.05 * max(ax.get_xlim()[1], ax.get_ylim()[1])
     ax.plot([0, top], [0, top], color=style.GREY, linewidth=0.6)
-    ax.set(xlim=(0, top), ylim=(0, top), xlabel="cost of the logged edits", ylabel="cost of SFT")
+    ax.set(
+        xlim=(-0.03 * top, top),
+        ylim=(-0.03 * top, top),
+        xlabel="cost of the logged edits",
+        ylabel="cost of SFT",
+    )
     ax.set_title("SFT imitates the edits")
     ax.legend()
     ax = axes[0, 1]
@@ -75,8 +80,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         shown = style.look(look)
         costs = np.array([outcome(data, name, setting) for setting in settings])
         style.line(ax, gammas[order], costs[order], style.Look(name, shown.color, shown.marker, "none"))
-    ax.set(xlabel="empirical gamma of the log", ylabel="mean edit cost", xlim=(0, 1.05))
-    ax.set_ylim(0, None)
+    ax.set(xlabel="empirical gamma of the log", ylabel="mean edit cost", xlim=(-0.05, 1.05))
+    ax.set_ylim(-0.02, None)
     ax.set_title("cost against gamma")
     ax.legend()
     ax = axes[0, 2]
@@ -88,8 +93,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     )
     ax.plot(each["held_cost"], each["cost"], "o", color=style.GREEN, label="asked again, held-out")
     ax.plot(each["log_value"], each["cost"], "x", color=style.ORANGE, label="weighted log")
-    ax.set(xlabel="estimated before deployment (training user)", ylabel="cost with a strong user")
-    ax.set_title("estimates of each policy")
+    ax.set(xlabel="estimate (training user)", ylabel="cost with a strong user")
+    ax.set_ylim(-0.03, 1.35 * ax.get_ylim()[1])
+    ax.set_title("known before deployment")
     ax.legend()
     return figure
 

@@ -32,7 +32,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = summaries.full_log(rows["tiny_llm"]).filter(pl.col("test_user") == "strong")
     there = set(data.select("task", "train_user").unique().iter_rows())
     settings = [setting for setting in summaries.SETTINGS if setting in there]
-    figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.3)
+    figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.4)
     for ax, (task, user) in zip(axes[0], settings, strict=True):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
         for name in SHOWN:
@@ -50,7 +50,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.set_xlabel("episode")
         ax.set_ylim(0, None)
     axes[0, 0].set_ylabel("cumulative edit cost")
-    axes[0, 0].legend(loc="upper left", handlelength=1.4)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 

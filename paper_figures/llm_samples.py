@@ -11,7 +11,7 @@ from paper_figures.figure import Figure
 
 METHODS = ("base", "SFT", "DPO", "Early", "RL")
 ON_PAGE = ("base", "SFT", "DPO")
-WIDTH = 84
+WIDTH = 74
 
 
 def samples(rows: pl.DataFrame) -> pl.DataFrame:
@@ -98,8 +98,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
 
 
 def _wrap(text: str) -> list[str]:
-    shown = "".join(character if ord(character) < 0x2E80 else "□" for character in text or "(nothing)")
-    return [part for line in shown.splitlines() for part in (textwrap.wrap(line, WIDTH // 1) or [""])]
+    shown = "".join(character if ord(character) < 0x2E80 else "☺" for character in text or "(nothing)")
+    return [part for line in shown.splitlines() for part in (textwrap.wrap(line, WIDTH) or [""])]
 
 
 FIGURE = Figure(
