@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edittheory.language.architecture import Architecture, RopeScaling, training_flops
-from edittheory.language.blocks import log_prob_of, rotary_frequencies
+from edittheory.language.blocks import Context, attend, dense, log_prob_of, rotary_frequencies
 from edittheory.language.transformer import (
     Transformer,
     hidden_states,
@@ -87,12 +87,17 @@ def numpy_logits(model: Transformer, tokens: list[int]) -> np.ndarray:
     return norm(x, get(model.final_norm)) @ get(model.output).T
 
 
+@jax.jit
+def both_of(model, prompts, prompt_len, responses, response_len):
+    found = token_log_probs(model, prompts, prompt_len, responses, response_len)
+    return found, response_logits(model, prompts, prompt_len, responses)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_a_plain_decoder(kind, getkey):
     model = randomised(Transformer.init(getkey(), KINDS[kind]), getkey())
     prompts, prompt_len, responses, response_len = batch(getkey())
-    found = token_log_probs(model, prompts, prompt_len, responses, response_len)
-    scores = response_logits(model, prompts, prompt_len, responses)
+    found, scores = both_of(model, prompts, prompt_len, responses, response_len)
     assert found.dtype == scores.dtype == jnp.float32
     for row in range(len(prompts)):
         start, length = int(prompt_len[row]), int(response_len[row])
@@ -146,30 +151,69 @@ def test_pair_equals_two_calls(longer, getkey):
             token_log_probs(model, prompts, prompt_len, responses, response_len),
         )
 
-    for found, expected in zip(pair(model), apart(model), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    def with_slope(function):
+        def total(model):
+            parts = function(model)
+            return sum(jnp.sum(jnp.sin(part)) for part in parts), parts
 
-    def slope(function):
-        return jax.jit(jax.grad(lambda m: sum(jnp.sum(jnp.sin(part)) for part in function(m))))(model)
+        return jax.jit(jax.grad(total, has_aux=True))(model)
 
-    for found, expected in zip(jax.tree.leaves(slope(pair)), jax.tree.leaves(slope(apart)), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "settings", [{"remat": True}, {"remat": "full"}, {"unroll": False}, {"unroll": False, "remat": "light"}]
-)
-def test_rematerialisation_and_loops_change_no_gradient(settings, getkey):
-    model = randomised(Transformer.init(getkey(), SMALL), getkey())
-    data = batch(getkey())
-
-    def loss(model, **settings):
-        return -jnp.sum(token_log_probs(model, *data, **settings))
-
-    expected, found = jax.jit(jax.grad(loss))(model), jax.jit(jax.grad(lambda m: loss(m, **settings)))(model)
+    found, expected = with_slope(pair), with_slope(apart)
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, two, atol=2e-4, rtol=2e-4)
-    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(found))
+        np.testing.assert_allclose(one, two, atol=1e-4, rtol=1e-4)
+
+
+def test_rematerialisation_and_loops_change_no_gradient(getkey):
+    model = randomised(Transformer.init(getkey(), SMALL), getkey())
+    data = batch(getkey(), rows=3, prompt=4, response=3)
+
+    def slope(**settings):
+        return jax.jit(jax.grad(lambda m: -jnp.sum(token_log_probs(m, *data, **settings))))(model)
+
+    expected = slope()
+    for settings in ({"remat": "full"}, {"unroll": False}, {"unroll": False, "remat": True}):
+        for one, two in zip(jax.tree.leaves(slope(**settings)), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, two, atol=2e-4, rtol=2e-4, err_msg=str(settings))
+
+
+def test_attention_and_dense_have_the_gradient_of_plain_ones(getkey):
+    """Against automatic differentiation of the definition, with and without a shared context."""
+    keys = iter(jax.random.split(getkey(), 12))
+    draw = lambda *shape: jax.random.normal(next(keys), shape, jnp.float32)  # noqa: E731
+    queries, keys_, values = draw(2, 2, 3, 2, 2, 4), draw(2, 2, 2, 3, 4), draw(2, 2, 2, 3, 4)
+    context_keys, context_values = draw(2, 2, 5, 4), draw(2, 2, 5, 4)
+    real = jnp.array([[True] * 5, [False, False, True, True, True]])
+    own = jnp.tril(jnp.ones((3, 3), bool))[None, None]
+    weights = draw(2, 2, 3, 16)
+
+    def plain(queries, keys, values, context_keys=None, context_values=None):
+        mask = own
+        if context_keys is not None:
+            spread = lambda x: jnp.broadcast_to(x[:, :, None], (2, 2, 2, 5, 4))  # noqa: E731
+            keys = jnp.concatenate([spread(context_keys), keys], axis=3)
+            values = jnp.concatenate([spread(context_values), values], axis=3)
+            before = jnp.broadcast_to(real[:, None, None], (2, 2, 3, 5))
+            mask = jnp.concatenate([before, jnp.broadcast_to(own, (2, 2, 3, 3))], axis=3)
+        scores = jnp.einsum("nsqkgh,nksth->nsqkgt", queries, keys) / 2
+        scores = jnp.where(mask[:, :, :, None, None], scores, -jnp.inf)
+        mixed = jnp.einsum("nsqkgt,nksth->nsqkgh", jax.nn.softmax(scores, axis=-1), values)
+        return jnp.sum(weights * mixed.reshape(2, 2, 3, 16))
+
+    def ours(queries, keys, values, *context):
+        shared = Context(*context, real) if context else None
+        return jnp.sum(weights * attend(queries, keys, values, own, shared))
+
+    for arguments in ((queries, keys_, values), (queries, keys_, values, context_keys, context_values)):
+        places = tuple(range(len(arguments)))
+        found = jax.jit(jax.value_and_grad(ours, places))(*arguments)
+        expected = jax.jit(jax.value_and_grad(plain, places))(*arguments)
+        for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, two, atol=2e-5, rtol=2e-5)
+    x, matrix = draw(2, 3, 5), draw(5, 4)
+    found = jax.grad(lambda *a: jnp.sum(jnp.sin(dense(*a))), (0, 1))(x, matrix)
+    expected = jax.grad(lambda x, w: jnp.sum(jnp.sin(x @ w)), (0, 1))(x, matrix)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
 
 
 def test_gradient_of_the_output_layer(getkey):
