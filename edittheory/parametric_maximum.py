@@ -21,7 +21,6 @@ from edittheory.certificates_parametric import (
     quadratic_maximum,
 )
 from edittheory.logspace import kl
-from edittheory.policies import PolicyClass
 from edittheory.validation import check_int, check_positive
 
 LARGEST_DIMENSION = 5
@@ -200,8 +199,8 @@ def certify(
     return ParametricCertificate(max(upper, lower), lower, False, method)
 
 
-def search_neural(
-    model: PolicyClass,
+def search(
+    log_policy_of: Callable[[Any], Array],
     starts: Any,
     log_policy: Float[Array, "X Y"],
     loss: Callable[[Any], Array],
@@ -214,28 +213,32 @@ def search_neural(
     """For classes without convexity (networks): the largest beta E_x KL(pi || pi_theta) found with loss(theta) <= level. A heuristic.
 
     Gradient ascent from each of `starts` (parameters with a leading axis), descending the loss instead wherever it is above the level;
-    the best feasible point on the way counts. Nothing is proven: the true maximum may be larger.
+    the best feasible point on the way counts. Nothing is proven: the true maximum may be larger. +inf if no start got inside.
     """
 
     def value(params):
-        return beta * jnp.sum(context_probs * kl(log_policy, model.log_policy(params)))
+        return beta * jnp.sum(context_probs * kl(log_policy, log_policy_of(params)))
 
     optimiser = optax.adam(learning_rate)
 
-    def climb(params):
-        def step(state, _):
-            params, memory, best = state
-            here, ascent = jax.value_and_grad(value)(params)
-            excess, descent = jax.value_and_grad(loss)(params)
-            feasible = excess <= level
-            best = jnp.maximum(best, jnp.where(feasible, here, -jnp.inf))
-            gradient = jax.tree.map(lambda a, b: jnp.where(feasible, -a, b), ascent, descent)
-            updates, memory = optimiser.update(gradient, memory, params)
-            return (model.project(optax.apply_updates(params, updates)), memory, best), None
+    @jax.jit
+    def climb(starts):
+        def one(params):
+            def step(state, _):
+                params, memory, best = state
+                here, ascent = jax.value_and_grad(value)(params)
+                excess, descent = jax.value_and_grad(loss)(params)
+                feasible = excess <= level
+                best = jnp.maximum(best, jnp.where(feasible, here, -jnp.inf))
+                gradient = jax.tree.map(lambda a, b: jnp.where(feasible, -a, b), ascent, descent)
+                updates, memory = optimiser.update(gradient, memory, params)
+                return (optax.apply_updates(params, updates), memory, best), None
 
-        start = (params, optimiser.init(params), jnp.asarray(-jnp.inf))
-        return jax.lax.scan(step, start, length=steps)[0][2]
+            start = (params, optimiser.init(params), jnp.asarray(-jnp.inf))
+            return jax.lax.scan(step, start, length=steps)[0][2]
 
-    found = float(jnp.max(jax.vmap(climb)(starts)))
+        return jnp.max(jax.vmap(one)(starts))
+
+    found = float(climb(starts))
     found = found if np.isfinite(found) else np.inf
     return ParametricCertificate(found, found, True, "gradient ascent")

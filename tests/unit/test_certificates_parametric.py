@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from edittheory import certificates_neural, features, parametric_maximum
 from edittheory import certificates_parametric as parametric
-from edittheory import features, parametric_maximum
+from edittheory.cost_models import NeuralCost
 from edittheory.policies import LogLinear, NeuralPolicy
+from edittheory.training import Settings
 from tests.finite_toys import balanced
 
 D, N = 2, 120
@@ -167,8 +169,8 @@ def test_the_search_of_networks_is_marked_and_stays_below_what_the_linear_case_p
     proven = parametric_maximum.certify(confidence, divergence, tolerance=0.01)
     rows, weights = jnp.asarray(confidence.rows), jnp.asarray(confidence.weights)
     starts = jnp.asarray(confidence.inner) + 0.01 * jax.random.normal(jax.random.key(0), (8, D))
-    found = parametric_maximum.search_neural(
-        model,
+    found = parametric_maximum.search(
+        model.log_policy,
         starts,
         policy,
         lambda theta: jnp.sum(weights * jax.nn.softplus(-rows @ theta)),
@@ -178,16 +180,62 @@ def test_the_search_of_networks_is_marked_and_stays_below_what_the_linear_case_p
     )
     assert found.heuristic and found.gap == 0
     assert 0.8 * proven.lower <= found.upper <= proven.upper
-    network = NeuralPolicy(model.features, problem.log_reference, width=4, depth=1)
-    starts = jax.vmap(network.init)(jax.random.split(jax.random.key(1), 3))
-    nothing = parametric_maximum.search_neural(
-        network,
+    nothing = parametric_maximum.search(
+        model.log_policy,
         starts,
         policy,
-        lambda params: jnp.asarray(1.0),
+        lambda theta: jnp.asarray(1.0),
         0.0,
         problem.context_probs,
         problem.beta,
         steps=3,
     )
     assert np.isinf(nothing.upper) and nothing.heuristic
+
+
+def test_networks_predict_only_from_the_past_and_are_marked_heuristic(case):
+    problem, model, _, data = case
+    data = jax.tree.map(lambda a: a[:40], data)
+    settings = Settings(steps=30, chunk=30)
+    network = NeuralPolicy(model.features, problem.log_reference, width=4, depth=1)
+    fitted = certificates_neural.preference_fits(
+        network, data, 0.1, jax.random.key(0), [10, 20, 40], settings
+    )
+    # Another user after the 20th edit changes no prediction of the first 20, nor what the third block is predicted from.
+    swapped = type(data)(
+        data.contexts,
+        jnp.where(jnp.arange(40) < 20, data.responses, data.edits),
+        jnp.where(jnp.arange(40) < 20, data.edits, data.responses),
+        data.costs,
+    )
+    other = certificates_neural.preference_fits(
+        network, swapped, 0.1, jax.random.key(0), [10, 20, 40], settings
+    )
+    np.testing.assert_allclose(fitted.log_predictor[:20], other.log_predictor[:20], rtol=1e-5)
+    # Reversing a pair turns its chance p into 1 - p under the same prediction.
+    changed = np.asarray(data.responses != data.edits)[20:]
+    both = np.exp(fitted.log_predictor[20:]) + np.exp(other.log_predictor[20:])
+    np.testing.assert_allclose(both[changed], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(fitted.log_predictor[:10], np.log(0.5), rtol=1e-6)
+    np.testing.assert_allclose(fitted.level, -np.sum(fitted.log_predictor) + np.log(10), rtol=1e-6)
+    found = certificates_neural.preference(
+        network, problem.log_reference, data, problem.context_probs, problem.beta, fitted, steps=30
+    )
+    assert found.heuristic and 0 < found.upper < np.inf
+    costs = NeuralCost(model.features, problem.cost_max, width=4, depth=1)
+    cost_fits = certificates_neural.cost_fits(costs, data, 0.1, jax.random.key(1), [10, 20, 40], settings)
+    squares = np.sum((np.asarray(data.costs) - cost_fits.predictions) ** 2)
+    wanted = squares + float(problem.cost_max) ** 2 / 2 * np.log(10)
+    np.testing.assert_allclose(cost_fits.level, wanted, rtol=1e-6)
+    np.testing.assert_allclose(cost_fits.predictions[:10], float(problem.cost_max) / 2)
+    found = certificates_neural.cost(
+        costs,
+        problem.log_reference,
+        problem.log_reference,
+        data,
+        problem.context_probs,
+        problem.beta,
+        cost_fits,
+        steps=30,
+    )
+    assert found.heuristic and 0 < found.upper < np.inf
