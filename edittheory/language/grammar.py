@@ -88,7 +88,13 @@ class NanoWorld:
     def identity(self) -> dict:
         """JSON-ready record of the world: its arguments and a digest of its words."""
         words = " ".join([*self.vocabulary(), *_templates()])
-        return {"world": "nano", **dataclasses.asdict(self), "words": f"{zlib.crc32(words.encode()):08x}"}
+        budget = {"style_budget": STYLE_BUDGET, "over_budget": "drop"}
+        return {
+            "world": "nano",
+            **dataclasses.asdict(self),
+            **budget,
+            "words": f"{zlib.crc32(words.encode()):08x}",
+        }
 
     def contexts(self, task: str, n: int, key_seed: int, split: str) -> list[Context]:
         """n different contexts, as equally many of each source as can be, shuffled.
@@ -122,18 +128,19 @@ class NanoWorld:
     def base_example(self, rng: np.random.Generator) -> tuple[Context, str]:
         """A training context of any source and a response whose style slots are drawn independently of the source.
 
-        Slots are drawn again until their phrases fit STYLE_BUDGET, which does not depend on the source either.
+        Slots are switched off at random until the phrases fit STYLE_BUDGET, which does not depend on the source either;
+        with the default rate each item of a slot of its own is on in 15 to 20 of 100 responses, question answering, the
+        longest, in 4.
         """
         task = ("email", "summarization")[rng.integers(2)]
         source = TASKS[task][rng.integers(len(TASKS[task]))]
         context = _draw(task, source.name, "train", rng)
         assert context is not None
-        while True:
-            on = rng.random(len(STYLE_SLOTS)) < self.style_rate
-            which = rng.integers(0, 2, len(STYLE_SLOTS))
-            names = [s[w % len(s)] for s, o, w in zip(STYLE_SLOTS, on, which, strict=True) if o]
-            if sum(map(style_tokens, names)) <= STYLE_BUDGET:
-                break
+        on = rng.random(len(STYLE_SLOTS)) < self.style_rate
+        which = rng.integers(0, 2, len(STYLE_SLOTS))
+        names = [s[w % len(s)] for s, o, w in zip(STYLE_SLOTS, on, which, strict=True) if o]
+        while sum(map(style_tokens, names)) > STYLE_BUDGET:
+            del names[rng.integers(len(names))]
         other = rng.random(len(names)) < self.other_phrasing
         document = Document(body=_sentences(context.plain))
         for name, swap in zip(names, other, strict=True):

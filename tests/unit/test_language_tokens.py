@@ -59,7 +59,13 @@ def test_layout_pads_left_and_right():
 
 def test_layout_cuts_prompts_at_a_word_and_reports_cut_responses():
     hello, world = 5 + WORDS.index("hello"), 5 + WORDS.index("world")
-    laid = layout(TOKENISER, ["hello world. hello", "Hello hello", "hello world,. hello"], ["hello world", "hello", ""], 5, 2)
+    laid = layout(
+        TOKENISER,
+        ["hello world. hello", "Hello hello", "hello world,. hello"],
+        ["hello world", "hello", ""],
+        5,
+        2,
+    )
     dot = 5 + WORDS.index(".")
     # "world,." does not fit and goes as a whole
     assert laid.prompts.tolist() == [

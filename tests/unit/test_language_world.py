@@ -218,6 +218,12 @@ def test_base_styles_do_not_depend_on_the_source():
     assert np.all(pooled > 0.1)
 
 
+def test_every_layout_is_met():
+    rng = np.random.default_rng(4)
+    layouts = collections.Counter(parse(WORLD.base_example(rng)[1]).layout for _ in range(300))
+    assert layouts["bullets"] > 10 and layouts["questions"] > 3
+
+
 def test_both_phrasings_are_written_and_the_variant_says_which_prevails():
     for variant in (0, 1):
         rng = np.random.default_rng(3)
