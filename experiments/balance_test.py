@@ -23,7 +23,7 @@ from edittheory.validation import check_each, check_in, check_int, check_positiv
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
-SEQUENTIAL = ("union", "average", "joint", "rich")
+SEQUENTIAL: tuple[balance_test.Combination, ...] = ("union", "average", "joint", "rich")
 FIXED = "goodness of fit"
 
 
@@ -193,7 +193,8 @@ def modify(name: str, base: Base, switches, beta) -> Drawn:
             )(wanted)
             log_reference = log_normalise(0.5 * base.other)
         elif kind.make is not None:
-            all_users = jax.vmap(lambda user, optimum: kind.make(user, optimum, base.other, distance))(
+            make = kind.make
+            all_users = jax.vmap(lambda user, optimum: make(user, optimum, base.other, distance))(
                 all_users, base.optima
             )
         problem = EditProblem(base.context_probs, log_reference, all_users[base.truth], distance, beta)
@@ -299,7 +300,7 @@ def rates(rows: pl.DataFrame, config: Config) -> list[dict]:
             "rate": count / size,
             "low": float(low),
             "high": float(high),
-            "violation": float(part["violation"].mean()),
+            "violation": float(np.mean(part["violation"].to_numpy())),
         }
         if test in SEQUENTIAL:
             times = part["time"].fill_null(max(config.sizes) + 1).to_numpy()

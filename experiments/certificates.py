@@ -221,7 +221,7 @@ def _bounds(keys, instances: Instance, sizes: tuple[int, ...], delta: float):
         data = problem.sample(jax.random.split(key, 3)[0], max(sizes))
         cost_class = instance.cost_class
         log_class = costs.tilted(problem.log_reference, cost_class, problem.beta)
-        found = {name: [] for name in BOUNDS}
+        found: dict[str, list] = {name: [] for name in BOUNDS}
         for n in sizes:
             prefix = jax.tree.map(lambda a, n=n: a[:n], data)
             pref = log_class[learners.preference(log_class, problem.log_reference, prefix)]
@@ -344,7 +344,7 @@ def coverages(rows: pl.DataFrame, config: Config) -> list[dict]:
             "low": float(low),
             "high": float(high),
             "certificate_wrong": wrong / len(part),
-            "empty": float((part["size"] == 0).mean()),
+            "empty": float(np.mean(part["size"].to_numpy() == 0)),
         }
         verdict = statistics.violation_check(missed, len(part), config.delta, divided)
         record["broken"] = bool(record["promised"] and verdict.violated)

@@ -34,7 +34,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     )
     for ax in axes.flat[len(order) :]:
         ax.set_visible(False)
-    handles = []
+    handles: list = []
     for ax, (kind, balanced, violation) in zip(axes.flat, order.iter_rows(), strict=False):
         mine = data.filter(pl.col("kind") == kind)
         handles = []
