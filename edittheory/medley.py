@@ -38,7 +38,7 @@ class Medley:
     concentrations: of the Dirichlet law that is one alternative to a strong user. delta: of the certificates.
     """
 
-    balance: float = 0.9
+    balance: float = 0.8
     strong: float = 0.3
     shares: tuple[float, ...] = (1.0, 0.9, 0.75, 0.5, 0.25)
     spreads: tuple[float, ...] = (1.0, 3.0)
@@ -101,35 +101,21 @@ def _mean_exp(values: Float[Array, "..."], axis: int | tuple[int, ...]) -> Float
     return jax.nn.logsumexp(values, axis=axis) - jnp.log(size)
 
 
-def posterior(
-    cost_class: CostClass,
-    log_reference: Policy,
-    counts: medley_evidence.Counts,
-    beta: Scalar,
-    cost_max: Scalar,
+def combine(
+    cost: Float[Array, "M F"],
+    preference: Float[Array, "M F"],
+    edits: Float[Array, "shares M F"],
+    free_preference: Float[Array, "M"],
+    free_edits: Float[Array, "M"],
     config: Medley = DEFAULT,
 ) -> Posterior:
-    """Posterior over the members (uniform prior) and over MODELS at each of M sample sizes.
+    """Posterior over F members (uniform prior) and MODELS from log-likelihoods of the three kinds of feedback.
 
-    Confidence sets play no part in it: at delta = 10% they lose the truth often enough to spoil the mean SubOpt of a
-    posterior cut down to them.
+    The alternatives are halves: a member unrelated to the costs', and a law of no member (`free_preference`,
+    `free_edits`: its log marginal likelihoods).
     """
-    size = cost_class.shape[0]
-    cost = medley_evidence.cost_likelihood(cost_class, counts, cost_max)
-    preference = medley_evidence.preference_likelihood(cost_class, counts, beta)
-    edits = jnp.stack(
-        [
-            medley_evidence.edit_likelihood(cost_class, log_reference, counts, beta, share)
-            for share in config.shares
-        ]
-    )
-    no_balance = jnp.logaddexp(
-        _mean_exp(preference, -1), medley_evidence.preference_evidence(counts, config.spreads)
-    ) - jnp.log(2.0)
-    not_strong = jnp.logaddexp(
-        _mean_exp(edits, (0, 2)),
-        medley_evidence.edit_evidence(log_reference, counts, config.concentrations),
-    ) - jnp.log(2.0)
+    no_balance = jnp.logaddexp(_mean_exp(preference, -1), free_preference) - jnp.log(2.0)
+    not_strong = jnp.logaddexp(_mean_exp(edits, (0, 2)), free_edits) - jnp.log(2.0)
     strong = _mean_exp(edits, 0)
     yes, no = _log(config.balance), (_log(1.0 - config.balance) + no_balance)[:, None]
     firm, loose = _log(config.strong), (_log(1.0 - config.strong) + not_strong)[:, None]
@@ -141,11 +127,39 @@ def posterior(
             cost + preference + strong + yes + firm,
         ],
         axis=1,
-    ) - jnp.log(size)
+    ) - jnp.log(cost.shape[-1])
     log_evidence = jax.nn.logsumexp(joint, axis=-1)
     total = jax.nn.logsumexp(log_evidence, axis=-1, keepdims=True)
     weights = jnp.sum(jnp.exp(joint - total[..., None]), axis=1)
     return Posterior(weights, jnp.exp(log_evidence - total), log_evidence)
+
+
+def posterior(
+    cost_class: CostClass,
+    log_reference: Policy,
+    counts: medley_evidence.Counts,
+    beta: Scalar,
+    cost_max: Scalar,
+    config: Medley = DEFAULT,
+) -> Posterior:
+    """Posterior over the members of a cost class and over MODELS at each of M sample sizes.
+
+    Confidence sets play no part in it: at delta = 10% they lose the truth often enough to spoil the mean SubOpt of a
+    posterior cut down to them.
+    """
+    return combine(
+        medley_evidence.cost_likelihood(cost_class, counts, cost_max),
+        medley_evidence.preference_likelihood(cost_class, counts, beta),
+        jnp.stack(
+            [
+                medley_evidence.edit_likelihood(cost_class, log_reference, counts, beta, share)
+                for share in config.shares
+            ]
+        ),
+        medley_evidence.preference_evidence(counts, config.spreads),
+        medley_evidence.edit_evidence(log_reference, counts, config.concentrations),
+        config,
+    )
 
 
 def fit_path(

@@ -27,6 +27,7 @@ REGISTRY = (
     "ensemble_robustness",
     "balance_test",
     "certificates",
+    "medley",
     "tiny_llm",
     "tiny_llm_curve",
 )
