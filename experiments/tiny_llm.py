@@ -203,10 +203,11 @@ def bandits_of(config: Config, count: int, estimate: Any, domains: int) -> dict[
     found: dict[str, ensembles.Bandit] = {"Late": late, "Late, theory": plain.pop("Late")}
     found["Late, warm"] = replays.warm(late, estimate, COST_LIMIT)
     found["Late, shared"] = sharing.SharedEnsemble(count, config.late_exploration, config.rounds)
-    found["LinUCB, source told"] = deployments.lin_ucb(
-        count, 4 * config.late_exploration, np.arange(domains), domains
-    )
-    return found | plain
+    if config.rivals:
+        found["LinUCB, source told"] = deployments.lin_ucb(
+            count, 4 * config.late_exploration, np.arange(domains), domains
+        )
+    return found | plain if config.rivals else found
 
 
 def _ensembles(made: Stages, place: Place) -> pl.DataFrame:

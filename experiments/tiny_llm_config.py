@@ -60,7 +60,8 @@ class Config:
     take `least_steps` where `epochs` take fewer. prompt_length, response_length: in tokens, 0 for what the world's texts
     need. Each family's rates (() for RATES), scales and weights are crossed; `select` says which candidate stands for its
     family: of least cost with the training user on `held_out` contexts ("cost"), or of least held-out log-loss ("loss");
-    candidates whose share of texts without an end exceeds `most_unended` come last. samples: rounds whose texts are kept
+    candidates whose share of texts without an end exceeds `most_unended` come last. rivals: replay the other
+    bandits too, not the variants of Late alone. samples: rounds whose texts are kept
     in the rows. batch_answers, keep_models: how to compute, and whether to leave the trained checkpoints in
     `shared/models`.
     """
@@ -104,6 +105,7 @@ class Config:
     select: str = "cost"
     most_unended: float = 0.05
     late_exploration: float = 0.1
+    rivals: bool = True
     samples: int = 12
     compute_dtype: str = "float32"
     seed: int = 0
@@ -231,6 +233,7 @@ PRESETS = {
         epochs=1,
         dpo_scales=(1.0,),
         rl_steps=2,
+        rivals=False,
         samples=4,
     ),
     "nano": Config(),

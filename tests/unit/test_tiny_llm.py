@@ -89,7 +89,7 @@ def test_texts_are_kept_for_a_few_rounds(run):
     _, rows, config = run
     shown = rows.filter(pl.col("response").is_not_null())
     assert (
-        set(shown["kind"]) == {"policy"}
+        set(shown["kind"]) == {"policy", "choice"}
         and set(shown["test_user"]) == {"strong"}
         and shown["round"].max() < config.samples
     )
