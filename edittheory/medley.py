@@ -190,7 +190,7 @@ def fit_path(
     policies = costs.tilted(log_reference, cost_class, beta)
     of_costs = evidence.betting_evidence(cost_class, data, cost_max if cost_range is None else cost_range)
     likelihood = evidence.preference_log_likelihood(policies, log_reference, data)
-    of_both = evidence.average_evidence(of_costs, evidence.mixture_evidence(likelihood))
+    of_both = evidence.joint_evidence(likelihood, of_costs)
     members = evidence.anytime_members(of_costs, config.delta, steps)
     both = evidence.anytime_members(of_both, config.delta, steps)
     refuted = ~jnp.any(both, axis=-1)
