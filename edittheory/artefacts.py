@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,22 +25,18 @@ class Store:
     def __init__(self, folder: Path, notify: Callable[[str], None] = lambda line: None):
         self.folder, self.notify = folder, notify
 
-    def path(
-        self, kind: str, identity: Mapping[str, Any], suffix: str, write: Callable[[Path], None]
-    ) -> Path:
-        """The sound file of that identity; `write(path)` makes it if there is none."""
+    def content(
+        self, kind: str, identity: Mapping[str, Any], suffix: str, make: Callable[[], bytes]
+    ) -> bytes:
+        """The content of the sound file of that identity; `make()` gives it if there is none."""
         found = self.find(kind, identity, suffix)
         if found is not None:
-            return found
+            return found.read_bytes()
+        data = make()
         make_folder(self.folder)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".making-") as scratch:
-            made = Path(scratch) / f"made{suffix}"
-            write(made)
-            data = made.read_bytes()
         stem = f"{kind}-{stable_hash(identity)[:24]}-{hashlib.sha256(data).hexdigest()[:16]}"
-        final = self.folder / f"{stem}{suffix}"
-        write_atomically(final, lambda temporary: _write(temporary, data))
-        return final
+        write_atomically(self.folder / f"{stem}{suffix}", lambda temporary: _write(temporary, data))
+        return data
 
     def find(self, kind: str, identity: Mapping[str, Any], suffix: str) -> Path | None:
         """The sound file of that identity, or None; damaged ones are named and removed."""
@@ -54,35 +49,21 @@ class Store:
 
     def json(self, kind: str, identity: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """JSON-like data, as read back from its file."""
-        path = self.path(
-            kind,
-            identity,
-            ".json",
-            lambda temporary: _write(
-                temporary,
-                json.dumps(canonical(make()), ensure_ascii=False, allow_nan=False).encode(),
-            ),
-        )
-        return json.loads(path.read_text(encoding="utf-8"))
+
+        def text() -> bytes:
+            return json.dumps(canonical(make()), ensure_ascii=False, allow_nan=False).encode()
+
+        return json.loads(self.content(kind, identity, ".json", text))
 
     def tree(self, kind: str, identity: Mapping[str, Any], like: Tree, make: Callable[[], Tree]) -> Tree:
         """A pytree of arrays with the structure, shapes and dtypes of `like`."""
 
-        def write(temporary: Path) -> None:
+        def serialised() -> bytes:
             buffer = io.BytesIO()
             eqx.tree_serialise_leaves(buffer, make())
-            _write(temporary, buffer.getvalue())
+            return buffer.getvalue()
 
-        path = self.path(kind, identity, ".eqx", write)
-        return eqx.tree_deserialise_leaves(io.BytesIO(path.read_bytes()), like)
-
-
-def digest(*texts: str) -> str:
-    """sha256 of texts in order, as 64 hexadecimal digits."""
-    total = hashlib.sha256()
-    for text in texts:
-        total.update(len(text.encode()).to_bytes(8, "big") + text.encode())
-    return total.hexdigest()
+        return eqx.tree_deserialise_leaves(io.BytesIO(self.content(kind, identity, ".eqx", serialised)), like)
 
 
 def _write(path: Path, data: bytes) -> None:

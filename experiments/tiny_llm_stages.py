@@ -227,8 +227,16 @@ class Stages:
                 train_key,
                 eos_id=base.tokeniser.eos_id,
             )
-        edited = int(np.sum(np.asarray(log.pairs.edited)))
-        options = {"epochs": epochs(c, size), "batch": min(c.batch, edited), "compute_dtype": c.compute_dtype}
+        learnable = log.pairs.size
+        if candidate.family == "DPO":
+            learnable = int(np.sum(np.asarray(log.pairs.edited)))
+            if learnable == 0:
+                return Trained(base.model, {}, 0)  # no preference to learn from
+        options = {
+            "epochs": epochs(c, size),
+            "batch": min(c.batch, learnable),
+            "compute_dtype": c.compute_dtype,
+        }
         rate = candidate.learning_rate
         if candidate.family == "SFT":
             settings = fine_tuning.sft(rate, **options)

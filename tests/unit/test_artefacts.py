@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.artefacts import Store, digest
+from edittheory.artefacts import Store
 
 
 def test_made_once_and_again_when_damaged(tmp_path):
@@ -44,7 +44,3 @@ def test_trees_come_back_bit_for_bit(tmp_path):
     found = Store(tmp_path).tree("model", {}, tree, lambda: pytest.fail("made again"))
     np.testing.assert_array_equal(found["a"], tree["a"])
     assert found["b"][0].dtype == jnp.bfloat16
-
-
-def test_digest_tells_where_a_text_ends():
-    assert digest("ab", "c") != digest("a", "bc")
