@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory.language import transformer
+from edittheory.language import reinforcement, transformer
 from edittheory.language.architecture import Architecture
 from edittheory.language.batches import Pairs
 from edittheory.language.cost_net import CostEnsemble
@@ -20,6 +20,8 @@ SHAPE = Architecture(VOCABULARY, 8, 1, 2, 1, 4, 12, max_length=16)
 
 COMMON = {"batch": 4, "epochs": 3, "chunk": 3, "probe": 4}
 """Settings that the tests share, so that they share compilations too."""
+
+RL = reinforcement.Settings(max_new=6, steps=40, batch=8, samples=4, chunk=5, learning_rate=3e-2, beta=0.02)
 
 token_log_probs = jax.jit(transformer.token_log_probs)
 response_logits = jax.jit(transformer.response_logits)
@@ -37,7 +39,7 @@ def random_model(key, architecture=SHAPE):
 @partial(jax.jit, static_argnames="dim")
 def random_ensemble(key, dim=SHAPE.dim):
     """Cost networks that were not fitted to anything."""
-    params = jax.vmap(lambda key: init_network(key, 2 * dim, 4, 1, 1.0))(jax.random.split(key, 3))
+    params = jax.vmap(lambda key: init_network(key, 2 * dim, 32, 1, 1.0))(jax.random.split(key, 4))
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
     zeros, one = jnp.zeros(2 * dim, jnp.float32), jnp.float32(1.0)
     return CostEnsemble(params, zeros, zeros + 1, 2 * one, one, one, "spread")
@@ -55,6 +57,7 @@ def random_pairs(key, size=13, edited_every=1, vocabulary=VOCABULARY):
     responses[clash, 0] = (edits[clash, 0] + 1) % vocabulary
     prompts = rng.integers(0, vocabulary, (size, P))
     prompt_len = rng.integers(2, P + 1, size)
+    prompt_len[0] = P  # so that nothing is trimmed, whatever the key
     costs = rng.uniform(0, 2, size) * edited
     return Pairs(prompts, prompt_len, edits, edit_len, responses, response_len, edited, costs)
 

@@ -155,7 +155,8 @@ def fit_ensemble(
         r2 = 1.0 - np.sum(error**2) / total if total > 0 else np.nan
 
     def single(value: Any) -> Array:
-        return jnp.asarray(value, dtype=jnp.float32)
+        """float32 on the default device, wherever the training was."""
+        return jnp.asarray(np.asarray(value), dtype=jnp.float32)
 
     return CostEnsemble(
         jax.tree.map(single, trained.params), single(centre), single(spread), single(cost_max),

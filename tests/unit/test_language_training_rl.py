@@ -81,9 +81,7 @@ def test_held_out_r2_is_of_the_pairs_that_were_set_aside(model, pairs, ensemble)
 
 def test_rl_lowers_the_cost_and_more_kl_penalty_stays_closer(model, pairs, ensemble):
     prompts, lengths = pairs.prompts[:32], pairs.prompt_len[:32]
-    settings = reinforcement.Settings(
-        max_new=6, steps=40, batch=16, samples=4, chunk=10, learning_rate=3e-2, beta=0.02
-    )
+    settings = toys.RL
 
     def run(**changes):
         changed = dataclasses.replace(settings, **changes)
@@ -92,7 +90,7 @@ def test_rl_lowers_the_cost_and_more_kl_penalty_stays_closer(model, pairs, ensem
     free, bound = run(), run(beta=1.0)
     assert free.history["cost"][-1] < free.history["cost"][0] - 0.2
     assert bound.history["kl"][-1] < 0.5 * free.history["kl"][-1]
-    assert free.steps == 40 and len(free.history["kl"]) == 4
+    assert free.steps == 40 and len(free.history["kl"]) == 8
     # What was learned is judged by the cost itself, on texts that neither saw.
     fresh = toys.random_pairs(jax.random.key(12), 64)
 
@@ -106,6 +104,27 @@ def test_rl_lowers_the_cost_and_more_kl_penalty_stays_closer(model, pairs, ensem
         )
 
     assert true_cost(free.model) < true_cost(model)
+
+
+def test_grpo_standardises_costs_within_a_group(getkey):
+    logits = jax.random.normal(getkey(), (4, 3, 5), jnp.float32)
+    tokens = jax.random.randint(getkey(), (4, 3), 0, 5)
+    lengths, costs = jnp.array([3, 1, 2, 3]), jnp.array([0.0, 1.0, 0.3, 0.3], jnp.float32)
+
+    def loss(logits):
+        log_policy = jax.nn.log_softmax(logits)
+        return reinforcement.group_loss(
+            log_policy, jax.lax.stop_gradient(log_policy), tokens, lengths, costs, 0.1, 2, "grpo"
+        )[0]
+
+    slope = np.asarray(jax.jit(jax.grad(loss))(logits))
+    real = np.arange(3) < np.asarray(lengths)[:, None]
+    chances = np.asarray(jax.nn.softmax(logits))
+    blame = (
+        np.array([-1.0, 1.0, 0.0, 0.0]) / 4
+    )  # (c - mean) / deviation in each group, a mean over 4 responses
+    expected = blame[:, None, None] * real[..., None] * (np.eye(5)[np.asarray(tokens)] - chances)
+    np.testing.assert_allclose(slope, expected, atol=1e-3)
 
 
 def test_texts_without_an_end_cost_the_cap(model, pairs, ensemble):
