@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -15,6 +16,7 @@ from edittheory import ensembles, sharing
 from edittheory.language import episodes, log_estimates, replays
 from edittheory.language.edit_costs import COST_LIMIT
 from edittheory.language.tasks import TASKS
+from edittheory.medley_candidates import medley_over_candidates
 from experiments import deployments, tiny_llm_plan, tiny_llm_report
 from experiments.experiment import Experiment
 from experiments.tiny_llm_config import (
@@ -219,6 +221,7 @@ def _ensembles(made: Stages, place: Place) -> pl.DataFrame:
         trained[candidate.label] = made.outcome(place, candidate, config.logs)
         families[candidate.family].append(candidate)
     chosen = _choices(config, trained, families)
+    chosen["pick by medley"] = _medley(made, place, trained)
     labels = {name: chosen.get(name, name) for name in ARMS}
     if config.rl_steps:
         labels["RL"] = "RL"
@@ -260,6 +263,22 @@ def _choices(
     for by in ("cost", "loss"):
         found[f"pick by {by}"] = pick(trained, by, config.most_unended)
     return found
+
+
+def _medley(made: Stages, place: Place, trained: dict[str, Outcome]) -> str:
+    """The candidate that the medley recommends, from the held-out log alone (`medley_candidates`)."""
+    log = made.log(place, "validation")
+    found = medley_over_candidates(
+        jnp.asarray(np.stack([one.held_edit_log_probs for one in trained.values()])),
+        jnp.asarray(np.stack([one.held_log_probs for one in trained.values()])),
+        jnp.asarray(log.reference.edit, dtype=float),
+        jnp.asarray(log.reference.response, dtype=float),
+        jnp.asarray([row.cost for row in log.rows]),
+        made.config.rl_beta,
+        COST_LIMIT,
+        learning_rate=made.config.medley_power,
+    )
+    return list(trained)[int(found.best)]
 
 
 def _replay(

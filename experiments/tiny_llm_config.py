@@ -60,10 +60,10 @@ class Config:
     take `least_steps` where `epochs` take fewer. prompt_length, response_length: in tokens, 0 for what the world's texts
     need. Each family's rates (() for RATES), scales and weights are crossed; `select` says which candidate stands for its
     family: of least cost with the training user on `held_out` contexts ("cost"), or of least held-out log-loss ("loss");
-    candidates whose share of texts without an end exceeds `most_unended` come last. rivals: replay the other
-    bandits too, not the variants of Late alone. samples: rounds whose texts are kept
-    in the rows. batch_answers, keep_models: how to compute, and whether to leave the trained checkpoints in
-    `shared/models`.
+    candidates whose share of texts without an end exceeds `most_unended` come last. medley_power: of the likelihoods in
+    `medley_over_candidates`, with rl_beta as its beta. rivals: replay the other bandits too, not the variants of Late
+    alone. samples: rounds whose texts are kept in the rows. batch_answers, keep_models: how to compute, and whether to
+    leave the trained checkpoints in `shared/models`.
     """
 
     agent: str = "nano"
@@ -104,6 +104,7 @@ class Config:
     rl_pessimism: float = 1.0
     select: str = "cost"
     most_unended: float = 0.05
+    medley_power: float = 0.1
     late_exploration: float = 0.1
     rivals: bool = True
     samples: int = 12
@@ -151,6 +152,7 @@ class Config:
         check_int("least_steps", self.least_steps, 0)
         check_in("select", self.select, ("cost", "loss"))
         check_probability("most_unended", self.most_unended)
+        check_probability("medley_power", self.medley_power, open_left=True)
         check_int("samples", self.samples, 0)
         check_in("compute_dtype", self.compute_dtype, ("float32", "bfloat16"))
         check_int("batch_answers", self.batch_answers, 1)

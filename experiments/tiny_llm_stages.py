@@ -64,13 +64,14 @@ class Outcome:
 
     tests: (texts, ended) for each online seed; held: the same on held-out contexts. measures: held_cost (of the held-out
     answers with the training user), held_unended, held_loss (nats a token of held-out edits), held_accuracy, drifts, steps;
-    held_log_probs (N,): log-probability of the held-out log's responses.
+    held_log_probs (N,): log-probability of the held-out log's responses; held_edit_log_probs (N,): of its edits.
     """
 
     tests: list[tuple[list[str], list[bool]]]
     held: tuple[list[str], list[bool]]
     measures: dict[str, float | None]
     held_log_probs: Float[np.ndarray, "N"]
+    held_edit_log_probs: Float[np.ndarray, "N"]
 
 
 class Stages:
@@ -273,6 +274,7 @@ class Stages:
             (data["held"][0], data["held"][1]),
             data["measures"],
             np.asarray(data["held_log_probs"], dtype=float),
+            np.asarray(data["held_edit_log_probs"], dtype=float),
         )
 
     def _make_outcome(self, place: Place, candidate: Candidate | None, size: int) -> dict[str, Any]:
@@ -315,6 +317,7 @@ class Stages:
             "held": parts[-1],
             "measures": measures,
             "held_log_probs": [round(float(value), 4) for value in response],
+            "held_edit_log_probs": [round(float(value), 4) for value in edit],
         }
 
 

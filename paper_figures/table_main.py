@@ -22,6 +22,7 @@ SHOWN = (
     "Late, with RL",
     "pick by cost",
     "pick by loss",
+    "pick by medley",
     "best arm",
 )
 """Methods of the table, where there are rows of them."""

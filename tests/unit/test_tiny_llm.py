@@ -55,6 +55,7 @@ def test_smoke_rows_hold_every_policy_and_ensemble(run):
         "Late, theory",
         "Late, warm",
         "best arm",
+        "pick by medley",
     } <= methods
     assert rows["cost"].is_between(0, 2).all() and (rows["accepted"] == (rows["words"] == 0)).all()
     policies = rows.filter(pl.col("kind") == "policy")
@@ -228,7 +229,13 @@ def test_cells_of_a_curve():
 
 
 def outcome(cost, loss, unended=0.0):
-    return Outcome([], ([], []), {"held_cost": cost, "held_loss": loss, "held_unended": unended}, np.zeros(1))
+    return Outcome(
+        [],
+        ([], []),
+        {"held_cost": cost, "held_loss": loss, "held_unended": unended},
+        np.zeros(1),
+        np.zeros(1),
+    )
 
 
 def test_choices_mind_texts_without_an_end():
