@@ -10,14 +10,6 @@ K, X, N = 8, 2, 60
 
 
 @jax.jit
-def balanced(key):
-    """A balanced instance over six strings whose K candidates are exchangeable, and a log of N edits."""
-    problem_key, data_key = jax.random.split(key)
-    instance = families.balanced_sinkhorn(problem_key, STRINGS, X, K)
-    return instance, instance.problem.sample(data_key, N)
-
-
-@jax.jit
 def backwards(key):
     """A balanced instance built backwards: candidates far apart, which preferences tell apart quickly."""
     problem_key, data_key = jax.random.split(key)

@@ -92,7 +92,7 @@ MUTANTS = {
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_truth_meets_evidence_1_over_delta_with_chance_delta_at_most(worst, name):
     form, threshold = CLAIMS[name]
-    level = statistics.bonferroni(LEVEL, len(CLAIMS) + 2)
+    level = statistics.bonferroni(LEVEL, len(CLAIMS) + 1)
     missed = int(np.sum(worst[form] >= threshold))
     assert not statistics.violation_check(missed, TRIALS, DELTA, level).violated
 
@@ -130,12 +130,12 @@ def test_the_experiment_calls_promised_coverage_and_shows_what_faults_break():
     config = experiment.Config(
         families=("backwards",),
         faults=("none", "habit .3"),
-        sizes=(30, 120),
+        sizes=(120,),
         trials=120,
         num_contexts=2,
         num_candidates=8,
         max_length=2,
-        level=LEVEL / (len(CLAIMS) + 2),
+        level=LEVEL / (len(CLAIMS) + 1),
         width=120,
     )
     rows, report = _report(experiment, config)
@@ -167,23 +167,20 @@ def test_the_experiment_calls_promised_coverage_and_shows_what_faults_break():
 
 
 @pytest.mark.statistical
-def test_the_balance_test_keeps_its_level_and_finds_users_the_class_cannot_describe():
+def test_the_balance_test_finds_users_the_class_cannot_describe():
     config = balance_experiment.Config(
-        kinds=("balanced", "style editor"),
-        sizes=(60, 150),
+        kinds=("style editor",),
+        sizes=(150,),
         trials=150,
         num_contexts=2,
         num_candidates=6,
         max_length=2,
         num_texts=6,
         resamples=19,
-        level=LEVEL / (len(CLAIMS) + 2),
         width=150,
     )
     _, report = _report(balance_experiment, config)
-    assert report.ok
-    rate = {(r["kind"], r["test"], r["n"]): r["rate"] for r in report.summary["rates"]}
+    rate = {r["test"]: r["rate"] for r in report.summary["rates"]}
     # One member is nearest in preferences and in costs: a class alone never refutes, a free alternative does.
-    assert rate["style editor", "rich", 150] > 0.9 > 0.1 > rate["style editor", "union", 150]
-    for kind, n in (("balanced", 60), ("balanced", 150), ("style editor", 150)):
-        assert rate[kind, "union", n] <= rate[kind, "average", n]
+    assert rate["rich"] > 0.9 > 0.1 > rate["union"]
+    assert rate["union"] <= rate["average"]

@@ -196,7 +196,7 @@ def test_the_search_of_networks_is_marked_and_stays_below_what_the_linear_case_p
 def test_networks_predict_only_from_the_past_and_are_marked_heuristic(case):
     problem, model, _, data = case
     data = jax.tree.map(lambda a: a[:40], data)
-    settings = Settings(steps=30, chunk=30)
+    settings = Settings(steps=20, chunk=20)
     network = NeuralPolicy(model.features, problem.log_reference, width=4, depth=1)
     fitted = certificates_neural.preference_fits(
         network, data, 0.1, jax.random.key(0), [10, 20, 40], settings
@@ -219,7 +219,7 @@ def test_networks_predict_only_from_the_past_and_are_marked_heuristic(case):
     np.testing.assert_allclose(fitted.log_predictor[:10], np.log(0.5), rtol=1e-6)
     np.testing.assert_allclose(fitted.level, -np.sum(fitted.log_predictor) + np.log(10), rtol=1e-6)
     found = certificates_neural.preference(
-        network, problem.log_reference, data, problem.context_probs, problem.beta, fitted, steps=30
+        network, problem.log_reference, data, problem.context_probs, problem.beta, fitted, steps=10
     )
     assert found.heuristic and 0 < found.upper < np.inf
     costs = NeuralCost(model.features, problem.cost_max, width=4, depth=1)
@@ -236,6 +236,6 @@ def test_networks_predict_only_from_the_past_and_are_marked_heuristic(case):
         problem.context_probs,
         problem.beta,
         cost_fits,
-        steps=30,
+        steps=10,
     )
     assert found.heuristic and 0 < found.upper < np.inf
