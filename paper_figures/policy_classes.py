@@ -75,7 +75,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     figure.suptitle(
         "The user decides between learners, the class how much each gains: mean SubOpt with 95% intervals\n"
-        f"(preset {manifest['label']}, {manifest['config']['trials']} worlds, the same for every class; at the left edge: the truth itself)",
+        f"(preset {manifest['label']}, {manifest['config']['trials']} worlds, the same for every class; at the left edge: the truth)",
         fontsize=8,
         x=0.01,
         ha="left",
