@@ -27,6 +27,8 @@ SEARCH_ERRORS = 2.5
 """Standard errors by which the score's order statistic lies above the claimed rate of violations."""
 SPARE = 4.0
 """And by how many data sets more: at small delta a few violations among thousands of candidates are luck."""
+WIDTH = 8
+"""Problems evaluated side by side."""
 BOUNDS = 6.0
 """The evolutionary search keeps coordinates in [-BOUNDS, BOUNDS]; all functions of them are flat beyond."""
 WORST = 1e3
@@ -98,7 +100,8 @@ def _ratios(attacks: tuple[RandomAttack, ...], points: Point, keys: Array, n: in
 
         return jax.vmap(data_set)(row)
 
-    return jax.vmap(one)(points, keys)
+    # A few problems at a time: all at once would fill memory with what is needed of one.
+    return jax.lax.map(lambda pair: one(*pair), (points, keys), batch_size=min(WIDTH, len(keys)))
 
 
 @eqx.filter_jit
@@ -174,7 +177,7 @@ class Arena:
             maxiter=generations,
             tol=0.0,
             mutation=(0.4, 0.9),
-            recombination=0.5,
+            recombination=0.8,
             polish=False,
             updating="deferred",
             vectorized=True,

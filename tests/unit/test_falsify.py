@@ -1,0 +1,341 @@
+"""The falsifier: two evaluations of every statement, the guard against rounding, the climb, instance files, the report."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+
+from edittheory import (
+    attackable,
+    attackable_random,
+    falsify,
+    falsify_bandits,
+    instance_files,
+    plain_oracle,
+    statements,
+)
+from edittheory.attack_space import Space, starting_vectors
+from edittheory.attackable import Attack
+from edittheory.errors import InputError
+from experiments import falsification, recheck
+
+SPACES = {balanced: Space(balanced, 2, 3) for balanced in (True, False)}
+ATTACKS = {attack.name: attack for attack in attackable.ATTACKS}
+WITH_A_PATH = {"B2.transfer.fast", "B2.path", "B3.transfer.fast", "B3.path", "mutant.B2.transfer.fast",
+               "mutant.B3.transfer.fast"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def points() -> dict[bool, list]:
+    """Three random points of each space."""
+    return {
+        balanced: falsify.points_of(space, np.asarray(starting_vectors(jax.random.key(5), space, 3)))
+        for balanced, space in SPACES.items()
+    }
+
+
+# -- the registry -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_statement_of_the_package_is_attacked():
+    """Deterministic ones by gradients, statistical ones by evolution; each with an oracle."""
+    assert set(plain_oracle.ORACLES) == set(ATTACKS) and len(ATTACKS) == len(attackable.ATTACKS)
+    deterministic = {s.name for s in statements.STATEMENTS if not s.failures}
+    parts = {"L1.chain": {"L1.chain.doeblin", "L1.chain.gamma"}}
+    for name in deterministic:
+        assert parts.get(name, {name}) <= {attack.name for attack in attackable.TRUE}
+    statistical = {s.name for s in statements.STATEMENTS if s.failures}
+    assert statistical <= {attack.name for attack in attackable_random.TRUE}
+    everything = [*attackable.ATTACKS, *attackable_random.ATTACKS, *falsify_bandits.ATTACKS]
+    for attack in everything:
+        assert attack.mutant == attack.name.startswith("mutant.")
+    assert len({attack.name for attack in everything}) == len(everything)
+    assert sorted(falsification.names()) == sorted(attack.name for attack in everything)
+    grouped = [attack for balanced in (True, False) for group in attackable_random.groups(balanced).values()
+               for attack in group]  # fmt: skip
+    assert len(grouped) == len(attackable_random.ATTACKS)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_package_and_plain_numpy_agree(points, balanced):
+    """Every side of every statement, at random points; a maximum over a path is from above here, from below there."""
+    attacks = tuple(attack for attack in attackable.ATTACKS if attack.balanced == balanced)
+    for point in points[balanced]:
+        case = plain_oracle.Case(falsify.arrays_of(point))
+        found = falsify._sides(attacks, [point] * len(attacks))
+        for attack, (left, right, scale) in zip(attacks, found, strict=True):
+            again = plain_oracle.ORACLES[attack.name](case)
+            allowance = 1e-9 * float(np.max(scale))
+            np.testing.assert_allclose(left, np.asarray(again[0], float), rtol=1e-7, atol=allowance,
+                                       err_msg=attack.name)  # fmt: skip
+            if attack.name in WITH_A_PATH:
+                assert float(again[1]) * (1 - 1e-9) <= float(right) <= 1.2 * float(again[1]), attack.name
+            else:
+                np.testing.assert_allclose(right, np.asarray(again[1], float), rtol=1e-7, atol=allowance,
+                                           err_msg=attack.name)  # fmt: skip
+
+
+# -- refutations ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_refutation_has_to_pass_the_oracle(points, monkeypatch):
+    """A left side that is too large in float64 only is no refutation; one that is too large in both is."""
+    sharp = ATTACKS["D.h2.tv"]
+    point = points[False][0]
+    assert not falsify.check(sharp, point).refuted
+
+    def broken(point):
+        left, right, scale = sharp.sides(point)
+        return 10.0 * left + right, right, scale
+
+    wrong = Attack("D.h2.tv", "", "", broken)
+    found = falsify.check(wrong, point)
+    assert found.left > found.right and not found.refuted
+    oracle = plain_oracle.ORACLES["D.h2.tv"]
+    monkeypatch.setitem(
+        plain_oracle.ORACLES,
+        "D.h2.tv",
+        lambda case: (10 * oracle(case)[0] + oracle(case)[1], oracle(case)[1]),
+    )
+    assert falsify.check(wrong, point).refuted
+
+
+def test_rounding_alone_does_not_refute(points, monkeypatch):
+    """An equality perturbed by less than the allowance stands, by ten times as much it falls."""
+    point = points[True][0]
+    for factor, refuted in ((0.5, False), (10.0, True)):
+        shift = factor * falsify.rounding()
+        attack = Attack("shifted", "", "", lambda point, shift=shift: (1.0 + shift, 1.0, 1.0), True)
+        monkeypatch.setitem(
+            plain_oracle.ORACLES, "shifted", lambda case, shift=shift: (1 + plain_oracle.Real(shift), 1)
+        )
+        assert falsify.check(attack, point).refuted is refuted
+    assert falsify.rounding(np.float32) > 1e6 * falsify.rounding()
+
+
+def test_the_climb_refutes_mutants_and_no_true_statement():
+    """Few starts and steps suffice for five mutants; what is found is refuted by an evaluation from the vector alone."""
+    names = ("L1.gamma", "B2.slope", "mutant.A.dpo.beta", "mutant.L1.squared", "mutant.B1.gamma",
+             "mutant.B2.halfR", "mutant.B1.bias.mean")  # fmt: skip
+    attacks = [ATTACKS[name] for name in names]
+    found = falsify.falsify(attacks, SPACES[True], jax.random.key(0), starts=6, steps=60, chunk=30)
+    points = falsify.points_of(SPACES[True], np.stack([one.theta for one in found]))
+    for attack, one, point in zip(attacks, found, points, strict=True):
+        assert one.check.refuted == attack.mutant, one
+        assert falsify.check(attack, point).refuted == attack.mutant
+        assert one.starts == 6 and one.steps == 60
+    ratios = {one.name: one.check.ratio for one in found}
+    assert 0.9 < ratios["L1.gamma"] <= 1.0 and 0.9 < ratios["B2.slope"] <= 1.0  # both are sharp
+    # Climbing is what found them: the starts alone are not enough for the bounds that are nearly reached.
+    first = falsify.falsify(attacks, SPACES[True], jax.random.key(0), starts=6, steps=30, rate=1e-9, chunk=30)
+    assert all(
+        one.check.ratio >= start.check.ratio * (1 - 1e-9) for one, start in zip(found, first, strict=True)
+    )
+    assert (
+        sum(one.check.ratio > 1.05 * start.check.ratio for one, start in zip(found, first, strict=True)) >= 3
+    )
+
+
+def test_arguments_are_checked():
+    attack = ATTACKS["B0.range"]
+    with pytest.raises(ValueError, match=r"attacks: B0\.range needs a space with balanced = False"):
+        falsify.falsify([attack], SPACES[True], jax.random.key(0))
+    for name in ("starts", "steps", "chunk"):
+        with pytest.raises(ValueError, match=name):
+            falsify.falsify([attack], SPACES[False], jax.random.key(0), **{name: 0})
+    nothing = Attack("B0.range", "", "", lambda point: (jnp.nan, 1.0, 1.0))
+    with pytest.raises(FloatingPointError, match=r"B0\.range: not a number"):
+        falsify.falsify([nothing], SPACES[False], jax.random.key(0), starts=2, steps=1, chunk=1)
+
+
+# -- bandits ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_regret_of_late_ensemble_is_between_zero_and_the_worst():
+    means = jnp.array([[0.2, 0.5, 0.9], [0.3, 0.3, 0.3]])
+    keys = jnp.broadcast_to(jax.random.split(jax.random.key(1), 8), (2, 8))
+    paid = np.asarray(falsify_bandits.regrets(means, keys, 60))
+    assert np.all(paid[0] >= 0.3 + 0.7 - 1e-9) and np.all(paid[0] <= 60 * 0.7)  # each policy is played once
+    np.testing.assert_array_equal(paid[1], 0.0)
+
+
+def test_bandit_verdicts():
+    attacks = {attack.name: attack for attack in falsify_bandits.ATTACKS}
+    means, key = np.array([0.2, 0.5, 0.6]), jax.random.key(2)
+    best = falsify_bandits.judge(attacks["mutant.B4.best"], means, 100, key, 400, 1e-3)
+    paper = falsify_bandits.judge(attacks["B4.paper"], means, 100, key, 400, 1e-3)
+    assert best.refuted and not paper.refuted
+    assert best.left == paper.left and 0 < paper.ratio < 1 and 0 < best.lower < best.left
+
+
+@pytest.mark.statistical
+def test_the_lower_bound_on_an_expectation_is_valid():
+    """Wrong in at most 5% of samples of a skewed law (p < 1e-6 otherwise), and tight in a large sample."""
+    rng = np.random.default_rng(3)
+    lows = [falsify_bandits.lower_bound((rng.random(60) < 0.03) * 1.0, 1.0, 0.05) for _ in range(2000)]
+    assert np.mean(np.array(lows) > 0.03) <= 0.05 + 5 * np.sqrt(0.05 * 0.95 / 2000)
+    large = falsify_bandits.lower_bound(rng.random(10**5), 1.0, 0.05)
+    assert 0.49 < large < 0.5
+
+
+# -- files --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def content(points) -> dict:
+    """A refutation of s = beta, as a file's content."""
+    attack, point = ATTACKS["mutant.A.dpo.beta"], points[True][1]
+    found = falsify.check(attack, point)
+    assert found.refuted
+    return instance_files.record(attack.name, "deterministic", point, found.ratio, True, {"seed": 5})
+
+
+def test_a_saved_instance_is_judged_alike(content, tmp_path, capsys):
+    path = tmp_path / "instance.json"
+    instance_files.save(path, content)
+    assert instance_files.load(path) == json.loads(json.dumps(content))
+    assert recheck.main([str(path)]) == 0
+    assert "mutant.A.dpo.beta" in capsys.readouterr().out
+    instance_files.save(path, content | {"refuted": False})
+    assert recheck.main([str(path)]) == 1
+    assert "DIFFERS" in capsys.readouterr().out
+    instance_files.save(path, content | {"ratio": 2 * content["ratio"]})
+    assert recheck.main([str(path)]) == 1
+
+
+def change(content: dict, path: str, value) -> dict:
+    """A copy with one field replaced (or removed, by None)."""
+    copy = json.loads(json.dumps(content))
+    *parents, last = path.split(".")
+    place = copy
+    for name in parents:
+        place = place[name]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value(place[last]) if callable(value) else value
+    return copy
+
+
+def nudged(values):
+    """The same nested list with its first number doubled."""
+    array = np.array(values)
+    array.flat[0] = 2 * array.flat[0] + 0.1
+    return array.tolist()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("format", 7, "format: got 7, must be 1"),
+        ("statement", "B9", "statement: unknown deterministic statement 'B9'"),
+        ("kind", "guess", "kind: got 'guess'"),
+        ("refuted", "yes", "refuted: got 'yes'"),
+        ("ratio", "big", "ratio: got 'big'"),
+        ("problem", None, "problem: missing"),
+        ("problem.user", None, r"problem\.user: missing"),
+        ("problem.user", nudged, r"problem\.user\[0, 0, 0\]"),
+        ("problem.user", lambda user: np.full(np.shape(user), 1 / 3).tolist(), r"problem\.user: not balanced|log_class"),
+        ("problem.beta", -1.0, r"problem\.beta: got -1\.0, must be positive"),
+        ("problem.beta", "x", r"problem\.beta: must be an array of numbers"),
+        ("problem.distance", nudged, r"problem\.distance"),
+        ("problem.context_probs", nudged, r"problem\.context_probs"),
+        ("problem.log_reference", lambda rows: rows[0], r"problem\.log_reference: shape \(3,\), must have 2 axes"),
+        ("problem.probe", nudged, r"problem\.probe: probabilities do not sum to 1"),
+        ("problem.time", 1.5, r"problem\.time: got 1\.5, must lie in \(0, 1\)"),
+        ("problem.log_class", lambda rows: rows[::-1], r"problem\.log_class\[-1\]"),
+        ("problem.cost_class", lambda rows: rows[::-1], r"problem\.cost_class\[-1\]"),
+        ("problem.cost_class", lambda rows: (-np.array(rows)).tolist(), r"problem\.cost_class: must lie in"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_refused_by_the_name_of_its_field(content, tmp_path, capsys, field, value, message):
+    path = tmp_path / "damaged.json"
+    path.write_text(json.dumps(change(content, field, value)))
+    with pytest.raises(InputError, match=message):
+        instance_files.load(path)
+    assert recheck.main([str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+
+
+def test_files_that_are_no_instances(tmp_path, capsys):
+    for name, text in (
+        ("absent.json", None),
+        ("broken.json", "{"),
+        ("list.json", "[]"),
+        ("rows.parquet", "x"),
+    ):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        assert recheck.main([str(tmp_path / name)]) == 2
+        assert name in capsys.readouterr().err
+
+
+def test_mean_costs_of_a_bandit_are_checked(tmp_path):
+    good = instance_files.record("B4.paper", "bandit", {"means": np.array([0.1, 0.4])}, 0.5, False, {}, 50)
+    np.testing.assert_array_equal(instance_files.check(good), [0.1, 0.4])
+    for field, value, message in (
+        ("problem.means", [0.1, 1.4], "means"),
+        ("n", 1, "means"),
+        ("n", 2.5, "n: got"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            instance_files.check(change(good, field, value))
+
+
+# -- the experiment -----------------------------------------------------------------------------------------------------------------
+
+
+def rows_with(verdicts: dict[str, bool]) -> pl.DataFrame:
+    """Rows of the table in which exactly the given names are refuted or not, the others as they should be."""
+    rows = []
+    for name in falsification.names():
+        attack = {**instance_files.DETERMINISTIC, **instance_files.STATISTICAL, **instance_files.BANDITS}[
+            name
+        ]
+        source = attack.statement if hasattr(attack, "statement") else attack
+        refuted = verdicts.get(name, attack.mutant)
+        kind = next(kind for kind, known in instance_files.KINDS.items() if name in known)
+        check = falsify.Check(1.0, 2.0, 2.0 if refuted else 0.5, refuted)
+        rows.append(falsification._row(source, kind, None, 10, check, {"statement": name}, attack.mutant))
+    return pl.DataFrame(rows, schema=falsification.SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "refuted", "survived"),
+    [
+        ({}, [], []),
+        ({"B0.range": True}, ["B0.range"], []),
+        ({"mutant.B3.set16": False}, [], ["mutant.B3.set16"]),
+    ],
+)
+def test_the_report_fails_on_a_wrong_verdict(verdicts, refuted, survived):
+    report = falsification.report(rows_with(verdicts), falsification.Config())
+    assert report.ok == (not refuted and not survived)
+    assert report.summary["refuted"] == refuted and report.summary["survived"] == survived
+    assert len(report.summary["statements"]) == len(falsification.names())
+
+
+def test_a_statement_is_judged_by_its_worst_row():
+    """A refutation at one sample size counts whatever the others say; attempts add up."""
+    one, other = rows_with({"B1.b": True}), rows_with({}).with_columns(ratio=pl.lit(3.0))
+    best = falsification.worst(pl.concat([other, one]))
+    assert best["statement"].to_list() == falsification.names()
+    mine = best.row(by_predicate=pl.col("statement") == "B1.b", named=True)
+    assert mine["refuted"] and mine["attempts"] == 20
+    assert not falsification.report(pl.concat([other, one]), falsification.Config()).ok
+
+
+def test_configurations_are_checked():
+    for field, value in (
+        ("starts", 0),
+        ("num_responses", 1),
+        ("level", 0.0),
+        ("sample_sizes", ()),
+        ("horizon", 2),
+    ):
+        with pytest.raises(ValueError, match=field):
+            falsification.Config(**{field: value})
