@@ -12,13 +12,14 @@ from experiments.tiny_llm_config import PRESETS, Config
 
 _NANO = dataclasses.replace(
     PRESETS["nano"],
+    tasks=("summarization",),
     test_users=("strong",),
-    tasks=("summarization", "email"),
     logs=2400,
-    curve=(75, 150, 300, 600, 1200),
+    curve=(100, 300, 900),
     least_steps=112,
     rl_steps=0,
     dpo_scales=(1.0,),
+    rivals=False,
     samples=0,
 )
 
@@ -44,15 +45,21 @@ EXPERIMENT = dataclasses.replace(
     summary="cost of SFT, DPO and Early language models against the number of logged edits, strong and weak users",
     presets={
         "quick": _NANO,
-        "standard": dataclasses.replace(_NANO, train_seeds=3),
+        "standard": dataclasses.replace(
+            _NANO,
+            tasks=("summarization", "email"),
+            logs=9600,
+            curve=(75, 150, 300, 600, 1200, 2400, 4800),
+            train_seeds=3,
+        ),
         "paper": PRESETS["h100"],
         "smoke": dataclasses.replace(
             PRESETS["smoke"], test_users=("strong",), curve=(16,), rl_steps=0, least_steps=2
         ),
     },
     times={
-        "quick": "20 minutes on 2 CPU cores",
-        "standard": "an hour on 2 CPU cores",
+        "quick": "10 minutes on 2 CPU cores",
+        "standard": "hours on 2 CPU cores, not measured",
         "paper": "for a GPU, not measured",
         "smoke": "30 s on 2 CPU cores",
     },
