@@ -82,12 +82,11 @@ class Pairs(eqx.Module):
     def text_identity(self) -> str:
         """sha256 of all tokens and lengths (not of costs), the same however much padding there is."""
         short = self.trimmed(1)
-        parts = []
+        parts: list[np.ndarray] = []
         for text, lengths in zip(TEXTS, LENGTHS, strict=True):
             array, count = np.asarray(getattr(short, text)), np.asarray(getattr(short, lengths))
-            place = np.arange(array.shape[1])
-            real = place >= array.shape[1] - count[:, None] if text == "prompts" else place < count[:, None]
-            parts += [np.where(real, array, 0), count]
+            place = np.arange(array.shape[1])[::-1] if text == "prompts" else np.arange(array.shape[1])
+            parts += [np.where(place < count[:, None], array, 0), count]
         return fingerprint(parts)
 
     def check(self, vocabulary: int, name: str = "pairs") -> "Pairs":
@@ -101,9 +100,9 @@ class Pairs(eqx.Module):
                 raise ValueError(
                     f"{name}.{lengths}[{wrong[0]}] must be in [1, {array.shape[1]}], but it is {count[wrong[0]]}"
                 )
-            wrong = np.argwhere((array < 0) | (array >= vocabulary))
-            if len(wrong):
-                row, column = (int(place) for place in wrong[0])
+            outside = np.argwhere((array < 0) | (array >= vocabulary))
+            if len(outside):
+                row, column = (int(place) for place in outside[0])
                 raise ValueError(
                     f"{name}.{text}[{row}, {column}] must be a token in [0, {vocabulary - 1}], "
                     f"but it is {array[row, column]}"
@@ -122,14 +121,14 @@ def make_pairs(tokeniser: tokens.Tokeniser, rows: Sequence[logs.LogRow], P: int,
     after = tokens.layout(tokeniser, prompts, [row.edit for row in rows], P, R)
     different = np.any(after.responses != before.responses, axis=1)
     return Pairs(
-        prompts=before.prompts,
-        prompt_len=before.prompt_len,
-        edits=after.responses,
-        edit_len=after.response_len,
-        responses=before.responses,
-        response_len=before.response_len,
-        edited=different | (after.response_len != before.response_len),
-        costs=[row.cost for row in rows],
+        prompts=_ints(before.prompts),
+        prompt_len=_ints(before.prompt_len),
+        edits=_ints(after.responses),
+        edit_len=_ints(after.response_len),
+        responses=_ints(before.responses),
+        response_len=_ints(before.response_len),
+        edited=jnp.asarray(different | (after.response_len != before.response_len)),
+        costs=jnp.asarray([row.cost for row in rows], dtype=jnp.float32),
         cut=jnp.asarray(before.cut | after.cut),
     )
 
@@ -145,10 +144,10 @@ class Batch(eqx.Module):
     prompt_len: Values
     edits: Values
     edit_len: Values
-    responses: Values | None
-    response_len: Values | None
-    reference_edit: Values | None
-    reference_response: Values | None
+    responses: Any
+    response_len: Any
+    reference_edit: Any
+    reference_response: Any
     preference_share: Values
     supervised_share: Values
 
@@ -221,8 +220,5 @@ def assemble(
     def take(array: np.ndarray | None) -> Any:
         return None if array is None else array[picked]
 
-    return Batch(
-        *(take(column) for column in columns),
-        preference_share=preference,
-        supervised_share=supervised,
-    )
+    taken = {name: take(column) for name, column in columns._asdict().items()}
+    return Batch(**taken, preference_share=preference, supervised_share=supervised)

@@ -56,7 +56,11 @@ def evaluate(
     edit, response = summed_log_probs(model, pairs, batch, compute_dtype)
     edited = np.asarray(pairs.edited)
     preference = losses.preference(
-        *(jnp.asarray(part) for part in (edit, response, *reference[:2])), float(scale)
+        jnp.asarray(edit),
+        jnp.asarray(response),
+        jnp.asarray(reference.edit),
+        jnp.asarray(reference.response),
+        float(scale),
     )
     drift_edit, drift_response = edit - reference.edit, response - reference.response
 

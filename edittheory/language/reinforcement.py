@@ -180,10 +180,11 @@ def step_gradient(
     prompts = jnp.repeat(prompts, static.samples, axis=0)
     prompt_len = jnp.repeat(prompt_len, static.samples, axis=0)
     compute = jnp.dtype(static.compute_dtype)
-    tokens, lengths, ended = generation.generate(
+    generated = generation.generate(
         eqx.combine(params, frozen), prompts, prompt_len, static.max_new, static.eos_id,
         temperature=1.0, key=key, compute_dtype=compute,
     )  # fmt: skip
+    tokens, lengths, ended = (jnp.asarray(part) for part in generated)
     found = judge(judged_by, prompts, prompt_len, tokens, lengths, ended, static.compute_dtype)
 
     def loss(params: Any) -> tuple[Array, Array]:

@@ -91,7 +91,7 @@ def test_one_step_is_the_definition_however_it_is_split(name, models, getkey):
     settings, (model, reference) = LEARNERS[name], models
     pairs = toys.random_pairs(getkey())
     numbers = (settings.preference_weight, settings.supervised_weight, settings.scale, settings.mean_tokens)
-    splits = ((1, 1),) if name == "sft" else ((1, 1), (2, 1), (4, 2))
+    splits = ((1, 1),) if name == "sft" else ((1, 1), (2, 2), (4, 2))
     for rows in (np.array([5, 0, 12, 7]), np.array([3, 8, 1])):
         some, real = pairs.select(np.resize(rows, 4)), jnp.arange(4, dtype=jnp.float32) < len(rows)
         expected = written_out(model, reference, some, real, *map(jnp.float32, numbers))
