@@ -9,6 +9,7 @@ __all__ = ["REGISTRY", "Figure", "get"]
 
 REGISTRY = (
     "bound_tightness",
+    "falsification",
     "contraction",
     "rates",
     "preference_scale",
