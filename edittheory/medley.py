@@ -163,7 +163,7 @@ def posterior(
 
 
 def fit_path(
-    cost_class: CostClass,
+    cost_class: Float[Array, "..."],
     log_reference: Policy,
     data: EditDataset,
     context_probs: Float[Array, "X"],
@@ -216,7 +216,7 @@ def fit_path(
 
 
 def fit(
-    cost_class: CostClass,
+    cost_class: Float[Array, "..."],
     log_reference: Policy,
     data: EditDataset,
     context_probs: Float[Array, "X"],

@@ -79,17 +79,17 @@ def ratio_divergences(
 
 def medley_over_candidates(
     edit_log_probs: Table,
-    response_log_probs: Table,
-    reference_edit: Float[Array, "N"],
-    reference_response: Float[Array, "N"],
-    costs: Float[Array, "N"],
+    response_log_probs: Float[Array, "..."],
+    reference_edit: Float[Array, "..."],
+    reference_response: Float[Array, "..."],
+    costs: Float[Array, "..."],
     beta: Scalar,
     cost_max: Scalar,
     scale: Scalar = 1.0,
     config: Medley = DEFAULT,
-    contexts: Int[Array, "N"] | None = None,
+    contexts: Int[Array, "..."] | None = None,
     num_contexts: int = 1,
-    divergences: Float[Array, "K K"] | None = None,
+    divergences: Float[Array, "..."] | None = None,
     learning_rate: Scalar = 1.0,
 ) -> CandidateResult:
     """Posterior over K candidates from N logged interactions, and which of them to play.
@@ -106,6 +106,8 @@ def medley_over_candidates(
         "reference_response": (reference_response.shape, edit_log_probs.shape[1:]),
         "costs": (costs.shape, edit_log_probs.shape[1:]),
     }
+    if contexts is not None:
+        shapes["contexts"] = (contexts.shape, edit_log_probs.shape[1:])
     for name, (got, wanted) in shapes.items():
         if got != wanted:
             raise ValueError(f"{name}: shape {got}, must be {wanted} to agree with edit_log_probs")

@@ -210,7 +210,7 @@ def _parameter(message: Message, slope: Scalar, variance: Scalar, theta: Array) 
 
 
 def fit(
-    features: Features,
+    features: Float[Array, "..."],
     log_reference: Policy,
     counts: Counts,
     beta: Scalar,

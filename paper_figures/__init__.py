@@ -28,6 +28,7 @@ REGISTRY = (
     "ensemble_robustness",
     "balance_test",
     "certificates",
+    "medley",
     "table_main",
     "table_transfer",
     "llm_online",
