@@ -4,6 +4,7 @@ Random keys differ from session to session (on CI the seed is 0); the seed is pr
 failure, and `--seed N` brings it back.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -13,6 +14,10 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 
 # Most of the time of the tests is XLA compiling small programs: no expensive passes.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# submitit closes all log handlers when it is imported, and absl's (of optax) closes the stream it was made with: pytest's own.
+with contextlib.suppress(ImportError):
+    import submitit  # noqa: F401
 
 import hypothesis
 import pytest

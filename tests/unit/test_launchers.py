@@ -1,9 +1,9 @@
 """The Slurm launcher without Slurm: a stub of a batch system that runs tasks in this process when it is told to."""
 
-import builtins
 import json
 import pickle
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -282,15 +282,9 @@ def test_out_of_time_too_often_ends_the_task():
 
 
 def test_missing_extra_and_missing_slurm_are_one_line(tmp_path, monkeypatch, capsys):
-    def without(name, *arguments, **options):
-        if name == "submitit":
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    real = builtins.__import__
     arguments = ["toy", "--launcher", "slurm", "--out", str(tmp_path / "out")]
     with monkeypatch.context() as patch:
-        patch.setattr(builtins, "__import__", without)
+        patch.setitem(sys.modules, "submitit", None)  # importing it fails
         assert main(arguments, get=get, names=("toy",)) == 2
     err = capsys.readouterr().err.splitlines()
     assert err == [
