@@ -96,7 +96,7 @@ class Decoder(nn.Module):
 compiled: dict = {}
 
 
-def nano(kind: str, batch: str, objective: str, steps: str) -> dict:
+def nano(kind: str, batch: str, objective: str, micro: str, steps: str) -> dict:
     """Steps of clipped Adam from the given weights; a pair's two sequences are stacked into one batch."""
     a = json.loads((FOLDER / "architecture.json").read_text())
     model = Decoder(a).load(np.load(FOLDER / "weights.npz"))
@@ -113,23 +113,26 @@ def nano(kind: str, batch: str, objective: str, steps: str) -> dict:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-8)
     else:
         decode = model
-    p, pl, e, el, r, rl = arrays
+    total = arrays[3].sum()
 
-    def loss():
+    def loss(p, pl, e, el, r, rl):
         if objective == "sft":
-            return -decode(p, pl, e, el).sum() / el.sum()
+            return -decode(p, pl, e, el).sum() / total
         both = decode(torch.cat([p, p]), torch.cat([pl, pl]), torch.cat([e, r]), torch.cat([el, rl])).sum(1)
         edit, response = both.chunk(2)
-        return F.softplus(-(edit - response)).mean()
+        return F.softplus(-(edit - response)).sum() / len(arrays[0])
 
     losses, start, used = [], time.perf_counter(), time.process_time()
     for _ in range(int(steps)):
         optimizer.zero_grad()
-        value = loss()
-        value.backward()
+        value = 0.0
+        for part in zip(*(array.split(int(micro)) for array in arrays), strict=True):
+            share = loss(*part)
+            share.backward()
+            value += share.item()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        losses.append(value.item())
+        losses.append(value)
     count = int(steps)
     wall, processor = (time.perf_counter() - start) / count, (time.process_time() - used) / count
     return {"wall": wall, "processor": processor, "losses": losses}

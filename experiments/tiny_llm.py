@@ -207,7 +207,7 @@ def bandits_of(config: Config, count: int, estimate: Any, domains: int) -> dict[
     found["Late, shared"] = sharing.SharedEnsemble(count, config.late_exploration, config.rounds)
     if config.rivals:
         found["LinUCB, source told"] = deployments.lin_ucb(
-            count, 4 * config.late_exploration, np.arange(domains), domains
+            count, 4 * config.late_exploration, jnp.arange(domains), domains
         )
     return found | plain if config.rivals else found
 

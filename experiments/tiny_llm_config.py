@@ -26,7 +26,7 @@ TEST_USERS = {
 }
 """Test users by name; "transfer" is strong with other phrasings, stricter limits and the opposite order of items."""
 
-RATES = {
+RATES: dict[str, dict[str, tuple[float, ...]]] = {
     "nano": {"sft_rates": (1e-3,), "dpo_rates": (5e-4,), "early_rates": (5e-4,)},
     "pretrained": {"sft_rates": (1e-4,), "dpo_rates": (2e-5, 5e-5), "early_rates": (1e-4,)},
 }
@@ -237,6 +237,7 @@ PRESETS = {
         rl_steps=2,
         rivals=False,
         samples=4,
+        batch_answers=12,
     ),
     "nano": Config(),
     "h100": Config(

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -38,7 +39,7 @@ def resolve(config: Config) -> Config:
             )
         agent = str(folder.resolve())
     open_rates = RATES["nano" if agent == "nano" else "pretrained"]
-    rates = {name: getattr(config, name) or value for name, value in open_rates.items()}
+    rates: dict[str, Any] = {name: getattr(config, name) or value for name, value in open_rates.items()}
     config = dataclasses.replace(config, world=world, agent=agent, **rates)
     met = tiny_llm_pretrained.world_of(world)
     if world != "nano":

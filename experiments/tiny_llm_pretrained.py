@@ -37,7 +37,7 @@ REAL_LENGTHS = 208, 176
 
 def world_of(name: str) -> Any:
     """The world of that name; `real-builtin` is this package's own few texts, for a try without the data packages."""
-    return {"nano": NanoWorld, "real": RealWorld, "real-builtin": lambda: RealWorld(builtin=True)}[name]()
+    return NanoWorld() if name == "nano" else RealWorld(builtin=name == "real-builtin")
 
 
 def identity(agent: str) -> dict[str, Any]:
@@ -172,16 +172,9 @@ def warm(agent: Agent, world: Any, config: Config, key: Any) -> Agent:
         agent.response_length,
     )
     whole = np.flatnonzero(~laid.cut) if not laid.cut.all() else np.arange(len(examples))
-    pairs = Pairs(
-        laid.prompts[whole],
-        laid.prompt_len[whole],
-        laid.responses[whole],
-        laid.response_len[whole],
-        laid.responses[whole],
-        laid.response_len[whole],
-        np.zeros(len(whole), bool),
-        np.zeros(len(whole)),
-    )
+    prompts, prompt_len, texts, text_len = (jnp.asarray(part[whole]) for part in laid[:4])
+    nothing = jnp.zeros(len(whole))
+    pairs = Pairs(prompts, prompt_len, texts, text_len, texts, text_len, nothing > 0, nothing)
     settings = fine_tuning.sft(
         config.warm_rate, epochs=1, batch=min(config.batch, len(whole)), compute_dtype=config.compute_dtype
     )
@@ -200,7 +193,11 @@ def _warm_contexts(config: Config, world: Any, seed: int) -> list[Context]:
 def keep(folder: Path, agent: Agent, place: Sequence[Any], label: str, size: int) -> Path:
     """Save a trained policy as a checkpoint folder, with its tokeniser or the words of a closed vocabulary."""
     name = re.sub(r"[^a-z0-9.]+", "-", f"{label} {' '.join(map(str, place))} {size}".lower()).strip("-")
-    ids = {"bos": agent.tokeniser.bos_id, "eos": agent.tokeniser.eos_id, "pad": agent.tokeniser.pad_id}
+    ids: dict[str, int | None] = {
+        "bos": agent.tokeniser.bos_id,
+        "eos": agent.tokeniser.eos_id,
+        "pad": agent.tokeniser.pad_id,
+    }
     make_folder(folder)
     target = folder / name
     save_folder(target, agent.model, ids=ids)

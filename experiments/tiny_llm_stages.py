@@ -188,7 +188,7 @@ class Stages:
             reference = reference_cache.reference_log_probs(
                 base.model,
                 pairs,
-                min(64, pairs.size),
+                min(64, c.batch_answers, pairs.size),
                 self.folder / "reference",
                 compute_dtype=c.compute_dtype,
             )
@@ -233,7 +233,7 @@ class Stages:
             learnable = int(np.sum(np.asarray(log.pairs.edited)))
             if learnable == 0:
                 return Trained(base.model, {}, 0)  # no preference to learn from
-        options = {
+        options: dict[str, Any] = {
             "epochs": epochs(c, size),
             "batch": min(c.batch, learnable),
             "compute_dtype": c.compute_dtype,

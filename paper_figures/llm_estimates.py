@@ -44,7 +44,7 @@ def outcome(rows: pl.DataFrame, method: str, setting: summaries.Setting) -> floa
         & (pl.col("task") == setting[0])
         & (pl.col("train_user") == setting[1])
     )
-    return float(mine["cost"].cast(pl.Float64).mean())
+    return float(np.mean(mine["cost"].to_numpy().astype(float)))
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
@@ -76,8 +76,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     ax = axes[0, 1]
     gammas = np.array([value if value is not None else np.nan for value in found["log_reach"]])
     order = np.argsort(gammas)
-    for name, look in (("SFT", "sup"), ("DPO", "pref"), ("Early", "early")):
-        shown = style.look(look)
+    for name, learner in (("SFT", "sup"), ("DPO", "pref"), ("Early", "early")):
+        shown = style.look(learner)
         costs = np.array([outcome(data, name, setting) for setting in settings])
         style.line(ax, gammas[order], costs[order], style.Look(name, shown.color, shown.marker, "none"))
     ax.set(xlabel="empirical gamma of the log", ylabel="mean edit cost", xlim=(-0.05, 1.05))

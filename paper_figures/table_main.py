@@ -68,13 +68,10 @@ def paper(test_user: str) -> tuple[list[str], list[list[str]], list[tuple[int, i
     cells = [
         [name, *map(cell, pairs), f"{means[name]:.3f}", cell(gaps[name])] for name, pairs in numbers.items()
     ]
+    columns = [{name: pairs[j][0] for name, pairs in numbers.items()} for j in range(len(summaries.SETTINGS))]
+    columns += [means, {name: gap for name, (gap, _) in gaps.items()}]
     names = list(numbers)
-    bold = [
-        (min(range(len(names)), key=lambda i, j=j: numbers[names[i]][j][0]), j + 1)
-        for j in range(len(summaries.SETTINGS))
-    ]
-    bold.append((min(range(len(names)), key=lambda i: means[names[i]]), len(summaries.SETTINGS) + 1))
-    bold.append((min(range(len(names)), key=lambda i: gaps[names[i]][0]), len(summaries.SETTINGS) + 2))
+    bold = [(names.index(min(column, key=column.__getitem__)), j + 1) for j, column in enumerate(columns)]
     return header(summaries.SETTINGS), cells, bold
 
 

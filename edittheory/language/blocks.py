@@ -251,7 +251,7 @@ def _log_prob_backward(recompute: bool, kept: Any, gradient: Any) -> Any:
     chosen = tokens[:, None] == jnp.arange(logits.shape[-1], dtype=tokens.dtype)
     slope = gradient[:, None] * (chosen - jnp.exp(logits - normaliser[:, None]))
     slope = slope.astype(hidden.dtype)
-    return (slope @ head).astype(hidden.dtype), (hidden.T @ slope).T.astype(head.dtype), None
+    return (slope @ head).astype(hidden.dtype), (slope.T @ hidden).astype(head.dtype), None
 
 
 log_prob_of.defvjp(_log_prob_forward, _log_prob_backward)

@@ -80,7 +80,7 @@ def play_all(bandits: Mapping[str, Bandit], met: SharedReplay, key: PRNGKeyArray
 def best_fixed(met: SharedReplay) -> Played:
     """The policy that was cheapest over the whole table, always: known only afterwards."""
     arm = int(np.argmin(np.asarray(met.costs).sum(axis=0)))
-    return play(FixedArm(met.num_policies, arm), met, jax.random.key(0))
+    return play(FixedArm(met.num_policies, jnp.asarray(arm)), met, jax.random.key(0))
 
 
 def estimate_from_log(

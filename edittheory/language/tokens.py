@@ -50,7 +50,8 @@ class WordTokeniser:
     """
 
     pad_id, bos_id, eos_id, sep_id, cap_id = range(len(SPECIALS))
-    before, after = (1,), (3,)
+    before: tuple[int, ...] = (1,)
+    after: tuple[int, ...] = (3,)
 
     def __init__(self, vocabulary: Iterable[str]):
         """Vocabulary: different tokens; ValueError naming one that is given twice or is no single token."""

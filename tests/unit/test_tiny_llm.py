@@ -143,8 +143,8 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     world, rng = NanoWorld(), np.random.default_rng(0)
     texts = [text for _ in range(40) for text in (lambda e: (e[0].text, e[1]))(world.base_example(rng))]
-    tokeniser = ByteBPE.train(texts, 500)
-    shape = nano_architecture(tokeniser.size, 16, 1, 2, 32, 512)
+    tokeniser = ByteBPE.train(texts, len(world.vocabulary()) + 5)
+    shape = nano_architecture(tokeniser.size, 16, 1, 2, 32, 130)
     save_folder(
         folder,
         Transformer.init(jax.random.key(0), shape),
@@ -155,31 +155,32 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_any_checkpoint_runs_from_end_to_end(checkpoint, tmp_path, capsys):
-    words = "--config.warm-examples 32 --config.train-users strong --config.rounds 8 --config.online-seeds 1"
-    words += " --config.dpo-rates 2e-5 --config.rl-steps 0 --config.logs 24 --config.held-out 8"
-    command = [
-        "tiny_llm",
-        "--agent",
-        str(checkpoint),
-        "--preset",
-        "smoke",
-        "--out",
-        str(tmp_path),
-        *words.split(),
-    ]
-    assert main(command) == 0
+def test_any_checkpoint_runs_from_end_to_end(checkpoint, tmp_path):
+    """As many tokens, and as long texts, as the nano agent of the smoke run: what that compiled serves again."""
+    words = (
+        "--config.warm-examples 32 --config.train-users strong --config.dpo-rates 2e-5 --config.rl-steps 0"
+    )
+    words += " --config.prompt-length 50 --config.response-length 80"
+    command = ["tiny_llm", "--agent", str(checkpoint), "--preset", "smoke", "--out", str(tmp_path)]
+    assert main([*command, *words.split()]) == 0
     manifest = json.loads((tmp_path / "tiny_llm" / "manifest.json").read_text())
     assert manifest["config"]["agent"] == str(checkpoint) and manifest["config"]["sft_rates"] == [1e-4]
-    assert manifest["config"]["prompt_length"] % 8 == 0 and manifest["config"]["response_length"] > 80
     rows = pl.read_parquet(tmp_path / "tiny_llm" / "rows.parquet")
     assert set(rows.filter(pl.col("kind") == "policy")["method"]) == {"base", "SFT", "DPO s=1", "Early 0.05"}
 
 
-def test_lengths_of_a_checkpoint_too_short_are_refused(checkpoint):
-    config = dataclasses.replace(SMOKE, agent=str(checkpoint), prompt_length=400, response_length=200)
-    with pytest.raises(InputError, match="prompts of 400 and responses of 200 tokens exceed the 512"):
-        tiny_llm_plan.resolve(config)
+def test_lengths_follow_from_the_checkpoints_tokens(checkpoint):
+    """Open lengths hold nearly all texts of the world in the checkpoint's tokens; a model too short for them is refused."""
+    with pytest.raises(
+        InputError, match=r"prompts of \d+ and responses of \d+ tokens exceed the 130 of .*; set --config"
+    ):
+        tiny_llm_plan.resolve(dataclasses.replace(SMOKE, agent=str(checkpoint)))
+    tokeniser, world, rng = ByteBPE.load(checkpoint), NanoWorld(), np.random.default_rng(9)
+    prompt, response = tiny_llm_pretrained._measured(tokeniser, world)
+    assert prompt % 8 == response % 8 == 0
+    examples = [world.base_example(rng) for _ in range(30)]
+    assert max(len(tokeniser.encode(context.text)) + 2 for context, _ in examples) <= prompt
+    assert max(len(tokeniser.encode(text)) + 1 for _, text in examples) <= response
 
 
 def test_what_is_missing_is_named(tmp_path, capsys, monkeypatch):
