@@ -60,7 +60,7 @@ def _finite_map(ax, table: pl.DataFrame) -> None:
     for place in range(1, len(rows)):
         if rows[place][2] != rows[place - 1][2]:
             ax.axhline(place - 0.5, color="black", linewidth=0.8)
-    ax.set_title("finite classes (below: exact costs, above: noisy)", fontsize=6.5)
+    ax.set_title("finite (exact costs below)", fontsize=6.5)
     ax.set_ylabel("user strength / share of habitual edits", fontsize=6.5)
     ax.set_xlabel("edits $n$", fontsize=6.5)
 
