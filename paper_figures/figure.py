@@ -12,7 +12,6 @@ import polars as pl
 
 from edittheory.errors import InputError
 from edittheory.files import make_folder, sha256_file, write_atomically
-from paper_figures.table import TextTable
 
 Rows = Mapping[str, pl.DataFrame]
 Manifests = Mapping[str, Mapping[str, Any]]
@@ -25,12 +24,13 @@ class Figure:
     """name: its word on the command line and file name; needs: experiments it reads; summary: what it shows.
 
     `draw(rows, manifests)` gets a data frame and a manifest per needed experiment and returns a matplotlib
-    figure or a table. It must not draw random numbers, read clocks, or use pyplot (`style.new_figure` makes figures).
+    figure; `texts` returns the same as texts by suffix (a key of COMMENTS). They must not draw random numbers,
+    read clocks, or use pyplot (`style.new_figure` makes figures).
     """
 
     name: str
     needs: tuple[str, ...]
-    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure | TextTable]
+    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure]
     summary: str = ""
     texts: Callable[[Rows, Manifests], Mapping[str, str]] | None = None
 
@@ -39,15 +39,12 @@ class Figure:
 
         Texts are written beside them, with the same in a comment on their first line.
 
-        A table also becomes `<name>.md` and `<name>.tex`.
-
         Rows come from `<folder>/<experiment>/`, in the first of the folders `results` that has one.
         Raises InputError naming every experiment whose rows are missing, incomplete, stale or damaged,
         FolderError if `out` cannot be written. The same rows give the same bytes.
         """
         rows, manifests = read_inputs(results, self.needs)
-        drawn = self.draw(rows, manifests)
-        figure = drawn.figure() if isinstance(drawn, TextTable) else drawn
+        figure = self.draw(rows, manifests)
         hashes = "; ".join(f"{name}={manifests[name]['rows_sha256']}" for name in self.needs)
         make_folder(out)
         pdf, png = out / f"{self.name}.pdf", out / f"{self.name}.png"
@@ -59,13 +56,12 @@ class Figure:
             {**text, "Keywords": f"rows sha256: {hashes}", "CreationDate": None, "ModDate": None},
         )
         _save(figure, png, "png", {"Title": self.name, "Rows-SHA256": hashes})
-        if not isinstance(drawn, TextTable):
-            return pdf, png
-        markdown, latex = out / f"{self.name}.md", out / f"{self.name}.tex"
-        stamp = f"rows sha256: {hashes}"
-        _write_whole(markdown, f"{drawn.markdown()}\n<!-- {stamp} -->\n".encode())
-        _write_whole(latex, f"% {stamp}\n{drawn.latex()}".encode())
-        return pdf, png, markdown, latex
+        paths = [pdf, png]
+        for suffix, content in (self.texts(rows, manifests) if self.texts else {}).items():
+            begin, end = COMMENTS[suffix]
+            paths.append(out / f"{self.name}{suffix}")
+            _write_whole(paths[-1], f"{begin} rows sha256: {hashes}{end}\n\n{content}\n".encode())
+        return tuple(paths)
 
 
 def read_inputs(

@@ -1,6 +1,6 @@
 """Tables as Markdown, LaTeX and pictures, from rows of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import matplotlib.figure
 
@@ -28,15 +28,21 @@ def _check(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             )
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: first column to the left, the others to the right."""
+def markdown(
+    header: Sequence[str], rows: Sequence[Sequence[str]], bold: Collection[tuple[int, int]] = ()
+) -> str:
+    """A Markdown table: first column to the left, the others to the right; `bold` names cells as (row, column)."""
     _check(header, rows)
+    marked = [
+        [f"**{cell}**" if (i, j) in bold else cell for j, cell in enumerate(row)]
+        for i, row in enumerate(rows)
+    ]
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
     marks = [":--", *["--:"] * (len(header) - 1)]
-    return "\n".join([line(header), line(marks), *map(line, rows)])
+    return "\n".join([line(header), line(marks), *map(line, marked)])
 
 
 def escape(text: str) -> str:
@@ -44,7 +50,9 @@ def escape(text: str) -> str:
     return "".join(_ESCAPED.get(character, character) for character in text).replace("±", r"$\pm$")
 
 
-def latex(header: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[tuple[int, int]] = ()) -> str:
+def latex(
+    header: Sequence[str], rows: Sequence[Sequence[str]], bold: Collection[tuple[int, int]] = ()
+) -> str:
     """A LaTeX tabular with booktabs rules; `bold` names cells as (row, column)."""
     _check(header, rows)
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule"]
@@ -58,7 +66,7 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[t
 
 
 def picture(
-    blocks: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]], Sequence[tuple[int, int]]]],
+    blocks: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]], Collection[tuple[int, int]]]],
     notes: Sequence[str] = (),
     width: float = style.PAGE,
     first: float = 0.2,

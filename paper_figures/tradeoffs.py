@@ -1,13 +1,15 @@
 """Which learner wins for which user, data and class: the trade-offs table."""
 
+import matplotlib.figure
 import polars as pl
 import scipy.stats
 
+from paper_figures import tables
 from paper_figures.figure import Figure
 from paper_figures.phase_diagram import winners
-from paper_figures.table import TextTable
 
 LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL", "reference")
+HEADER = ("setting", *LEARNERS)
 # what it is, space, panel, quantile of the knob's values, n
 FACTORS = (
     ("strong user, few edits", "strings", "user strength", 1.0, 100),
@@ -32,11 +34,14 @@ KNOBS = {
 }
 
 
-def draw(rows, manifests) -> TextTable:
-    """Mean SubOpt in thousandths of every learner for one setting of each factor, the clear winner in bold."""
-    data, manifest = rows["phase_diagram"], manifests["phase_diagram"]
+TITLE = "Who wins where: mean SubOpt in thousandths, clear winners in bold"
+
+
+def cells(rows) -> tuple[list[tuple[str, ...]], set[tuple[int, int]]]:
+    """Mean SubOpt in thousandths of every learner for one setting of each factor, and the clear winners' cells."""
+    data = rows["phase_diagram"]
     won = winners(data).filter("won")
-    trials, sizes = manifest["config"]["trials"], sorted(data["n"].unique())
+    sizes = sorted(data["n"].unique())
     lines: list[tuple[str, ...]] = []
     bold = set()
     for name, space, panel, quantile, wanted in FACTORS:
@@ -47,11 +52,11 @@ def draw(rows, manifests) -> TextTable:
         value = values[round(quantile * (len(values) - 1))]
         n = min(sizes, key=lambda size: abs(size - wanted))
         here = mine.filter((pl.col("value") == value) & (pl.col("n") == n))
-        cells = [f"{name} ({KNOBS[panel]} = {value:.2g}, n = {n:,})"]
+        line = [f"{name} ({KNOBS[panel]} = {value:.2g}, n = {n:,})"]
         for learner in LEARNERS:
             found = here.filter(pl.col("learner") == learner)["suboptimality"].cast(pl.Float64)
             half = scipy.stats.t.isf(0.025, len(found) - 1) * found.to_numpy().std(ddof=1) / len(found) ** 0.5
-            cells.append(_thousandths(float(found.to_numpy().mean()), float(half)))
+            line.append(_thousandths(float(found.to_numpy().mean()), float(half)))
         place = (
             (pl.col("space") == space)
             & (pl.col("panel") == panel)
@@ -60,17 +65,34 @@ def draw(rows, manifests) -> TextTable:
         )
         for learner in won.filter(place)["best"]:
             bold.add((len(lines), 1 + LEARNERS.index(learner)))
-        lines.append(tuple(cells))
-    return TextTable(
-        "Who wins where: mean SubOpt in thousandths, clear winners in bold",
-        ("setting", *LEARNERS),
-        tuple(lines),
-        frozenset(bold),
-        (
-            f"Means over {trials} worlds (preset {manifest['label']}) ± half a 95% t-interval. Bold: every other learner is worse, by a "
-            "studentised paired bootstrap at level 0.05 over a whole map of the phase diagram; rows without bold are ties at that level.",
-        ),
-    )
+        lines.append(tuple(line))
+    return lines, bold
+
+
+def notes(manifests) -> list[str]:
+    """What the numbers are of."""
+    manifest = manifests["phase_diagram"]
+    return [
+        f"Means over {manifest['config']['trials']} worlds (preset {manifest['label']}) ± half a 95% t-interval. Bold: every other",
+        "learner is worse, by a studentised paired bootstrap at level 0.05 over a whole map of the phase diagram;",
+        "rows without bold are ties at that level.",
+    ]
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """The table as a picture."""
+    lines, bold = cells(rows)
+    return tables.picture([(TITLE, HEADER, lines, bold)], notes(manifests), first=0.4)
+
+
+def texts(rows, manifests) -> dict[str, str]:
+    """The table as Markdown and LaTeX."""
+    lines, bold = cells(rows)
+    about = " ".join(notes(manifests))
+    return {
+        ".md": "\n\n".join([f"**{TITLE}**", tables.markdown(HEADER, lines, bold), about]),
+        ".tex": f"% {TITLE}. {about}\n" + tables.latex(HEADER, lines, bold),
+    }
 
 
 def _thousandths(mean: float, half: float) -> str:
@@ -82,5 +104,6 @@ FIGURE = Figure(
     name="tradeoffs",
     needs=("phase_diagram",),
     draw=draw,
+    texts=texts,
     summary="Mean SubOpt of every learner where one factor of the problem is extreme, with clear winners.",
 )

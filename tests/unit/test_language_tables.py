@@ -1,5 +1,8 @@
 """Tables and figures of the language track on made-up rows, against sums done by hand."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +18,7 @@ from paper_figures import (
     table_main,
     table_transfer,
     tables,
+    tradeoffs,
 )
 from tests.language_toys import COSTS, MANIFEST, cost_of, made_up
 
@@ -176,3 +180,16 @@ def test_samples_and_estimates_draw(rows):
     assert len(figure.axes) == 3
     table = llm_estimates.FIGURE.texts({"tiny_llm": rows}, {})[".md"]
     assert "| cost of SFT, strong test user | 0.200 | 0.500 | 0.200 | 0.500 |" in table
+
+
+def test_bold_cells_in_markdown_and_texts_beside_a_figure(tmp_path):
+    rows = Path(__file__).parents[2] / "paper_figures" / "rows"
+    paths = tradeoffs.FIGURE.make([rows], tmp_path)
+    assert [path.suffix for path in paths] == [".pdf", ".png", ".md", ".tex"]
+    lines = (tmp_path / "tradeoffs.md").read_text(encoding="utf-8").splitlines()
+    digest = hashlib.sha256((rows / "phase_diagram" / "rows.parquet").read_bytes()).hexdigest()
+    assert lines[0] == f"<!-- rows sha256: phase_diagram={digest} -->"
+    assert tables.markdown(["a", "b"], [["x", "1"]], {(0, 1)}).splitlines()[-1] == "| x | **1** |"
+    assert (
+        (tmp_path / "tradeoffs.tex").read_text(encoding="utf-8").startswith("% rows sha256: phase_diagram=")
+    )
