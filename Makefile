@@ -6,8 +6,8 @@ PRESET ?= quick
 JOBS ?= 2
 
 # What `make verify` runs afresh, and what it draws from those rows (or, where it ran nothing, from the committed ones).
-EXPERIMENTS ?= bound_verification contraction preference_scale late_ensemble online_learning
-FIGURES ?= bound_tightness contraction preference_scale
+EXPERIMENTS ?= bound_verification contraction preference_scale late_ensemble online_learning falsification
+FIGURES ?= bound_tightness contraction preference_scale falsification
 ROWS := paper_figures/rows
 
 PY := $(VENV)/bin/python

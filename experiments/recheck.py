@@ -21,6 +21,8 @@ from edittheory.errors import InputError, RunError
 
 CLOSE = 1e-6
 """Relative difference to the saved ratio that a deterministic statement may show on another machine."""
+NOISE = 1e-2
+"""Ratios below it are rounding: of an identity the ratio is its error over what rounding may do, and differs everywhere."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -43,8 +45,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 def agrees(content: dict[str, Any], found: Any) -> bool:
     """Whether a judgement is what the file says; of statistical ones, only a refutation must come back."""
     if content["kind"] == "deterministic":
-        close = abs(found.ratio - content["ratio"]) <= CLOSE * max(abs(content["ratio"]), CLOSE)
-        return found.refuted == content["refuted"] and (close or found.ratio < CLOSE)
+        close = abs(found.ratio - content["ratio"]) <= CLOSE * abs(content["ratio"])
+        noise = max(found.ratio, content["ratio"]) < NOISE
+        return found.refuted == content["refuted"] and (close or noise)
     return found.refuted == content["refuted"]
 
 
