@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from edittheory import bounds, costs, coverage
-from edittheory.attack_space import Point, log_path
-from edittheory.logspace import expect, kl, squared_hellinger, total_variation
-
-Sides = tuple[Array, Array, Array | float]
+from edittheory import attackable_transfers as to
+from edittheory import bounds, coverage
+from edittheory.attack_space import Point
+from edittheory.attackable_transfers import Sides, natural_size
+from edittheory.logspace import kl, squared_hellinger, total_variation
 
 
 class Attack(NamedTuple):
@@ -37,27 +37,21 @@ class Attack(NamedTuple):
 # -- A: identities --------------------------------------------------------------------------------------------------------
 
 
-def _size(point: Point) -> Array:
-    """The scale of sums that make up J_beta: c_max plus the largest |beta log-ratio|."""
-    problem = point.problem
-    return problem.cost_max + problem.beta * jnp.max(jnp.abs(point.probe - problem.log_reference))
-
-
 def _identity(point: Point) -> Sides:
     problem = point.problem
     direct = problem.objective(point.probe) - problem.objective(problem.log_optimal)
-    return jnp.abs(direct - problem.suboptimality(point.probe)), jnp.zeros(()), _size(point)
+    return jnp.abs(direct - problem.suboptimality(point.probe)), jnp.zeros(()), natural_size(point)
 
 
 def _reverse(point: Point) -> Sides:
     problem = point.problem
     reverse = problem.beta * jnp.sum(problem.context_probs * kl(problem.log_optimal, point.probe))
-    return jnp.abs(reverse - problem.suboptimality(point.probe)), jnp.zeros(()), _size(point)
+    return jnp.abs(reverse - problem.suboptimality(point.probe)), jnp.zeros(()), natural_size(point)
 
 
 def _optimum(point: Point) -> Sides:
     problem = point.problem
-    return problem.objective(problem.log_optimal), problem.objective(point.probe), _size(point)
+    return problem.objective(problem.log_optimal), problem.objective(point.probe), natural_size(point)
 
 
 def _reduction(point: Point) -> Sides:
@@ -155,7 +149,7 @@ def _range(price: Callable[[Array, Array], Array]) -> Callable[[Point], Sides]:
         problem = point.problem
         terms = bounds.distance_to_suboptimality(problem, point.probe, "range").terms
         right = price(terms["cost_max"], terms["B"]) * terms["D"]
-        return problem.suboptimality(point.probe), right, _size(point)
+        return problem.suboptimality(point.probe), right, natural_size(point)
 
     return sides
 
@@ -163,20 +157,20 @@ def _range(price: Callable[[Array, Array], Array]) -> Callable[[Point], Sides]:
 def _chord(point: Point) -> Sides:
     problem = point.problem
     right = bounds.distance_to_suboptimality(problem, point.probe, "chord").value
-    return problem.suboptimality(point.probe), right, _size(point)
+    return problem.suboptimality(point.probe), right, natural_size(point)
 
 
 def _chord_order(point: Point) -> Sides:
     problem = point.problem
     chord = bounds.distance_to_suboptimality(problem, point.probe, "chord").value
-    return chord, bounds.distance_to_suboptimality(problem, point.probe, "range").value, _size(point)
+    return chord, bounds.distance_to_suboptimality(problem, point.probe, "range").value, natural_size(point)
 
 
 def _chord_upper_only(point: Point) -> Sides:
     problem = point.problem
     top = jnp.max(point.probe - problem.log_optimal, axis=-1)
     right = jnp.sum(problem.context_probs * top * total_variation(point.probe, problem.log_optimal))
-    return problem.suboptimality(point.probe), problem.beta * right, _size(point)
+    return problem.suboptimality(point.probe), problem.beta * right, natural_size(point)
 
 
 def _divergences(left, right, constant: float = 0.0) -> Callable[[Point], Sides]:
@@ -229,151 +223,6 @@ def _bias_from_edits(share: Callable[[Array], Array]) -> Callable[[Point], Sides
     return sides
 
 
-# -- B2: from preferences to policies -------------------------------------------------------------------------------------------
-
-
-def _pairs(point: Point) -> tuple[Array, Array, Array]:
-    """u of the probe, u of the optimum (X, Y, Y), and R over the two."""
-    problem = point.problem
-    two = jnp.stack([point.probe, problem.log_optimal])
-    ratio = two - problem.log_reference
-    margins = ratio[..., None, :] - ratio[..., :, None]
-    return margins[0], margins[1], coverage.log_ratio_range(problem, two)
-
-
-def _curvature(kappa: Callable[[Array], Array], factor: float) -> Callable[[Point], Sides]:
-    """(u - v)^2 <= factor kappa(R) H2 of the two preferences, on every pair."""
-
-    def sides(point: Point) -> Sides:
-        u, v, reach = _pairs(point)
-        # sigmoid(u), sigmoid(v) as cos^2, sin^2 of angles; H2 = 4 sin^2(half of their difference), without cancellation.
-        angle = jnp.arctan(jnp.exp(0.5 * u)) - jnp.arctan(jnp.exp(0.5 * v))
-        hellinger = 4.0 * jnp.sin(0.5 * angle) ** 2
-        return (u - v) ** 2, factor * kappa(reach) * hellinger, 1.0 + kappa(reach)
-
-    return sides
-
-
-def _slope(kappa: Callable[[Array], Array]) -> Callable[[Point], Sides]:
-    """|u - v| <= kappa(R) |sigmoid(u) - sigmoid(v)|, on every pair."""
-
-    def sides(point: Point) -> Sides:
-        u, v, reach = _pairs(point)
-        gap = jnp.abs(jax.nn.sigmoid(u) - jax.nn.sigmoid(v))
-        return jnp.abs(u - v), kappa(reach) * gap, 1.0 + kappa(reach)
-
-    return sides
-
-
-def _logged_gap(point: Point) -> Array:
-    """E_w (u - u*)^2 of the probe."""
-    u, v, _ = _pairs(point)
-    law = point.problem.pair_law()
-    return jnp.sum(point.problem.context_probs[:, None, None] * law * (u - v) ** 2)
-
-
-def _transfer(factor: float = 1.0) -> Callable[[Point], Sides]:
-    """SubOpt <= factor beta sqrt(C E_w (u - u*)^2), C of the probe."""
-
-    def sides(point: Point) -> Sides:
-        problem = point.problem
-        cover = coverage.preference_coverage(problem, point.probe[None])[0]
-        right = factor * problem.beta * jnp.sqrt(cover * _logged_gap(point) + 1e-300)
-        return problem.suboptimality(point.probe), right, _size(point)
-
-    return sides
-
-
-def _transfer_fast(factor: float) -> Callable[[Point], Sides]:
-    """SubOpt <= factor beta C~ E_w (u - u*)^2, C~ on the probe's path."""
-
-    def sides(point: Point) -> Sides:
-        problem = point.problem
-        cover = coverage.path_preference_coverage(problem, point.probe[None])[0]
-        return (
-            problem.suboptimality(point.probe),
-            factor * problem.beta * cover * _logged_gap(point),
-            _size(point),
-        )
-
-    return sides
-
-
-def _at_time(point: Point, log_policy: Array) -> Array:
-    """max over pairs of 2 pi(a) pi(b) / [w(a, b) + w(b, a)]: half of C when both policies are the same."""
-    law = point.problem.pair_law()
-    both = law + jnp.swapaxes(law, -1, -2)
-    pi = jnp.exp(log_policy)
-    off = ~jnp.eye(pi.shape[-1], dtype=bool) & (both > 0)
-    ratio = 2.0 * pi[..., :, None] * pi[..., None, :] / jnp.where(off, both, 1.0)
-    return jnp.max(jnp.where(off, ratio, 0.0))
-
-
-def _path_cover(point: Point) -> Sides:
-    here = _at_time(point, log_path(point, point.probe))
-    right = coverage.path_preference_coverage(point.problem, point.probe[None])[0]
-    return here, right, 1.0 + right
-
-
-def _path_ends(point: Point) -> Sides:
-    here = _at_time(point, log_path(point, point.probe))
-    right = jnp.maximum(_at_time(point, point.problem.log_optimal), _at_time(point, point.probe))
-    return here, right, 1.0 + right
-
-
-# -- B3: from costs to policies -------------------------------------------------------------------------------------------------
-
-
-def _pessimistic(point: Point) -> tuple[Array, Array]:
-    """The largest cost of the class (at least c), and the policy it induces."""
-    problem = point.problem
-    high = jnp.max(point.instance.cost_class, axis=0)
-    return high, costs.tilted(problem.log_reference, high, problem.beta)
-
-
-def _pessimism(law: Callable[[Point], Array]) -> Callable[[Point], Sides]:
-    """SubOpt of the pessimistic policy <= E_law[f_bar - c]."""
-
-    def sides(point: Point) -> Sides:
-        problem = point.problem
-        high, policy = _pessimistic(point)
-        gap = expect(law(point), high - problem.expected_cost)
-        return problem.suboptimality(policy), jnp.sum(problem.context_probs * gap), problem.cost_max
-
-    return sides
-
-
-def _cost_fast(factor: float) -> Callable[[Point], Sides]:
-    """SubOpt <= factor C~_F E_reference (f - c)^2 / beta, F the one cost f_bar."""
-
-    def sides(point: Point) -> Sides:
-        problem = point.problem
-        high, policy = _pessimistic(point)
-        cover = coverage.path_cost_coverage(problem, high[None], policy)
-        error = jnp.sum(
-            problem.context_probs * expect(problem.log_reference, (high - problem.expected_cost) ** 2)
-        )
-        return problem.suboptimality(policy), factor * cover * error / problem.beta, _size(point)
-
-    return sides
-
-
-def _cost_path(learned: bool) -> Callable[[Point], Sides]:
-    """C_F(pi_t) <= C~_F, at the learned policy or at its worst over the class."""
-
-    def sides(point: Point) -> Sides:
-        problem, cost_class = point.problem, point.instance.cost_class
-        _, policy = _pessimistic(point)
-        here = coverage.cost_coverage(problem, cost_class, log_path(point, policy))
-        if learned:
-            right = coverage.path_cost_coverage(problem, cost_class, policy)
-        else:
-            right = coverage.worst_path_cost_coverage(problem, cost_class)
-        return here, right, 1.0 + right
-
-    return sides
-
-
 _kappa = coverage.sigmoid_curvature
 _HELLINGER = float(jnp.pi**2 / 2)
 
@@ -400,16 +249,16 @@ TRUE: tuple[Attack, ...] = (
     Attack("B1.bias.context", "B1(a)", "D(mu, pi*) <= E[(1 - gamma_min) TV(ref, pi*)]",
            _bias(lambda rho, weak, start: jnp.sum(rho * weak * start)), True),
     Attack("B1.gamma", "B6", "gamma TV(mu, pi*) <= (1 - gamma) TV(ref, mu)", _bias_from_edits(lambda g: g), True),
-    Attack("B2.slope", "B2(a)", "|u - v| <= kappa |sigmoid(u) - sigmoid(v)|", _slope(_kappa), True),
-    Attack("B2.hellinger", "B2(b)", "(u - v)^2 <= (pi^2 / 2) kappa H2", _curvature(_kappa, _HELLINGER), True),
-    Attack("B2.hellinger4", "B2(b)", "(u - v)^2 <= 4 kappa H2", _curvature(_kappa, 4.0), True),
-    Attack("B2.transfer", "B2(b)", "SubOpt <= beta sqrt(C E_w (u - u*)^2)", _transfer(), True),
-    Attack("B2.transfer.fast", "B2(c)", "SubOpt <= (beta / 4) C~ E_w (u - u*)^2", _transfer_fast(0.25), True),
-    Attack("B2.path", "B2(c)", "2 pi_t(a) pi_t(b) / w <= C~ at every t", _path_cover, True),
-    Attack("B3.pessimism", "B3(a)", "SubOpt <= E_pi*[f_bar - c]", _pessimism(lambda p: p.problem.log_optimal)),
-    Attack("B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2 beta)", _cost_fast(0.5)),
-    Attack("B3.path", "B3(b)", "C_F(pi_t) <= C~_F at every t", _cost_path(True)),
-    Attack("B3.path.worst", "B3(b)", "C_F(pi_t) <= C~_F over the class", _cost_path(False)),
+    Attack("B2.slope", "B2(a)", "|u - v| <= kappa |sigmoid(u) - sigmoid(v)|", to.slope(_kappa), True),
+    Attack("B2.hellinger", "B2(b)", "(u - v)^2 <= (pi^2 / 2) kappa H2", to.curvature(_kappa, _HELLINGER), True),
+    Attack("B2.hellinger4", "B2(b)", "(u - v)^2 <= 4 kappa H2", to.curvature(_kappa, 4.0), True),
+    Attack("B2.transfer", "B2(b)", "SubOpt <= beta sqrt(C E_w (u - u*)^2)", to.transfer(), True),
+    Attack("B2.transfer.fast", "B2(c)", "SubOpt <= (beta / 4) C~ E_w (u - u*)^2", to.transfer_fast(0.25), True),
+    Attack("B2.path", "B2(c)", "2 pi_t(a) pi_t(b) / w <= C~ at every t", to.path_cover, True),
+    Attack("B3.pessimism", "B3(a)", "SubOpt <= E_pi*[f_bar - c]", to.pessimism(lambda p: p.problem.log_optimal)),
+    Attack("B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2 beta)", to.cost_fast(0.5)),
+    Attack("B3.path", "B3(b)", "C_F(pi_t) <= C~_F at every t", to.cost_path(True)),
+    Attack("B3.path.worst", "B3(b)", "C_F(pi_t) <= C~_F over the class", to.cost_path(False)),
 )  # fmt: skip
 
 MUTANTS: tuple[Attack, ...] = (
@@ -436,15 +285,15 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.B1.bias.root", "B1(a)", "D(mu, pi*) <= eta_bar D(ref, pi*)",
            _bias(lambda rho, weak, start: jnp.sqrt(jnp.sum(rho * weak**2)) * jnp.sum(rho * start)), True, True),
     Attack("mutant.B1.gamma", "B6", "TV(mu, pi*) <= (1 - gamma) TV(ref, mu)", _bias_from_edits(jnp.ones_like), True, True),
-    Attack("mutant.B2.halfR", "B2(a)", "the slope with kappa at R / 2", _slope(lambda reach: _kappa(0.5 * reach)), True, True),
+    Attack("mutant.B2.halfR", "B2(a)", "the slope with kappa at R / 2", to.slope(lambda reach: _kappa(0.5 * reach)), True, True),
     Attack("mutant.B2.rootkappa", "B2(b)", "(u - v)^2 <= (pi^2 / 2) sqrt(kappa) H2",
-           _curvature(lambda reach: jnp.sqrt(_kappa(reach)), _HELLINGER), True, True),
-    Attack("mutant.B2.hellinger3.9", "B2(b)", "(u - v)^2 <= 3.9 kappa H2", _curvature(_kappa, 3.9), True, True),
-    Attack("mutant.B2.transfer", "B2(b)", "SubOpt <= beta sqrt(C E_w (u - u*)^2) / 2", _transfer(0.5), True, True),
-    Attack("mutant.B2.transfer.fast", "B2(c)", "SubOpt <= (beta / 4.2) C~ E_w (u - u*)^2", _transfer_fast(1 / 4.2), True, True),
-    Attack("mutant.B2.path.ends", "B2(c)", "C~ is reached at an end of the path", _path_ends, True, True),
-    Attack("mutant.B3.reference", "B3(a)", "SubOpt <= E_ref[f_bar - c]", _pessimism(lambda p: p.problem.log_reference), False, True),
-    Attack("mutant.B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2.2 beta)", _cost_fast(1 / 2.2), False, True),
+           to.curvature(lambda reach: jnp.sqrt(_kappa(reach)), _HELLINGER), True, True),
+    Attack("mutant.B2.hellinger3.9", "B2(b)", "(u - v)^2 <= 3.9 kappa H2", to.curvature(_kappa, 3.9), True, True),
+    Attack("mutant.B2.transfer", "B2(b)", "SubOpt <= beta sqrt(C E_w (u - u*)^2) / 2", to.transfer(0.5), True, True),
+    Attack("mutant.B2.transfer.fast", "B2(c)", "SubOpt <= (beta / 4.2) C~ E_w (u - u*)^2", to.transfer_fast(1 / 4.2), True, True),
+    Attack("mutant.B2.path.ends", "B2(c)", "C~ is reached at an end of the path", to.path_ends, True, True),
+    Attack("mutant.B3.reference", "B3(a)", "SubOpt <= E_ref[f_bar - c]", to.pessimism(lambda p: p.problem.log_reference), False, True),
+    Attack("mutant.B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2.2 beta)", to.cost_fast(1 / 2.2), False, True),
 )  # fmt: skip
 
 ATTACKS = TRUE + MUTANTS

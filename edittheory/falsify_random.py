@@ -204,8 +204,8 @@ def _judge_sides(
     points: Point, left: Array, right: Array, index: int, claim: Statement, level: float
 ) -> RandomCheck:
     ratio = np.asarray(_log_ratio(points, left, right))
-    columns = [np.asarray(values)[..., index].ravel() for values in (ratio, left, right)]
-    return judge(*columns, claim.allowed(float(points.delta[0])), level)
+    ratios, lefts, rights = (np.asarray(values)[..., index].ravel() for values in (ratio, left, right))
+    return judge(ratios, lefts, rights, claim.allowed(float(points.delta[0])), level)
 
 
 def judge(

@@ -155,7 +155,7 @@ def _array(fields: dict[str, Any], name: str, axes: int) -> np.ndarray:
 def _point(fields: dict[str, Any]) -> Point:
     arrays = {name: _array(fields, name, axes) for name, axes in DIMENSIONS.items()}
     try:
-        problem = EditProblem(*(arrays[name] for name in list(DIMENSIONS)[:5])).check()
+        problem = EditProblem(**{name: jnp.asarray(arrays[name]) for name in list(DIMENSIONS)[:5]}).check()
     except ValueError as error:
         raise ValueError(f"problem.{error}") from None
     shape, top = arrays["log_reference"].shape, arrays["distance"].max()

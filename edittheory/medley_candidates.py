@@ -133,8 +133,11 @@ def medley_over_candidates(
         ]
     )
     coin, alone = -costs.shape[0] * jnp.log(2.0), jnp.sum(reference_edit)
+    of_costs, of_pairs, of_edits = (learning_rate * each[..., None, :] for each in (cost, preference, edits))
     found = combine(
-        *(learning_rate * each[..., None, :] for each in (cost, preference, edits)),
+        of_costs,
+        of_pairs,
+        of_edits,
         jnp.full(1, learning_rate * coin),
         jnp.full(1, learning_rate * alone),
         config,

@@ -267,9 +267,7 @@ def _cost_in_class(trial: Trial) -> Sides:
 
 STATEMENTS: tuple[Statement, ...] = (
     Statement("A.identity", "A", "SubOpt(pi) = beta E KL(pi || pi*)", _identity, kind="identity"),
-    Statement(
-        "A.optimum", "A", "J_beta(pi*) <= J_beta(pi)", _optimal, kind="identity"
-    ),
+    Statement("A.optimum", "A", "J_beta(pi*) <= J_beta(pi)", _optimal, kind="identity"),
     Statement(
         "A.preference", "A", "P(y' beats y) = sigmoid((c(y) - c(y')) / beta)", _reduction, 0, True, "identity"
     ),

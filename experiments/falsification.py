@@ -231,8 +231,8 @@ def worst(rows: pl.DataFrame) -> pl.DataFrame:
 
 def names() -> list[str]:
     """All statements in the order of the table: true ones by source, then the mutants."""
-    true = [*attackable.TRUE, *attackable_random.TRUE, *falsify_bandits.TRUE]
-    false = [*attackable.MUTANTS, *attackable_random.MUTANTS, *falsify_bandits.MUTANTS]
+    true: list[Any] = [*attackable.TRUE, *attackable_random.TRUE, *falsify_bandits.TRUE]
+    false: list[Any] = [*attackable.MUTANTS, *attackable_random.MUTANTS, *falsify_bandits.MUTANTS]
     return [attack.name for attack in (*true, *false)]
 
 

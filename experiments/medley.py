@@ -7,6 +7,7 @@ learners. A cell with no strength is the prototype of theory.md B7: strengths dr
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -282,7 +283,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     for name, values in losses.items():
         trials = len(values)
         size = trials * len(sizes)
-        columns = {label: [value] * size for label, value in cell.items()}
+        columns: dict[str, Any] = {label: [value] * size for label, value in cell.items()}
         columns |= {
             "n": np.tile(np.asarray(sizes, dtype=np.int32), trials),
             "seed": np.repeat(np.arange(trials, dtype=np.int32), len(sizes)),

@@ -86,7 +86,7 @@ def violations(rows: pl.DataFrame, level: float, delta: float) -> list[dict[str,
         flags = worlds.agg(pl.col("wrong").any())["wrong"].to_numpy()
         verdict = statistics.violation_check(int(flags.sum()), len(flags), delta, level)
         tight = part.filter(pl.col(column).is_not_null() & (pl.col("suboptimality") > NEGLIGIBLE))
-        factor = (tight[column] / tight["suboptimality"]).median()
+        factor: Any = (tight[column] / tight["suboptimality"]).median()
         found.append(
             {
                 "certificate": name,
@@ -133,7 +133,7 @@ def _prototype_table(rows: pl.DataFrame) -> Table:
         means = dict(
             mine.group_by("learner").agg(pl.col("suboptimality").cast(pl.Float64).mean()).iter_rows()
         )
-        bound = mine.filter(pl.col("learner") == "medley")["certificate"].median()
+        bound: Any = mine.filter(pl.col("learner") == "medley")["certificate"].median()
         shown.add_row(
             f"{habit:g}",
             f"{n:,}",

@@ -202,10 +202,10 @@ def _attention_backward(kept: Any, gradient: Any) -> Any:
         to_keys = jnp.einsum(f"nksgqt,nksgqh->{place}", slope, queries)
         return to_queries, (to_keys, jnp.einsum(f"nksgqt,nksgqh->{place}", weight, wide), None)
 
-    to_queries, to_own = block(*own[:2], weights[0], "nksth")
+    to_queries, to_own = block(own[0], own[1], weights[0], "nksth")
     if shared is None:
         return to_queries, to_own, None
-    more, to_shared = block(*shared[:2], weights[1], "nkth")
+    more, to_shared = block(shared[0], shared[1], weights[1], "nkth")
     return to_queries + more, to_own, to_shared
 
 
