@@ -19,7 +19,7 @@ DATA := $(VENV)/.data
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make verify    check every bound on random problems and real text, print the table, draw $(words $(FIGURES)) figures"
+	@echo "make verify    check every bound on random problems and real text, print the table, hunt for counterexamples, draw $(words $(FIGURES)) figures"
 	@echo "make test      run the tests ($(JOBS) processes; JOBS=4 for more)"
 	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
 	@echo "make lint      ruff and mypy"
