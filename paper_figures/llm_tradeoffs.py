@@ -8,6 +8,16 @@ from paper_figures.figure import Figure
 from paper_figures.table_main import SHORT
 
 SHOWN = {"SFT": "sup", "DPO": "pref", "Early": "early"}
+DASHES = ("-", "--", ":", "-.")
+
+
+def candidates(data: pl.DataFrame) -> list[tuple[str, str, str]]:
+    """(method, look, line style) of every policy of a family in SHOWN, such as "DPO s=0.1"."""
+    found = []
+    for family, look in SHOWN.items():
+        mine = [name for name in sorted(data["method"].unique()) if name.split(" ")[0] == family]
+        found += [(name, look, DASHES[place % len(DASHES)]) for place, name in enumerate(reversed(mine))]
+    return found
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
@@ -18,7 +28,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     for ax, (task, user) in zip(axes[0], settings, strict=True):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
         seeds = mine.group_by("method", "n", "base_seed", "train_seed", "seed").agg(pl.col("cost").mean())
-        for name, look in SHOWN.items():
+        for name, look, dashes in candidates(data):
             table = (
                 seeds.filter(pl.col("method") == name)
                 .group_by("n")
@@ -34,7 +44,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 ax,
                 table["n"],
                 table["cost"],
-                style.Look(name, shown.color, shown.marker, shown.linestyle),
+                style.Look(name, shown.color, shown.marker, dashes),
                 table["low"],
                 table["high"],
             )
@@ -45,7 +55,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.set_xlabel("logged edits n")
         ax.set_ylim(0, None)
     axes[0, 0].set_ylabel("mean edit cost")
-    axes[0, 0].legend(loc="lower left")
+    axes[0, 0].legend(loc="center left", bbox_to_anchor=(0.0, 0.3))
     return figure
 
 
