@@ -17,7 +17,8 @@ import time
 import jax
 import numpy as np
 
-from edittheory import deployment, ensembles, online, provenance
+from edittheory.deploy import deployment, ensembles, online
+from edittheory.runs import provenance
 
 MEANS = (0.5, 0.45, 0.6, 0.3)
 ALPHA = 2.0**0.5

@@ -31,8 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from edittheory import class_losses, learners, losses, provenance
+from edittheory.learn import class_losses, learners, losses
 from edittheory.problem import EditDataset, balanced_problem
+from edittheory.runs import provenance
 
 BASE = {"K": 256, "X": 8, "Y": 64, "n": 1000, "S": 1024}
 SCANS = {

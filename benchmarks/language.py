@@ -9,7 +9,7 @@ decoder written in plain PyTorch, eager and compiled: same weights, batches and 
 turns, by wall and by processor time; both sides also with the batch's gradient summed over 8 rows at a time.
 Part "shape": SmolLM2's shape, 256 + 128 tokens, bfloat16, on a GPU; without one a
 small decoder in float32, and the output says so. MFU = training_flops(architecture, sequences, prompt, response) / time
-/ peak of the device's bfloat16 matrix products (edittheory.language.architecture; the reference's pass is not
+/ peak of the device's bfloat16 matrix products (edittheory.language.model.architecture; the reference's pass is not
 counted), and is left out where the peak is not known. Compilation is reported apart. The last line is JSON.
 """
 
@@ -120,9 +120,9 @@ def nano(options) -> dict:
     import optax
 
     import edittheory  # noqa: F401
-    from edittheory.language.architecture import Architecture
-    from edittheory.language.tensors import disassemble
-    from edittheory.language.transformer import Transformer, pair_log_probs, token_log_probs
+    from edittheory.language.model.architecture import Architecture
+    from edittheory.language.model.tensors import disassemble
+    from edittheory.language.model.transformer import Transformer, pair_log_probs, token_log_probs
 
     a = Architecture(544, 64, 2, 4, 4, 16, 192, max_length=256)
     model = Transformer.init(jax.random.key(0), a)
@@ -242,10 +242,10 @@ def shape(options) -> dict:
     import optax
 
     import edittheory  # noqa: F401
-    from edittheory.language.architecture import Architecture, training_flops
-    from edittheory.language.generation import generate
-    from edittheory.language.tensors import disassemble
-    from edittheory.language.transformer import Transformer, pair_log_probs, token_log_probs
+    from edittheory.language.model.architecture import Architecture, training_flops
+    from edittheory.language.model.generation import generate
+    from edittheory.language.model.tensors import disassemble
+    from edittheory.language.model.transformer import Transformer, pair_log_probs, token_log_probs
 
     if GPU:
         a, prompt, response = Architecture(49152, 576, 30, 9, 3, 64, 1536, 100_000, max_length=512), 256, 128
@@ -346,7 +346,7 @@ def their_shape(options, a, light, prompts, found, response, pairs, disassemble)
     """transformers' generate and a plain training loop, and TRL's DPOTrainer, where they can be imported."""
     import numpy as np
 
-    from edittheory.language.checkpoint_folder import save_folder
+    from edittheory.language.model.checkpoint_folder import save_folder
 
     with tempfile.TemporaryDirectory() as folder:
         save_folder(Path(folder) / "model", light, ids={"bos": 0, "eos": 1, "pad": 2})

@@ -78,10 +78,10 @@ def ours(options):
     import numpy as np
 
     import edittheory  # noqa: F401
-    from edittheory.objectives import Preference
-    from edittheory.policies import LogLinear
+    from edittheory.learn.objectives import Preference
+    from edittheory.learn.policies import LogLinear
+    from edittheory.learn.training import Settings, train
     from edittheory.problem import EditDataset
-    from edittheory.training import Settings, train
 
     keys = jax.random.split(jax.random.key(0), 5)
     table = jax.random.normal(keys[0], (X, Y, D)) / np.sqrt(D)

@@ -2,7 +2,7 @@
 
 import importlib
 
-from edittheory.errors import UnknownName
+from edittheory.core.errors import UnknownName
 from experiments.experiment import Experiment, Report
 
 __all__ = ["REGISTRY", "Experiment", "Report", "get"]

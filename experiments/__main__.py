@@ -1,6 +1,6 @@
 """`python -m experiments`: list the experiments, or run one or all of them.
 
-With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.launchers.
+With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.runs.ledger.launchers.
 
 Exit codes: 0 done, every claim held; 1 a claim was violated; 2 a mistake in the command or a folder that
 cannot be used (one line on stderr, nothing touched), or trouble that the user can mend on the way; 3 the
@@ -22,11 +22,11 @@ from rich.markup import escape
 from rich.table import Table
 
 import experiments
-from edittheory.files import write_json
-from edittheory.identity import canonical
-from edittheory.launchers import SlurmLauncher, TasksFailed
-from edittheory.runs import Ledger, RunError
-from edittheory.slurm import SlurmOptions
+from edittheory.runs.files import write_json
+from edittheory.runs.identity import canonical
+from edittheory.runs.launchers import SlurmLauncher, TasksFailed
+from edittheory.runs.ledger import Ledger, RunError
+from edittheory.runs.slurm import SlurmOptions
 from experiments import overrides
 from experiments.experiment import Experiment, Work
 

@@ -12,14 +12,15 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import balance_test, coverage, families, statistics, users
-from edittheory.batching import map_chunks
-from edittheory.families import Spaces
-from edittheory.identity import execution_field
-from edittheory.kernels import balanced_kernel
-from edittheory.logspace import log_normalise
-from edittheory.problem import EditProblem
-from edittheory.validation import check_each, check_in, check_int, check_positive
+from edittheory.certify import balance_test
+from edittheory.core import statistics
+from edittheory.core.logspace import log_normalise
+from edittheory.core.trials import map_chunks
+from edittheory.core.validation import check_each, check_in, check_int, check_positive
+from edittheory.problem import EditProblem, coverage, random_problems, users
+from edittheory.problem.kernels import balanced_kernel
+from edittheory.problem.random_problems import Spaces
+from edittheory.runs.identity import execution_field
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
@@ -153,9 +154,9 @@ def draw_base(keys, space: Spaces, num_contexts: int, num_candidates: int, beta,
 
     def one(key):
         dice_key, key = jax.random.split(key)
-        dice = families.Dice(dice_key, space, num_contexts, num_candidates)
+        dice = random_problems.Dice(dice_key, space, num_contexts, num_candidates)
         truth = dice.below(num_candidates)
-        optima = log_normalise(1.2 * families.scattered(dice))
+        optima = log_normalise(1.2 * random_problems.scattered(dice))
         base = jax.vmap(lambda optimum: balanced_kernel(optimum, dice.distance, strength, locality))(optima)
         cost = jnp.sum(base[truth] * dice.distance, axis=-1)
         log_reference = log_normalise(optima[truth] + cost / beta)
@@ -167,7 +168,7 @@ def draw_base(keys, space: Spaces, num_contexts: int, num_candidates: int, beta,
 @eqx.filter_jit
 def draw_given_reference(keys, space: Spaces, num_contexts: int, num_candidates: int) -> Drawn:
     """`families.balanced_sinkhorn`."""
-    instances = jax.vmap(lambda key: families.balanced_sinkhorn(key, space, num_contexts, num_candidates))(
+    instances = jax.vmap(lambda key: random_problems.balanced_sinkhorn(key, space, num_contexts, num_candidates))(
         keys
     )
     return Drawn(instances.problem, instances.cost_class)

@@ -12,11 +12,13 @@ import rich.box
 import rich.markup
 from rich.table import Table
 
-from edittheory import families, statements, statistics
-from edittheory.batching import map_chunks
-from edittheory.identity import execution_field
-from edittheory.statements import Statement
-from edittheory.validation import check_in, check_int, check_probability
+from edittheory.claims import statements
+from edittheory.claims.statements import Statement
+from edittheory.core import statistics
+from edittheory.core.trials import map_chunks
+from edittheory.core.validation import check_in, check_int, check_probability
+from edittheory.problem import random_problems as families
+from edittheory.runs.identity import execution_field
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 

@@ -4,19 +4,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from edittheory import (
-    bounds,
-    certificates,
-    certified_policies,
-    costs,
-    coverage,
-    evidence,
-    families,
-    learners,
-    supervised_certificates,
-)
-from edittheory.families import Instance, Spaces
-from edittheory.problem import EditDataset
+from edittheory import bounds
+from edittheory.certify import certificates, certificates_supervised, certified_policies, evidence
+from edittheory.learn import learners
+from edittheory.problem import EditDataset, cost_classes, coverage, random_problems
+from edittheory.problem.random_problems import Instance, Spaces
 
 SETS = {
     "likelihood ratio": "preference",
@@ -43,9 +35,9 @@ BOUNDS = {
 def draw(family: str, keys, space: Spaces, num_contexts: int, num_candidates: int, beta, habit) -> Instance:
     def one(key):
         if family == "sinkhorn":
-            return families.balanced_sinkhorn(key, space, num_contexts, num_candidates)
-        tastes = families.on_a_line if family == "line" else families.scattered
-        return families.balanced_backwards(
+            return random_problems.balanced_sinkhorn(key, space, num_contexts, num_candidates)
+        tastes = random_problems.on_a_line if family == "line" else random_problems.scattered
+        return random_problems.balanced_backwards(
             key, space, num_contexts, num_candidates, beta=beta, habit=habit, tastes=tastes
         )
 
@@ -66,7 +58,7 @@ def all_members(log_class, log_edited, instance: Instance, prefer, data, sizes, 
         return evidence.anytime_members(log_e, chance, sizes)
 
     def optima(members):
-        return supervised_certificates.possible_optima(
+        return certificates_supervised.possible_optima(
             log_class, problem.log_reference, log_edited, members, gamma
         )
 
@@ -113,7 +105,7 @@ def evaluate(keys, instances: Instance, sizes: tuple[int, ...], delta: float, fl
         cost_class = instance.cost_class[kept]
         log_edited = instance.log_class[num_k:][kept]
         instance = eqx.tree_at(lambda i: i.cost_class, instance, cost_class)
-        log_class = costs.tilted(problem.log_reference, cost_class, problem.beta)
+        log_class = cost_classes.tilted(problem.log_reference, cost_class, problem.beta)
         sets, likelihoods = all_members(log_class, log_edited, instance, prefer, data, sizes, delta)
         fitted = {
             "preference": jnp.argmax(likelihoods["preference"], axis=-1),
@@ -154,13 +146,13 @@ def ladder(keys, instances: Instance, sizes: tuple[int, ...], delta: float):
         problem = instance.problem
         data = problem.sample(jax.random.split(key, 3)[0], max(sizes))
         cost_class = instance.cost_class
-        log_class = costs.tilted(problem.log_reference, cost_class, problem.beta)
+        log_class = cost_classes.tilted(problem.log_reference, cost_class, problem.beta)
         found: dict[str, list] = {name: [] for name in BOUNDS}
         for n in sizes:
             prefix = jax.tree.map(lambda a, n=n: a[:n], data)
             pref = log_class[learners.preference(log_class, problem.log_reference, prefix)]
             # B3 holds with chance 1 - 2 delta' for a set at delta': halve delta.
-            radius = costs.confidence_radius(problem.cost_max, cost_class.shape[0], delta / 2)
+            radius = cost_classes.confidence_radius(problem.cost_max, cost_class.shape[0], delta / 2)
             rl = learners.pessimistic_cost(cost_class, problem.log_reference, prefix, problem.beta, radius)
             forms = {
                 "B2 paper": bounds.preference(problem, log_class, n, delta, "paper", check=False),

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import statistics
-from edittheory.batching import map_chunks
-from edittheory.identity import execution_field
-from edittheory.validation import check_each, check_in, check_int
+from edittheory.core import statistics
+from edittheory.core.trials import map_chunks
+from edittheory.core.validation import check_each, check_in, check_int
+from edittheory.runs.identity import execution_field
 from experiments import certificate_trials, spaces
 from experiments.certificate_trials import BOUNDS, SETS
 from experiments.experiment import Experiment, Report

@@ -8,21 +8,13 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import (
-    bandits,
-    contextual,
-    deployment,
-    ensembles,
-    families,
-    learners,
-    offline_estimates,
-    online,
-    statistics,
-)
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.problem import EditDataset, EditProblem
-from edittheory.validation import check_int, check_positive, check_probability
+from edittheory.core import statistics
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.deploy import bandits, contextual, deployment, ensembles, off_policy, online
+from edittheory.learn import learners
+from edittheory.problem import EditDataset, EditProblem, random_problems
+from edittheory.runs.identity import execution_field
 from experiments import deployments, spaces
 from experiments.experiment import Experiment, Report
 
@@ -76,7 +68,7 @@ def domain(key, name: str, config: Config):
     strings = spaces.strings(config.num_letters, config.max_length)
     strings = strings._replace(distances=jax.lax.optimization_barrier(jnp.asarray(strings.distances)))
     problem_key, data_key = jax.random.split(key)
-    instance = families.balanced_backwards(
+    instance = random_problems.balanced_backwards(
         problem_key,
         strings,
         config.contexts_per_domain,
@@ -108,14 +100,14 @@ def together(problems: list[EditProblem]) -> EditProblem:
     )
 
 
-def domain_prior(problem, log_policies, data: EditDataset, domains, cost_max) -> offline_estimates.Prior:
+def domain_prior(problem, log_policies, data: EditDataset, domains, cost_max) -> off_policy.Prior:
     """Prior (D, K) of every domain from the log's interactions in it: self-normalised estimates, at most 50 pseudo-counts."""
-    weights = offline_estimates.log_weights(log_policies, problem.log_reference, data)
+    weights = off_policy.log_weights(log_policies, problem.log_reference, data)
 
     def one(index):
         mine = domains[data.contexts] == index
-        estimate = offline_estimates.self_normalised(jnp.where(mine, weights, -jnp.inf), data.costs)
-        return offline_estimates.prior_from(estimate, (cost_max / 4) ** 2, 0.5, 50.0)
+        estimate = off_policy.self_normalised(jnp.where(mine, weights, -jnp.inf), data.costs)
+        return off_policy.prior_from(estimate, (cost_max / 4) ** 2, 0.5, 50.0)
 
     return jax.vmap(one)(jnp.arange(len(DOMAINS)))
 
@@ -146,8 +138,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             "Late per domain, shared": contextual.PerDomain(
                 deployments.shared(count, cost_max, max(config.horizons)), domains, size
             ),
-            "Late per domain, warm": offline_estimates.WarmStart(per_domain, prior),
-            "Late per domain, shifted prior": offline_estimates.ShiftedWarmStart(per_domain, prior),
+            "Late per domain, warm": off_policy.WarmStart(per_domain, prior),
+            "Late per domain, shifted prior": off_policy.ShiftedWarmStart(per_domain, prior),
         }
         # What the table of each domain's best arm costs: the oracle that no ensemble over domains can beat on average.
         values = jnp.stack(

@@ -8,12 +8,11 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import coverage, families
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.logspace import log_normalise, total_variation
-from edittheory.problem import balanced_problem
-from edittheory.validation import check_int, check_probability
+from edittheory.core.logspace import log_normalise, total_variation
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_probability
+from edittheory.problem import balanced_problem, coverage, random_problems
+from edittheory.runs.identity import execution_field
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
@@ -46,7 +45,7 @@ def cells(config: Config) -> list[dict]:
 
 def trial(key, config: Config, strength) -> dict:
     """Coefficients of one random balanced user, the worst contraction seen, and TV to the optimum after 0..rounds edits."""
-    dice = families.Dice(key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32)
+    dice = random_problems.Dice(key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32)
     distance, size = dice.distance, dice.distance.shape[-1]
     locality = dice.log_uniform(1.0, 8.0)
     optimal = log_normalise(dice.log_uniform(0.5, 2.5) * dice.centre)

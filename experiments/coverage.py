@@ -11,10 +11,11 @@ import polars as pl
 import scipy.stats
 from rich.table import Table
 
-from edittheory import coverage, statistics
-from edittheory.cost_models import elliptical_norm
-from edittheory.objectives import Preference
-from edittheory.validation import check_int
+from edittheory.core import statistics
+from edittheory.core.validation import check_int
+from edittheory.learn.cost_models import elliptical_norm
+from edittheory.learn.objectives import Preference
+from edittheory.problem import coverage
 from experiments import worlds
 from experiments.experiment import Experiment, Report
 from experiments.world_configs import WorldConfig

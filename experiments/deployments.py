@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from edittheory import bandits, contextual, ensembles, families, learners, sharing
-from edittheory.kernels import balanced_kernel
-from edittheory.problem import EditDataset, EditProblem
+from edittheory.deploy import bandits, contextual, ensembles, sharing
+from edittheory.learn import learners
+from edittheory.problem import EditDataset, EditProblem, random_problems
+from edittheory.problem.kernels import balanced_kernel
 
 LEARNERS = ("SUP", "PREF", "RL", "Early")
 """The policies that a late ensemble chooses from; `base`, the reference, is not among them."""
@@ -27,14 +28,14 @@ class Trained(NamedTuple):
 
 
 def train(
-    key: PRNGKeyArray, user: str, spaces: families.Spaces, num_contexts: int, num_candidates: int, beta: float
+    key: PRNGKeyArray, user: str, spaces: random_problems.Spaces, num_contexts: int, num_candidates: int, beta: float
 ) -> Trained:
     """A random problem of the named training user, its log, and every learner on it; jits and vmaps over keys."""
     strength, habit, n = TRAINING[user]
     # Without the barrier XLA spends minutes folding what it can compute from constant distances.
     spaces = spaces._replace(distances=jax.lax.optimization_barrier(jnp.asarray(spaces.distances)))
     problem_key, data_key = jax.random.split(key)
-    instance = families.balanced_backwards(
+    instance = random_problems.balanced_backwards(
         problem_key, spaces, num_contexts, num_candidates, beta=beta, strength=strength, habit=habit
     )
     data = instance.problem.sample(data_key, n)

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import deployment, drift, online
-from edittheory.kernels import balanced_kernel
-from edittheory.logspace import log_normalise
-from edittheory.validation import check_int, check_positive
+from edittheory.core.logspace import log_normalise
+from edittheory.core.validation import check_int, check_positive
+from edittheory.deploy import deployment, drift, online
+from edittheory.problem.kernels import balanced_kernel
 from experiments import deployments, spaces
 from experiments.experiment import Experiment, Report
 

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import losses, statistics
-from edittheory.objectives import EarlyEnsemble
-from edittheory.validation import check_each, check_int, check_non_negative
+from edittheory.core import statistics
+from edittheory.core.validation import check_each, check_int, check_non_negative
+from edittheory.learn import losses
+from edittheory.learn.objectives import EarlyEnsemble
 from experiments import worlds
 from experiments.experiment import Experiment, Report
 from experiments.world_configs import WorldConfig

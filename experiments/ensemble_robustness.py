@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import bandits, deployment, ensembles, offline_estimates, online, statistics
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.validation import check_int, check_positive, check_probability
+from edittheory.core import statistics
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
+from edittheory.runs.identity import execution_field
 from experiments import deployments, spaces
 from experiments.experiment import Experiment, Report
 
@@ -62,17 +63,17 @@ def ensembles_of(problem, trained, held_out, cost_max, config: Config) -> dict[s
     """The late ensembles by name. Warm starts take their prior from held-out edits of the training user under the reference."""
     count, theory = len(deployments.LEARNERS), ensembles.theory_exploration(cost_max)
     variance = (cost_max / 4) ** 2
-    estimate = offline_estimates.cross_fitted(trained.log_policies, problem.log_reference, held_out)
-    prior = offline_estimates.prior_from(estimate, variance, TRUST, MOST)
+    estimate = off_policy.cross_fitted(trained.log_policies, problem.log_reference, held_out)
+    prior = off_policy.prior_from(estimate, variance, TRUST, MOST)
     contexts = jnp.arange(config.num_contexts)
     quick = ensembles.LateEnsemble(count, theory / 8)
     return {
         "Late": ensembles.LateEnsemble(count, theory),
         "Late, alpha/4": ensembles.LateEnsemble(count, theory / 4),
         "Thompson": bandits.Thompson(count, cost_max / 4),
-        "Late, warm": offline_estimates.WarmStart(quick, prior),
-        "Late, shifted prior": offline_estimates.ShiftedWarmStart(quick, prior),
-        "Thompson, warm": offline_estimates.WarmStart(bandits.Thompson(count, cost_max / 4), prior),
+        "Late, warm": off_policy.WarmStart(quick, prior),
+        "Late, shifted prior": off_policy.ShiftedWarmStart(quick, prior),
+        "Thompson, warm": off_policy.WarmStart(bandits.Thompson(count, cost_max / 4), prior),
         "Late, contextual": deployments.lin_ucb(count, cost_max, contexts, config.num_contexts),
         "Late, shared": deployments.shared(count, cost_max, config.rounds),
     }

@@ -12,7 +12,7 @@ import rich.box
 import rich.markup
 from rich.table import Table
 
-from edittheory import (
+from edittheory.claims import (
     attackable,
     attackable_random,
     falsify,
@@ -20,11 +20,11 @@ from edittheory import (
     falsify_random,
     instance_files,
 )
-from edittheory.attack_space import Space
-from edittheory.files import make_folder
-from edittheory.identity import execution_field
-from edittheory.runs import Ledger
-from edittheory.validation import check_each, check_int, check_probability
+from edittheory.claims.attack_space import Space
+from edittheory.core.validation import check_each, check_int, check_probability
+from edittheory.runs.files import make_folder
+from edittheory.runs.identity import execution_field
+from edittheory.runs.ledger import Ledger
 from experiments.experiment import Experiment, Report
 
 

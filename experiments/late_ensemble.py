@@ -9,8 +9,9 @@ import polars as pl
 import scipy.stats
 from rich.table import Table
 
-from edittheory import bounds_online, deployment, online
-from edittheory.validation import check_int, check_positive, check_probability
+from edittheory.bounds import online as bounds_online
+from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.deploy import deployment, online
 from experiments import deployments, spaces
 from experiments.experiment import Experiment, Report
 

@@ -14,20 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from edittheory import (
-    certified_policies,
-    costs,
-    evidence,
-    families,
-    learners,
-    medley,
-    medley_evidence,
-    medley_linear,
-)
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.problem import EditDataset
-from edittheory.validation import check_each, check_int, check_non_negative, check_probability
+from edittheory import medley
+from edittheory.certify import certified_policies, evidence
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_each, check_int, check_non_negative, check_probability
+from edittheory.learn import learners
+from edittheory.medley import likelihoods, linear
+from edittheory.problem import EditDataset, cost_classes, random_problems
+from edittheory.runs.identity import execution_field
 from experiments import medley_report, spaces, worlds
 from experiments.experiment import Experiment
 from experiments.phase_diagram import PANELS
@@ -114,7 +108,7 @@ def _finite_trial(keys, strength, habit, noise, config: Config):
     problem_key, strength_key, data_key, noise_key = jax.random.split(keys, 4)
     coin, strong, weak = jax.random.uniform(strength_key, (3,))
     drawn = jnp.where(coin < 0.5, 0.5 + 0.47 * strong, 0.02 + 0.28 * weak)
-    instance = families.balanced_backwards(
+    instance = random_problems.balanced_backwards(
         problem_key,
         spaces.strings(config.num_letters, config.max_length),
         config.num_contexts,
@@ -150,11 +144,11 @@ def _finite_trial(keys, strength, habit, noise, config: Config):
         priors,
         cost_max + reach,
     )
-    counts = medley_evidence.count(
+    counts = likelihoods.count(
         data, jnp.asarray(config.sample_sizes), problem.num_contexts, problem.num_responses
     )
-    preference = medley_evidence.preference_likelihood(cost_class, counts, beta)
-    cost = medley_evidence.cost_likelihood(cost_class, counts, cost_max)
+    preference = likelihoods.preference_likelihood(cost_class, counts, beta)
+    cost = likelihoods.cost_likelihood(cost_class, counts, cost_max)
     policies |= {
         "medley": result.log_policy,
         "posterior PREF": _posterior_policy(preference, instance, beta),
@@ -168,13 +162,13 @@ def _finite_trial(keys, strength, habit, noise, config: Config):
 
 def _posterior_policy(likelihood, instance, beta):
     mean = jnp.einsum("mf,fxy->mxy", jax.nn.softmax(likelihood, axis=-1), instance.cost_class)
-    return costs.tilted(instance.problem.log_reference, mean, beta)
+    return cost_classes.tilted(instance.problem.log_reference, mean, beta)
 
 
 def _prototype(instance, data, config: Config, cost_range, likelihood):
     """theory.md B7 to the letter: the product of likelihoods on V_P and V_C until they exclude each other, then the cost's."""
     problem = instance.problem
-    policies = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+    policies = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
     of_costs = evidence.betting_evidence(instance.cost_class, data, cost_range)
     of_pairs = evidence.mixture_evidence(
         evidence.preference_log_likelihood(policies, problem.log_reference, data)
@@ -182,14 +176,14 @@ def _prototype(instance, data, config: Config, cost_range, likelihood):
     sizes, half = config.sample_sizes, config.delta / 2
     members = evidence.anytime_members(of_costs, half, sizes)
     both = members & evidence.anytime_members(of_pairs, half, sizes)
-    counts = medley_evidence.count(data, jnp.asarray(sizes), problem.num_contexts, problem.num_responses)
-    cost = medley_evidence.cost_likelihood(instance.cost_class, counts, problem.cost_max)
+    counts = likelihoods.count(data, jnp.asarray(sizes), problem.num_contexts, problem.num_responses)
+    cost = likelihoods.cost_likelihood(instance.cost_class, counts, problem.cost_max)
     kept = jnp.any(both, axis=-1, keepdims=True)
     weights = jax.vmap(certified_policies.posterior_weights)(
         jnp.where(kept, likelihood, cost), jnp.where(kept, both, members)
     )
     mean = jnp.einsum("mf,fxy->mxy", weights, instance.cost_class)
-    return costs.tilted(problem.log_reference, mean, problem.beta)
+    return cost_classes.tilted(problem.log_reference, mean, problem.beta)
 
 
 def _oracle(instance, counts, beta, cost_max, priors: medley.Medley, habit):
@@ -198,9 +192,9 @@ def _oracle(instance, counts, beta, cost_max, priors: medley.Medley, habit):
     told = medley.posterior(
         instance.cost_class, reference, counts, beta, cost_max, dataclasses.replace(priors, balance=1.0)
     )
-    cost = medley_evidence.cost_likelihood(instance.cost_class, counts, cost_max)
+    cost = likelihoods.cost_likelihood(instance.cost_class, counts, cost_max)
     weights = jnp.where(habit > 0, jax.nn.softmax(cost, axis=-1), told.weights)
-    return costs.tilted(reference, jnp.einsum("mf,fxy->mxy", weights, instance.cost_class), beta)
+    return cost_classes.tilted(reference, jnp.einsum("mf,fxy->mxy", weights, instance.cost_class), beta)
 
 
 def _finite_cell(config: Config, cell: dict, key):
@@ -213,7 +207,7 @@ def _finite_cell(config: Config, cell: dict, key):
 
 
 @partial(jax.jit, static_argnames=("most",))
-def _linear_counts(drawn: worlds.World, keys, sizes, most: int) -> medley_evidence.Counts:
+def _linear_counts(drawn: worlds.World, keys, sizes, most: int) -> likelihoods.Counts:
     """Counts of the logs that `worlds.observe` makes with the same keys."""
 
     def one(world, key):
@@ -222,16 +216,16 @@ def _linear_counts(drawn: worlds.World, keys, sizes, most: int) -> medley_eviden
         data = problem.sample(data_key, most)
         noisy = data.costs + world.noise * jax.random.normal(noise_key, (most,))
         data = EditDataset(data.contexts, data.responses, data.edits, noisy)
-        return medley_evidence.count(data, sizes, problem.num_contexts, problem.num_responses)
+        return likelihoods.count(data, sizes, problem.num_contexts, problem.num_responses)
 
     return jax.vmap(one)(drawn, keys)
 
 
 @jax.jit
-def _linear_medley(drawn: worlds.World, counts: medley_evidence.Counts):
+def _linear_medley(drawn: worlds.World, counts: likelihoods.Counts):
     def one(world, at_sizes):
         problem = world.problem
-        fit = partial(medley_linear.fit, beta=problem.beta, cost_max=problem.cost_max)
+        fit = partial(linear.fit, beta=problem.beta, cost_max=problem.cost_max)
         return jax.vmap(lambda each: fit(world.features, problem.log_reference, each).log_policy)(at_sizes)
 
     return jax.vmap(one)(drawn, counts)

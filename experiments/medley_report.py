@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import statistics
+from edittheory.core import statistics
 from experiments.experiment import Report
 
 PLAIN = ("SUP", "PREF", "Early", "RL", "RL plug-in")

@@ -8,8 +8,11 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import bounds_online, costs, coverage, families, iterated, statistics
-from edittheory.validation import check_int, check_positive, check_probability
+from edittheory.bounds import online
+from edittheory.core import statistics
+from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.deploy import iterated
+from edittheory.problem import cost_classes, coverage, random_problems
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
@@ -66,7 +69,7 @@ def draw(config: Config, setting: str, key):
     strength, closed = SETTINGS[setting]
     strings = spaces.strings(config.num_letters, config.max_length)
     instance_key, start_key = jax.random.split(key)
-    instance = families.balanced_backwards(
+    instance = random_problems.balanced_backwards(
         instance_key, strings, config.num_contexts, config.num_candidates, beta=config.beta, strength=strength
     )
     problem = instance.problem
@@ -85,7 +88,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     contraction = jnp.max(coverage.dobrushin(problem))
     # B5's epochs grow by 1 / contraction^2; its fast form is polylogarithmic only with epochs that grow by 1 / contraction.
     long, short = (
-        bounds_online.epoch_lengths(config.first_epoch, float(contraction**-power), config.horizon)
+        online.epoch_lengths(config.first_epoch, float(contraction**-power), config.horizon)
         for power in (2, 1)
     )
     closed = bool(jnp.all(iterated.is_closed(problem, log_class)))
@@ -97,13 +100,13 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     )
 
     def bounds_of(lengths):
-        slow = bounds_online.iterated_mle(lengths, len(log_class), start, contraction, price, config.delta)
-        fast = bounds_online.iterated_mle_fast(
+        slow = online.iterated_mle(lengths, len(log_class), start, contraction, price, config.delta)
+        fast = online.iterated_mle_fast(
             lengths, len(log_class), root, contraction, problem.beta, ratio, config.delta
         )
         return [np.asarray(bound.terms["cumulative"]) for bound in (slow, fast)]
 
-    radius = costs.confidence_radius(problem.cost_max, instance.num_candidates, config.delta)
+    radius = cost_classes.confidence_radius(problem.cost_max, instance.num_candidates, config.delta)
     cost_learner = iterated.OnlineCost(instance.cost_class, problem.distance, reference, problem.beta)
     learners = {
         MLE: iterated.IteratedMLE(log_class, reference),

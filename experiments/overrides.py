@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from edittheory.runs import RunError
+from edittheory.runs.ledger import RunError
 
 Config = TypeVar("Config")
 PREFIX = "--config."

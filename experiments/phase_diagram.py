@@ -13,8 +13,8 @@ import polars as pl
 import scipy.stats
 from rich.table import Table
 
-from edittheory import statistics
-from edittheory.validation import check_each, check_in, check_int
+from edittheory.core import statistics
+from edittheory.core.validation import check_each, check_in, check_int
 from experiments import worlds
 from experiments.experiment import Experiment, Report
 from experiments.world_configs import TextWorldConfig, provenance, resolve

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import features, statistics
-from edittheory.objectives import EarlyEnsemble, Preference, Supervised
-from edittheory.policies import LogLinear, NeuralPolicy, Tabular
-from edittheory.validation import check_each, check_int
+from edittheory.core import statistics
+from edittheory.core.validation import check_each, check_int
+from edittheory.learn.objectives import EarlyEnsemble, Preference, Supervised
+from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
+from edittheory.problem import features
 from experiments import worlds
 from experiments.experiment import Experiment, Report
 from experiments.world_configs import WorldConfig
@@ -102,7 +103,7 @@ def finite_class(key, drawn, like):
 def response_inputs(config: Config) -> jax.Array:
     """What a network sees: the context, one-hot, and for each position of the string which letter stands
     there."""
-    from edittheory import responses
+    from edittheory.problem import responses
 
     space = responses.all_strings(config.num_letters, config.max_length, min_length=1)
     letters = np.asarray(space.tokens)

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import costs, families, learners
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.logspace import log_normalise
-from edittheory.problem import balanced_problem
-from edittheory.validation import check_int, check_range
+from edittheory.core.logspace import log_normalise
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_range
+from edittheory.learn import learners
+from edittheory.problem import balanced_problem, cost_classes, random_problems
+from edittheory.runs.identity import execution_field
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
@@ -58,14 +58,14 @@ def cells(config: Config) -> list[dict]:
 def trial(key, config: Config, beta) -> dict:
     """For each n and coefficient: the temperature that PREF picks, and the SubOpt of the policy."""
     problem_key, data_key = jax.random.split(key)
-    dice = families.Dice(
+    dice = random_problems.Dice(
         problem_key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 1
     )
     optimal = log_normalise(dice.centre)
     problem = balanced_problem(dice.context_probs, optimal, dice.distance, beta, config.strength, 2.0)
     # beta * (1/20 .. 20) on a log grid with 1 in the middle; s = beta aims at beta^2, inside for every beta allowed.
     ratio = jnp.exp(jnp.linspace(-jnp.log(20.0), jnp.log(20.0), config.num_temperatures))
-    log_class = costs.tilted(
+    log_class = cost_classes.tilted(
         problem.log_reference, problem.expected_cost / ratio[:, None, None], problem.beta
     )
     result = {}

@@ -8,10 +8,13 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import bounds, families, learners, statistics
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.validation import check_int, check_positive, check_probability
+from edittheory import bounds
+from edittheory.core import statistics
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.learn import learners
+from edittheory.problem import random_problems
+from edittheory.runs.identity import execution_field
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
@@ -73,14 +76,14 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
     def trial(keys):
         problem_key, data_key = keys
-        instance = families.balanced_backwards(
+        instance = random_problems.balanced_backwards(
             problem_key,
             strings,
             config.num_contexts,
             config.num_candidates,
             beta=config.beta,
             strength=USERS[cell["user"]],
-            tastes=families.on_a_line,
+            tastes=random_problems.on_a_line,
         )
         problem, log_class = instance.problem, instance.log_class
         found = learners.every_learner(instance, problem.sample(data_key, n), delta, config.supervised_weight)

@@ -16,8 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from edittheory import instance_files
-from edittheory.errors import InputError, RunError
+from edittheory.claims import instance_files
+from edittheory.core.errors import InputError, RunError
 
 CLOSE = 1e-6
 """Relative difference to the saved ratio that a deterministic statement may show on another machine."""

@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import coverage, families, learners, statistics
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.validation import check_int, check_positive, check_probability
+from edittheory.core import statistics
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.learn import learners
+from edittheory.problem import coverage, random_problems
+from edittheory.runs.identity import execution_field
 from experiments import spaces
 from experiments.experiment import Experiment, Report
 
@@ -59,7 +61,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
     def trial(trial_key):
         problem_key, data_key = jax.random.split(trial_key)
-        instance = families.balanced_backwards(
+        instance = random_problems.balanced_backwards(
             problem_key,
             strings,
             config.num_contexts,

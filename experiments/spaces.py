@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edittheory import responses, texts
-from edittheory.families import Spaces
+from edittheory.problem import responses
+from edittheory.problem.random_problems import Spaces
+from edittheory.text import corpora
 
 
 @functools.cache
@@ -19,13 +20,13 @@ def strings(num_letters: int, max_length: int) -> Spaces:
 
 def resolve_source(source: str) -> str:
     """The source that "auto" stands for on this machine: news where its package is installed, else the built-in texts."""
-    return str(texts.load(source, limit=1).provenance["source"])
+    return str(corpora.load(source, limit=1).provenance["source"])
 
 
 @functools.cache
 def _bank(source: str, num_switches: int, size: int):
     """Variants of up to `size` texts, and where the texts come from; texts whose variants collide are left out."""
-    loaded = texts.load(source, limit=size)
+    loaded = corpora.load(source, limit=size)
     space = responses.style_variants(loaded.texts, responses.default_items(num_switches), on_collision="skip")
     return space, loaded.provenance | {"used": len(space.responses)}
 

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from edittheory import ensembles, sharing
-from edittheory.language import episodes, log_estimates, replays
-from edittheory.language.edit_costs import COST_LIMIT
-from edittheory.language.tasks import TASKS
-from edittheory.medley_candidates import medley_over_candidates
+from edittheory.deploy import ensembles, sharing
+from edittheory.language.evaluate import episodes, log_estimates, replays
+from edittheory.language.world.edit_costs import COST_LIMIT
+from edittheory.language.world.tasks import TASKS
+from edittheory.medley.candidates import medley_over_candidates
 from experiments import deployments, tiny_llm_plan, tiny_llm_report
 from experiments.experiment import Experiment
 from experiments.tiny_llm_config import (
@@ -156,7 +156,7 @@ def _estimate(made: Stages, place: Place, outcome: Outcome) -> dict[str, float]:
 
 
 def log_facts(made: Stages, place: Place) -> dict[str, float]:
-    """What theory.md's bounds speak of, from the log of a training user (`edittheory.language.log_estimates`)."""
+    """What theory.md's bounds speak of, from the log of a training user (`edittheory.language.evaluate.log_estimates`)."""
     log = made.log(place)
     rows = log.rows
     facts = {

@@ -3,10 +3,7 @@
 import dataclasses
 from typing import Any
 
-from edittheory.identity import execution_field
-from edittheory.language.editors import Editor
-from edittheory.language.tasks import TASKS
-from edittheory.validation import (
+from edittheory.core.validation import (
     check_each,
     check_in,
     check_int,
@@ -14,6 +11,9 @@ from edittheory.validation import (
     check_positive,
     check_probability,
 )
+from edittheory.language.world.editors import Editor
+from edittheory.language.world.tasks import TASKS
+from edittheory.runs.identity import execution_field
 
 TRAIN_USERS = ("strong", "weak", "noisy", "one_sided")
 TEST_USERS = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
-from edittheory.errors import InputError, RunError
-from edittheory.language.agents import smollm_file
-from edittheory.language.architecture import Architecture, training_flops
-from edittheory.language.grammar import NanoWorld
+from edittheory.core.errors import InputError, RunError
+from edittheory.language.model.architecture import Architecture, training_flops
+from edittheory.language.train.agents import smollm_file
+from edittheory.language.world.grammar import NanoWorld
 from experiments import tiny_llm_pretrained
 from experiments.tiny_llm_config import RATES, Config, candidates, cells, epochs
 

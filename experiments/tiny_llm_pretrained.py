@@ -11,21 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory.document import parse
-from edittheory.errors import InputError
-from edittheory.files import make_folder, sha256_file
-from edittheory.language import fine_tuning, tokens
-from edittheory.language.agents import Agent, pretrain, smollm_file
-from edittheory.language.batches import Pairs
-from edittheory.language.byte_bpe import CHATML, ByteBPE
-from edittheory.language.checkpoint_folder import load_folder, read_architecture, save_folder
-from edittheory.language.editors import Editor
-from edittheory.language.gguf_weights import load_gguf
-from edittheory.language.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, STYLE_SLOTS, NanoWorld
-from edittheory.language.real_texts import RealWorld
-from edittheory.language.tasks import Context
-from edittheory.styles import item, settled
-from edittheory.texts import MissingData
+from edittheory.core.errors import InputError
+from edittheory.language.model import tokens
+from edittheory.language.model.byte_bpe import CHATML, ByteBPE
+from edittheory.language.model.checkpoint_folder import load_folder, read_architecture, save_folder
+from edittheory.language.model.gguf_weights import load_gguf
+from edittheory.language.train import fine_tuning
+from edittheory.language.train.agents import Agent, pretrain, smollm_file
+from edittheory.language.train.batches import Pairs
+from edittheory.language.world.editors import Editor
+from edittheory.language.world.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, STYLE_SLOTS, NanoWorld
+from edittheory.language.world.real_texts import RealWorld
+from edittheory.language.world.tasks import Context
+from edittheory.runs.files import make_folder, sha256_file
+from edittheory.text.corpora import MissingData
+from edittheory.text.document import parse
+from edittheory.text.styles import item, settled
 from experiments.tiny_llm_config import Config
 
 STYLE_RATE = 0.25

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from edittheory.language import summaries
+from edittheory.language.evaluate import summaries
 from experiments.experiment import Report
 from experiments.tiny_llm_config import Config
 

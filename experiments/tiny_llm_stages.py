@@ -14,18 +14,18 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from edittheory.artefacts import Store
-from edittheory.identity import run_key, stable_hash
-from edittheory.language import batches, cost_net, fine_tuning, reference_cache, reinforcement
-from edittheory.language.agents import Agent, nano_architecture, pretrain
-from edittheory.language.batches import Pairs
-from edittheory.language.editors import Editor
-from edittheory.language.logs import LogRow, make_rows
-from edittheory.language.reference_cache import RefLogProbs
-from edittheory.language.tasks import Context
-from edittheory.language.tokens import WordTokeniser
-from edittheory.language.train_state import Trained
-from edittheory.language.transformer import Transformer
+from edittheory.language.model.tokens import WordTokeniser
+from edittheory.language.model.transformer import Transformer
+from edittheory.language.train import batches, cost_net, fine_tuning, reference_cache, reinforcement
+from edittheory.language.train.agents import Agent, nano_architecture, pretrain
+from edittheory.language.train.batches import Pairs
+from edittheory.language.train.reference_cache import RefLogProbs
+from edittheory.language.train.train_state import Trained
+from edittheory.language.world.editors import Editor
+from edittheory.language.world.logs import LogRow, make_rows
+from edittheory.language.world.tasks import Context
+from edittheory.runs.artefacts import Store
+from edittheory.runs.identity import run_key, stable_hash
 from experiments import tiny_llm_pretrained
 from experiments.tiny_llm_config import TEST_USERS, Candidate, Config, epochs
 

@@ -11,10 +11,10 @@ import polars as pl
 import scipy.stats
 from rich.table import Table
 
-from edittheory import features, statistics, users
-from edittheory.kernels import balanced_kernel
-from edittheory.problem import EditProblem
-from edittheory.validation import check_each, check_int
+from edittheory.core import statistics
+from edittheory.core.validation import check_each, check_int
+from edittheory.problem import EditProblem, features, users
+from edittheory.problem.kernels import balanced_kernel
 from experiments import worlds
 from experiments.experiment import Experiment, Report
 from experiments.world_configs import TextWorldConfig, provenance, resolve

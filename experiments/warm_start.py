@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from rich.table import Table
 
-from edittheory import bandits, deployment, ensembles, offline_estimates, online
-from edittheory.batching import map_trials
-from edittheory.identity import execution_field
-from edittheory.validation import check_int, check_positive
+from edittheory.core.trials import map_trials
+from edittheory.core.validation import check_int, check_positive
+from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
+from edittheory.runs.identity import execution_field
 from experiments import deployments, spaces
 from experiments.experiment import Experiment, Report
 
@@ -57,13 +57,13 @@ def cells(config: Config) -> list[dict]:
     return [{"logged": n} for n in config.logged]
 
 
-def estimates(problem, log_policies, data) -> dict[str, offline_estimates.Estimate]:
+def estimates(problem, log_policies, data) -> dict[str, off_policy.Estimate]:
     """J of every policy from the log by each estimator."""
-    weights = offline_estimates.log_weights(log_policies, problem.log_reference, data)
+    weights = off_policy.log_weights(log_policies, problem.log_reference, data)
     return {
-        "importance": offline_estimates.importance_weighted(weights, data.costs),
-        "self-normalised": offline_estimates.self_normalised(weights, data.costs),
-        "doubly robust": offline_estimates.cross_fitted(log_policies, problem.log_reference, data),
+        "importance": off_policy.importance_weighted(weights, data.costs),
+        "self-normalised": off_policy.self_normalised(weights, data.costs),
+        "doubly robust": off_policy.cross_fitted(log_policies, problem.log_reference, data),
     }
 
 
@@ -98,10 +98,10 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                 for name, bandit in plain.items()
             }
             for estimator, estimate in found.items():
-                prior = offline_estimates.prior_from(estimate, variance, config.trust, config.most)
+                prior = off_policy.prior_from(estimate, variance, config.trust, config.most)
                 error = jnp.sqrt(jnp.mean((estimate.value - values) ** 2))
-                choices = {name: offline_estimates.WarmStart(bandit, prior) for name, bandit in plain.items()}
-                choices["Late, shifted prior"] = offline_estimates.ShiftedWarmStart(plain["Late"], prior)
+                choices = {name: off_policy.WarmStart(bandit, prior) for name, bandit in plain.items()}
+                choices["Late, shifted prior"] = off_policy.ShiftedWarmStart(plain["Late"], prior)
                 for name, warm in choices.items():
                     results[estimator, name] = (
                         online.run(warm, met, run_key, marks).regret,

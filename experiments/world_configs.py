@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TypeVar
 
-from edittheory.validation import check_each, check_in, check_int, check_positive, check_probability
+from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
 from experiments import spaces, worlds
 
 

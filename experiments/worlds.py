@@ -16,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from edittheory import costs, coverage, features, users
-from edittheory.cost_models import ridge
-from edittheory.kernels import balanced_kernel
-from edittheory.logspace import log_normalise
-from edittheory.objectives import EarlyEnsemble, Objective, Preference, Supervised
-from edittheory.policies import LogLinear
-from edittheory.problem import EditDataset, EditProblem
-from edittheory.training import Settings, train
+from edittheory.core.logspace import log_normalise
+from edittheory.learn.cost_models import ridge
+from edittheory.learn.objectives import EarlyEnsemble, Objective, Preference, Supervised
+from edittheory.learn.policies import LogLinear
+from edittheory.learn.training import Settings, train
+from edittheory.problem import EditDataset, EditProblem, cost_classes, coverage, features, users
+from edittheory.problem.kernels import balanced_kernel
 from experiments import spaces
 
 SPACES = ("strings", "text")
@@ -208,7 +207,7 @@ def ridge_policies(worlds: World, logs: Logs) -> dict[str, Float[Array, "T M X Y
     """RL (pessimistic by the confidence ellipsoid) and RL plug-in: the minimisers over all policies."""
     reference, beta = worlds.problem.log_reference[:, None], worlds.problem.beta[:, None, None, None]
     tables = {"RL": logs.pessimistic, "RL plug-in": logs.plug_in}
-    return {name: costs.tilted(reference, table / beta, 1.0) for name, table in tables.items()}
+    return {name: cost_classes.tilted(reference, table / beta, 1.0) for name, table in tables.items()}
 
 
 def every_learner(

@@ -2,7 +2,7 @@
 
 import importlib
 
-from edittheory.errors import UnknownName
+from edittheory.core.errors import UnknownName
 from paper_figures.figure import Figure
 
 __all__ = ["REGISTRY", "Figure", "get"]

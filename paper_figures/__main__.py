@@ -14,7 +14,7 @@ from typing import NoReturn
 import matplotlib
 
 import paper_figures
-from edittheory.errors import RunError
+from edittheory.core.errors import RunError
 from paper_figures import style
 from paper_figures.figure import Figure
 

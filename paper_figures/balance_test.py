@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 from matplotlib.ticker import NullFormatter
 
-from edittheory.statistics import clopper_pearson
+from edittheory.core.statistics import clopper_pearson
 from paper_figures import style
 from paper_figures.figure import Figure
 

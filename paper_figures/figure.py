@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib.figure
 import polars as pl
 
-from edittheory.errors import InputError
-from edittheory.files import make_folder, sha256_file, write_atomically
+from edittheory.core.errors import InputError
+from edittheory.runs.files import make_folder, sha256_file, write_atomically
 
 Rows = Mapping[str, pl.DataFrame]
 Manifests = Mapping[str, Mapping[str, Any]]

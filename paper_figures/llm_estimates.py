@@ -4,7 +4,7 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from edittheory.language import summaries
+from edittheory.language.evaluate import summaries
 from paper_figures import style, tables
 from paper_figures.figure import Figure
 from paper_figures.table_main import SHORT

@@ -5,7 +5,7 @@ import textwrap
 import matplotlib.figure
 import polars as pl
 
-from edittheory.language import summaries
+from edittheory.language.evaluate import summaries
 from paper_figures import style
 from paper_figures.figure import Figure
 

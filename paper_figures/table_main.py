@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.figure
 import polars as pl
 
-from edittheory.language import summaries
+from edittheory.language.evaluate import summaries
 from paper_figures import tables
 from paper_figures.figure import Figure
 

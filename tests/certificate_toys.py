@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from edittheory import families
+from edittheory.problem import random_problems
 from tests.finite_toys import STRINGS
 
 K, X, N = 8, 2, 60
@@ -13,7 +13,7 @@ K, X, N = 8, 2, 60
 def backwards(key):
     """A balanced instance built backwards: candidates far apart, which preferences tell apart quickly."""
     problem_key, data_key = jax.random.split(key)
-    instance = families.balanced_backwards(problem_key, STRINGS, X, K, beta=0.1)
+    instance = random_problems.balanced_backwards(problem_key, STRINGS, X, K, beta=0.1)
     return instance, instance.problem.sample(data_key, N)
 
 
@@ -21,7 +21,7 @@ def backwards(key):
 def on_a_line(key):
     """A dense class: K candidates along a line, neighbours hardly told apart by N edits."""
     problem_key, data_key = jax.random.split(key)
-    instance = families.balanced_backwards(problem_key, STRINGS, X, K, beta=0.3, tastes=families.on_a_line)
+    instance = random_problems.balanced_backwards(problem_key, STRINGS, X, K, beta=0.3, tastes=random_problems.on_a_line)
     return instance, instance.problem.sample(data_key, N)
 
 

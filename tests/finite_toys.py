@@ -5,15 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory import families
-from edittheory.logspace import log_normalise
-from edittheory.problem import EditProblem, balanced_problem
-from edittheory.responses import all_strings
+from edittheory.core.logspace import log_normalise
+from edittheory.problem import EditProblem, balanced_problem, random_problems
+from edittheory.problem.responses import all_strings
 
 X, Y, K = 3, 6, 4
 DISTANCE = np.asarray(all_strings(2, 2, min_length=1).distance)
 """Six strings over two letters, of length 1 and 2."""
-STRINGS = families.Spaces(DISTANCE[None])
+STRINGS = random_problems.Spaces(DISTANCE[None])
 
 
 def number(value) -> jax.Array:
@@ -76,12 +75,12 @@ def corners():
 
 
 @eqx.filter_jit
-def instance(seed=0, candidates: int = K, **fixed) -> families.Instance:
+def instance(seed=0, candidates: int = K, **fixed) -> random_problems.Instance:
     """A balanced problem with classes around it, from the package's own family."""
-    return families.balanced_backwards(jax.random.key(seed), STRINGS, X, candidates, **fixed)
+    return random_problems.balanced_backwards(jax.random.key(seed), STRINGS, X, candidates, **fixed)
 
 
 @eqx.filter_jit
-def unbalanced_instance(seed=0, candidates: int = K) -> families.Instance:
+def unbalanced_instance(seed=0, candidates: int = K) -> random_problems.Instance:
     """A problem without balance, with classes that contain the truth."""
-    return families.unbalanced(jax.random.key(seed), STRINGS, X, candidates)
+    return random_problems.unbalanced(jax.random.key(seed), STRINGS, X, candidates)

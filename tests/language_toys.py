@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import polars as pl
 
-from edittheory.language import episodes, summaries
+from edittheory.language.evaluate import episodes, summaries
 from experiments import tiny_llm
 
 COSTS = {"base": 0.7, "SFT": 0.2, "DPO": 0.4, "Early": 0.25, "RL": 0.5, "Late": 0.22, "Late, theory": 0.3}

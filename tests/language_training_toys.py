@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory.language import reinforcement, transformer
-from edittheory.language.architecture import Architecture
-from edittheory.language.batches import Pairs
-from edittheory.language.cost_net import CostEnsemble
-from edittheory.language.transformer import Transformer
-from edittheory.policies import init_network
+from edittheory.language.model import transformer
+from edittheory.language.model.architecture import Architecture
+from edittheory.language.model.transformer import Transformer
+from edittheory.language.train import reinforcement
+from edittheory.language.train.batches import Pairs
+from edittheory.language.train.cost_net import CostEnsemble
+from edittheory.learn.policies import init_network
 
 VOCABULARY = 11
 P, R = 5, 6

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory import bandits, contextual, deployment, ensembles, offline_estimates, sharing
+from edittheory.deploy import bandits, contextual, deployment, ensembles, off_policy, sharing
 from edittheory.problem import EditProblem, balanced_problem
 
 NUM_POLICIES, NUM_CONTEXTS, NUM_RESPONSES = 4, 3, 6
@@ -38,7 +38,7 @@ def every_bandit(
     alpha = cost_max * 2.0**0.5
     domains = np.arange(NUM_CONTEXTS)
     thompson = bandits.Thompson(count, cost_max / 2)
-    prior = offline_estimates.Prior(
+    prior = off_policy.Prior(
         jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05)
     )
     return {
@@ -60,8 +60,8 @@ def every_bandit(
         "per_domain_thompson": contextual.PerDomain(thompson, domains, NUM_CONTEXTS),
         "context_table": contextual.ContextTable(count, np.arange(NUM_CONTEXTS) % count),
         "shared": sharing.SharedEnsemble(count, 0.5, horizon),
-        "warm_late": offline_estimates.WarmStart(ensembles.LateEnsemble(count, alpha), prior),
-        "shifted_late": offline_estimates.ShiftedWarmStart(ensembles.LateEnsemble(count, alpha), prior),
-        "warm_ucb_v": offline_estimates.WarmStart(bandits.UCBV(count, cost_max), prior),
-        "warm_thompson": offline_estimates.WarmStart(thompson, prior),
+        "warm_late": off_policy.WarmStart(ensembles.LateEnsemble(count, alpha), prior),
+        "shifted_late": off_policy.ShiftedWarmStart(ensembles.LateEnsemble(count, alpha), prior),
+        "warm_ucb_v": off_policy.WarmStart(bandits.UCBV(count, cost_max), prior),
+        "warm_thompson": off_policy.WarmStart(thompson, prior),
     }

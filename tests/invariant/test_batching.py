@@ -10,8 +10,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import experiments
-from edittheory import learners, statements
-from edittheory.batching import map_chunks, map_trials, trial_keys
+from edittheory.claims import statements
+from edittheory.core.trials import map_chunks, map_trials, trial_keys
+from edittheory.learn import learners
 from experiments import rates, separation
 from experiments.__main__ import main
 from tests.finite_toys import balanced, policies

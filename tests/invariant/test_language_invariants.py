@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import checkpoints, losses
-from edittheory.language import fine_tuning, lora, pair_objectives, reinforcement, train_state, transformer
-from edittheory.language.architecture import Architecture
-from edittheory.language.batches import Columns, assemble
-from edittheory.language.cost_net import pool
-from edittheory.language.reference_cache import reference_log_probs
+from edittheory.language.model import lora, transformer
+from edittheory.language.model.architecture import Architecture
+from edittheory.language.train import fine_tuning, pair_objectives, reinforcement, train_state
+from edittheory.language.train.batches import Columns, assemble
+from edittheory.language.train.cost_net import pool
+from edittheory.language.train.reference_cache import reference_log_probs
+from edittheory.learn import losses
+from edittheory.runs import checkpoints
 from tests import language_training_toys as toys
 
 COMMON = toys.COMMON

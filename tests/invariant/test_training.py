@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import checkpoints, features
-from edittheory.objectives import EarlyEnsemble, Preference
-from edittheory.policies import LogLinear, NeuralPolicy
-from edittheory.problem import balanced_problem
-from edittheory.training import Settings, train
+from edittheory.learn.objectives import EarlyEnsemble, Preference
+from edittheory.learn.policies import LogLinear, NeuralPolicy
+from edittheory.learn.training import Settings, train
+from edittheory.problem import balanced_problem, features
+from edittheory.runs import checkpoints
 
 X, Y, D, N, RUNS = 3, 6, 4, 60, 6
 SETTINGS = Settings(steps=60, chunk=20, width=2)
@@ -136,7 +136,7 @@ def test_models_that_differ_from_run_to_run(job, problem, getkey):
 
 
 def test_the_loop_is_compiled_once_for_all_values(job):
-    from edittheory.training_loop import advance
+    from edittheory.learn.training_loop import advance
 
     job.pop("held_out")
     train(**job, settings=SETTINGS)

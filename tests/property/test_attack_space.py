@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edittheory import coverage, falsify, instance_files
-from edittheory.attack_space import COST_MAX, DELTAS, REACH, TILT, Space, reversible_user, starting_vectors
-from edittheory.logspace import log_normalise
+from edittheory.claims import falsify, instance_files
+from edittheory.claims.attack_space import (
+    COST_MAX,
+    DELTAS,
+    REACH,
+    TILT,
+    Space,
+    reversible_user,
+    starting_vectors,
+)
+from edittheory.core.logspace import log_normalise
+from edittheory.problem import coverage
 
 SPACES = {
     "balanced": Space(True, 2, 3),

@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edittheory import balance_test, certificates, coverage, evidence, supervised_certificates
-from edittheory.logspace import total_variation
+from edittheory.certify import balance_test, certificates, certificates_supervised, evidence
+from edittheory.core.logspace import total_variation
+from edittheory.problem import coverage
 from tests.certificate_toys import K, backwards, on_a_line
 from tests.finite_toys import balanced as balanced_problem
 from tests.finite_toys import number, policies
@@ -89,8 +90,8 @@ def _bias(problem, log_class):
     gamma = coverage.gamma_min(problem)
     edited = problem.edited(problem.log_reference)
     exact = total_variation(edited, problem.log_optimal)
-    bound = supervised_certificates.edit_bias(problem.log_reference, edited, gamma)
-    by_distance = supervised_certificates.supervised_by_distance(
+    bound = certificates_supervised.edit_bias(problem.log_reference, edited, gamma)
+    by_distance = certificates_supervised.supervised_by_distance(
         log_class,
         edited[None],
         jnp.ones(1, bool),
@@ -101,7 +102,7 @@ def _bias(problem, log_class):
         gamma,
     )
     candidates = jnp.concatenate([problem.log_optimal[None], log_class])
-    possible = supervised_certificates.possible_optima(
+    possible = certificates_supervised.possible_optima(
         candidates, problem.log_reference, edited[None], jnp.ones(1, bool), gamma
     )
     return exact, bound, problem.suboptimality(log_class), by_distance, possible

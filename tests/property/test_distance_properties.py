@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edittheory.distance import levenshtein, levenshtein_matrix, normalised_levenshtein_matrix, word_tokens
+from edittheory.text.distance import (
+    levenshtein,
+    levenshtein_matrix,
+    normalised_levenshtein_matrix,
+    word_tokens,
+)
 
 
 def naive(a, b):

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edittheory import bandits, deployment, ensembles, online
+from edittheory.deploy import bandits, deployment, ensembles, online
 
 LEVEL = 1e-4
 """Chance of a false alarm of each statistical test below, whose keys are fixed."""

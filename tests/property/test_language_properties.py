@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edittheory.distance import word_tokens
-from edittheory.document import EMPTY_BODY, FIRST_QUESTION, NEXT_QUESTION, PHRASES
-from edittheory.language.edit_costs import normalised_cost, num_words, word_cost
-from edittheory.language.editors import STRENGTHS, Editor, check
-from edittheory.language.logs import LogRow, read_log, write_log
-from edittheory.language.tasks import BASE_LIMITS, TASKS, TRANSFER_LIMITS, preference
-from edittheory.language.text_measures import cut_repetition, has_loop, repeated_sentence
-from edittheory.language.tokens import WordTokeniser, layout
-from edittheory.styles import ITEMS, edit, item
+from edittheory.language.evaluate.text_measures import cut_repetition, has_loop, repeated_sentence
+from edittheory.language.model.tokens import WordTokeniser, layout
+from edittheory.language.world.edit_costs import normalised_cost, num_words, word_cost
+from edittheory.language.world.editors import STRENGTHS, Editor, check
+from edittheory.language.world.logs import LogRow, read_log, write_log
+from edittheory.language.world.tasks import BASE_LIMITS, TASKS, TRANSFER_LIMITS, preference
+from edittheory.text.distance import word_tokens
+from edittheory.text.document import EMPTY_BODY, FIRST_QUESTION, NEXT_QUESTION, PHRASES
+from edittheory.text.styles import ITEMS, edit, item
 
 fragments = st.sampled_from(
     [

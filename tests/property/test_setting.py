@@ -9,9 +9,13 @@ import scipy.special
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edittheory import bounds, costs, coverage, logspace, losses, users
-from edittheory.kernels import feasible_cost, sinkhorn_kernel
-from edittheory.logspace import log_normalise
+from edittheory import bounds
+from edittheory.core import logspace
+from edittheory.core.logspace import log_normalise
+from edittheory.learn import losses
+from edittheory.problem import cost_classes as costs
+from edittheory.problem import coverage, users
+from edittheory.problem.kernels import feasible_cost, sinkhorn_kernel
 from tests.finite_toys import DISTANCE, X, Y, arbitrary, balanced, corners, number, policies
 
 seeds = st.integers(0, 2**31 - 1)

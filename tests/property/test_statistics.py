@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edittheory import statistics
+from edittheory.core import statistics
 
 levels = st.sampled_from([0.001, 0.01, 0.05, 0.2])
 # scipy.stats.binom.pmf overflows at probabilities near 1e-308

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edittheory.document import EMPTY_BODY, FIRST_QUESTION, NEXT_QUESTION, PHRASES, parse, render
-from edittheory.styles import CONFLICTS, ITEMS, edit, item, only, variants
+from edittheory.text.document import EMPTY_BODY, FIRST_QUESTION, NEXT_QUESTION, PHRASES, parse, render
+from edittheory.text.styles import CONFLICTS, ITEMS, edit, item, only, variants
 
 fragments = st.sampled_from(
     [

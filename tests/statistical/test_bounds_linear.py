@@ -11,14 +11,13 @@ import optax
 import pytest
 from scipy import stats
 
-from edittheory import bounds_linear, costs, features
-from edittheory.bounds import AssumptionError
-from edittheory.cost_models import ridge
-from edittheory.objectives import Preference, Supervised, mean_loss
-from edittheory.policies import LogLinear
-from edittheory.problem import balanced_problem
-from edittheory.second_order import excess_loss
-from edittheory.training import Settings, train
+from edittheory.bounds import AssumptionError, linear
+from edittheory.certify.second_order import excess_loss
+from edittheory.learn.cost_models import ridge
+from edittheory.learn.objectives import Preference, Supervised, mean_loss
+from edittheory.learn.policies import LogLinear
+from edittheory.learn.training import Settings, train
+from edittheory.problem import balanced_problem, cost_classes, features
 
 LEVEL = 1e-5 / 64  # of the whole file, over its comparisons (at most 64)
 DELTA = 0.1
@@ -111,12 +110,12 @@ def supervised_values(problem, model, policy, slack, n):
         truth = problem.edited(problem.log_reference)
         shared = dict(slack=slack, check=False)
         forms = [
-            bounds_linear.supervised(problem, model, n, DELTA, form, log_policy=at, **shared).value
+            linear.supervised(problem, model, n, DELTA, form, log_policy=at, **shared).value
             for form in ("paper", "exact_bias", "hellinger")
             for at in (None, policy)
         ]
         ball = (D, model.radius, features.diameter(model.features), n, DELTA, slack)
-        mle = [bounds_linear.maximum_likelihood(*ball, method).value for method in ("mixture", "cover")]
+        mle = [linear.maximum_likelihood(*ball, method).value for method in ("mixture", "cover")]
         return problem.squared_hellinger(policy, truth), jnp.stack(mle), jnp.stack(forms)
 
     return jax.vmap(one)(problem, model, policy, slack)
@@ -152,12 +151,12 @@ def preference_values(problem, model, policy, slack, n):
         root = jnp.sqrt
         gap = (root(learned) - root(truth)) ** 2 + (root(1 - learned) - root(1 - truth)) ** 2
         forms = [
-            bounds_linear.preference(problem, model, n, DELTA, form, at, slack, check=False).value
+            linear.preference(problem, model, n, DELTA, form, at, slack, check=False).value
             for form in ("paper", "hellinger", "fast")
             for at in (None, policy)
         ]
         ball = (D, model.radius, features.diameter(model.features), n, DELTA, slack)
-        mle = bounds_linear.maximum_likelihood(*ball).value
+        mle = linear.maximum_likelihood(*ball).value
         return jnp.sum(law * gap), mle[None], jnp.stack(forms)
 
     return jax.vmap(one)(problem, model, policy, slack)
@@ -184,15 +183,15 @@ def cost_values(problem, psi, norm, data, weights):
         n = jnp.sum(weights)
         fit = ridge(psi, data, 1.0, weights)
         pessimistic = fit.pessimistic(problem.cost_max, norm, DELTA)
-        policy = costs.tilted(problem.log_reference, pessimistic, problem.beta)
+        policy = cost_classes.tilted(problem.log_reference, pessimistic, problem.beta)
         known = [
-            bounds_linear.cost(
+            linear.cost(
                 problem, psi, n, DELTA, norm, form=form, fit=fit, log_policy=at, check=False
             ).value
             for form, at in (("slow", None), ("fast", None), ("fast", policy))
         ]
         prior = [
-            bounds_linear.cost(problem, psi, n, DELTA, norm, form=form, check=False).value
+            linear.cost(problem, psi, n, DELTA, norm, form=form, check=False).value
             for form in ("slow", "fast")
         ]
         inside = jnp.all(pessimistic >= problem.expected_cost - 1e-12)
@@ -220,47 +219,47 @@ def test_ceilings_hold_over_the_ball(instances):
     directions = jax.random.normal(jax.random.key(1), (4000, D))
     theta = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True) * model.radius
     policies = jax.vmap(model.log_policy)(theta)
-    top, bottom = bounds_linear.ceiling(model), bounds_linear.floor(model)
+    top, bottom = linear.ceiling(model), linear.floor(model)
     assert jnp.all(policies <= top + 1e-12) and jnp.all(policies >= bottom - 1e-12)
     # With one other response there is nothing to lose: the ceiling is attained.
     pair = LogLinear(model.features[:, :2], jnp.log(jnp.full((X, 2), 0.5)), 1.0)
     along = pair.features[0, 0] - pair.features[0, 1]
     best = pair.log_policy(along / jnp.linalg.norm(along))
-    np.testing.assert_allclose(best[0, 0], bounds_linear.ceiling(pair)[0, 0], rtol=1e-12)
+    np.testing.assert_allclose(best[0, 0], linear.ceiling(pair)[0, 0], rtol=1e-12)
 
 
 def test_assumptions_are_checked(instances):
     problem, model, psi, norm = (jax.tree.map(lambda leaf: leaf[0], part) for part in instances)
-    assert bounds_linear.supervised(problem, model, 100, DELTA).value > 0
-    assert bounds_linear.preference(problem, model, 100, DELTA).value > 0
-    assert bounds_linear.cost(problem, psi, 1000, DELTA, norm).value > 0
+    assert linear.supervised(problem, model, 100, DELTA).value > 0
+    assert linear.preference(problem, model, 100, DELTA).value > 0
+    assert linear.cost(problem, psi, 1000, DELTA, norm).value > 0
     with pytest.raises(AssumptionError, match="off the features' span"):
-        bounds_linear.supervised(problem, model.keep([0, 1]), 100, DELTA)
+        linear.supervised(problem, model.keep([0, 1]), 100, DELTA)
     with pytest.raises(AssumptionError, match=r"pi\* needs \|\|theta\|\|"):
-        bounds_linear.preference(problem, LogLinear(model.features, model.log_reference, 1e-3), 100, DELTA)
+        linear.preference(problem, LogLinear(model.features, model.log_reference, 1e-3), 100, DELTA)
     with pytest.raises(AssumptionError, match="no radius"):
-        bounds_linear.preference(problem, LogLinear(model.features, model.log_reference), 100, DELTA)
+        linear.preference(problem, LogLinear(model.features, model.log_reference), 100, DELTA)
     with pytest.raises(AssumptionError, match="reference differs"):
-        bounds_linear.preference(
+        linear.preference(
             problem, LogLinear(model.features, model.log_reference[::-1], 9.0), 100, DELTA
         )
     unbalanced = problem.with_user(0.7 * problem.user + 0.3 * jax.nn.one_hot(jnp.zeros(Y, int), Y))
     with pytest.raises(AssumptionError, match="balance"):
-        bounds_linear.preference(unbalanced, model, 100, DELTA)
+        linear.preference(unbalanced, model, 100, DELTA)
     with pytest.raises(AssumptionError, match="the cost needs"):
-        bounds_linear.cost(problem, psi, 1000, DELTA, 0.1 * norm)
+        linear.cost(problem, psi, 1000, DELTA, 0.1 * norm)
     with pytest.raises(AssumptionError, match="off the features' span"):
-        bounds_linear.cost(problem, psi[..., 1:], 1000, DELTA, norm)
+        linear.cost(problem, psi[..., 1:], 1000, DELTA, norm)
     with pytest.raises(AssumptionError, match="n is too small"):
-        bounds_linear.cost(problem, psi, 3, DELTA, norm)
+        linear.cost(problem, psi, 3, DELTA, norm)
     with pytest.raises((ValueError, TypeError), match="'guess'"):
-        bounds_linear.complexity(3, 1.0, 1.0, 10, DELTA, method="guess")
+        linear.complexity(3, 1.0, 1.0, 10, DELTA, method="guess")
     with pytest.raises(ValueError, match="delta: got 2"):
-        bounds_linear.complexity(3, 1.0, 1.0, 10, 2.0)
+        linear.complexity(3, 1.0, 1.0, 10, 2.0)
 
 
 def test_shrink_solves_its_equation():
     for leverage, n in ((5.0, 1000), (20.0, 200)):
-        eps = 1 - float(bounds_linear.design_shrink(4, leverage, n, 0.05))
+        eps = 1 - float(linear.design_shrink(4, leverage, n, 0.05))
         assert eps + (1 - eps) * np.log(1 - eps) == pytest.approx(leverage * np.log(4 / 0.05) / n, rel=1e-9)
-    assert bounds_linear.design_shrink(4, 5.0, 10, 0.05) == 0.0
+    assert linear.design_shrink(4, 5.0, 10, 0.05) == 0.0

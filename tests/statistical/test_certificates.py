@@ -7,7 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory import balance_test, costs, evidence, statistics
+from edittheory.certify import balance_test, evidence
+from edittheory.core import statistics
+from edittheory.problem import cost_classes
 from experiments import balance_test as balance_experiment
 from experiments import certificates as experiment
 from tests.certificate_toys import K, backwards, on_a_line
@@ -25,12 +27,12 @@ def _truths(keys):
     def one(key):
         instance, data = backwards(key)
         problem, truth = instance.problem, instance.truth
-        log_class = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+        log_class = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
         likelihood = evidence.preference_log_likelihood(log_class, problem.log_reference, data)
         betting = evidence.betting_evidence(instance.cost_class, data, problem.cost_max)
         mixture = evidence.mixture_evidence(likelihood)
         # Mutant: the bet looks at the cost it bets on.
-        values = costs.predictions(instance.cost_class, data).T
+        values = cost_classes.predictions(instance.cost_class, data).T
         peeked = jnp.cumsum(jnp.log1p(0.5 * jnp.abs(data.costs[:, None] - values) / problem.cost_max), axis=0)
         # Mutant: the best member's likelihood as if it had been chosen in advance.
         chosen = jnp.max(jnp.cumsum(likelihood, axis=0), axis=-1, keepdims=True) - jnp.cumsum(
@@ -51,7 +53,7 @@ def _truths(keys):
         worst = {name: jnp.max(log_e[:, truth]) for name, log_e in found.items()}
         total = jnp.sum(likelihood, axis=0)
         dense, dense_data = on_a_line(key)
-        log_class = costs.tilted(dense.problem.log_reference, dense.cost_class, dense.problem.beta)
+        log_class = cost_classes.tilted(dense.problem.log_reference, dense.cost_class, dense.problem.beta)
         likelihood = evidence.preference_log_likelihood(log_class, dense.problem.log_reference, dense_data)
         close = jnp.sum(likelihood, axis=0)
         return worst | {

@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import families, medley, statistics
+from edittheory import medley
+from edittheory.core import statistics
+from edittheory.problem import random_problems
 from tests.finite_toys import STRINGS
 
 LEVEL = 1e-3
@@ -23,7 +25,7 @@ def _wrong(keys, habit):
 
     def one(key):
         problem_key, data_key = jax.random.split(key)
-        instance = families.balanced_backwards(problem_key, STRINGS, 2, K, beta=0.1, habit=habit)
+        instance = random_problems.balanced_backwards(problem_key, STRINGS, 2, K, beta=0.1, habit=habit)
         problem = instance.problem
         data = problem.sample(data_key, SIZES[-1])
         priors = medley.Medley(delta=DELTA)
@@ -59,7 +61,7 @@ def _mean_of_class(truth_in_the_middle: bool) -> np.ndarray:
 
     def one(key):
         problem_key, data_key, noise_key = jax.random.split(key, 3)
-        instance = families.balanced_sinkhorn(problem_key, STRINGS, 2, K)
+        instance = random_problems.balanced_sinkhorn(problem_key, STRINGS, 2, K)
         problem, cost_class = instance.problem, instance.cost_class
         if truth_in_the_middle:
             noise = jax.random.normal(noise_key, cost_class.shape) * jnp.std(cost_class, axis=0)
@@ -87,7 +89,7 @@ def test_the_truth_is_exchangeable():
     """Before any data the posterior's argmax, and the member nearest to the average, are the truth no oftener than by chance."""
 
     def one(key):
-        instance = families.balanced_backwards(key, STRINGS, 2, K, beta=0.1, habit=0.0)
+        instance = random_problems.balanced_backwards(key, STRINGS, 2, K, beta=0.1, habit=0.0)
         mean = jnp.mean(instance.cost_class, axis=0)
         nearest = jnp.argmin(jnp.sum((instance.cost_class - mean) ** 2, axis=(-2, -1)))
         return nearest == instance.truth

@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from edittheory import (
-    bounds_online,
-    coverage,
-    deployment,
-    ensembles,
-    families,
-    iterated,
-    logspace,
-    losses,
-    offline_estimates,
-    online,
-    statistics,
-)
-from edittheory.problem import EditDataset
+from edittheory.bounds import online as bounds_online
+from edittheory.core import logspace, statistics
+from edittheory.deploy import deployment, ensembles, iterated, off_policy, online
+from edittheory.learn import losses
+from edittheory.problem import EditDataset, coverage, random_problems
 from tests import online_toys as toys
 
 pytestmark = pytest.mark.statistical
@@ -187,7 +178,7 @@ def test_online_dpo_is_calibrated_by_the_behaviour_only():
 def test_online_learners_get_better():
     """On a random instance each online learner ends below the reference; none needs the closed class."""
     distance = jnp.asarray(toys.toy_problem().distance)[None]
-    instance = families.balanced_backwards(jax.random.key(3), families.Spaces(distance), 2, 8)
+    instance = random_problems.balanced_backwards(jax.random.key(3), random_problems.Spaces(distance), 2, 8)
     problem = instance.problem
     learners = (
         iterated.OnlinePreference(instance.log_class, problem.log_reference),
@@ -219,25 +210,25 @@ def test_estimators_are_exact_on_an_enumerated_log():
     data = EditDataset(jnp.zeros(16, int), responses, edits, distance[responses, edits])
     policies = jnp.log(jnp.array([[[0.2, 0.5, 0.3]], [[0.0, 0.1, 0.9]], [[0.5, 0.25, 0.25]]]))
     exact = jnp.sum(jnp.exp(policies)[:, 0] * jnp.sum(user * distance, -1), -1)
-    weights = offline_estimates.log_weights(policies, reference, data)
+    weights = off_policy.log_weights(policies, reference, data)
     np.testing.assert_allclose(
-        offline_estimates.importance_weighted(weights, data.costs).value, exact, atol=1e-12
+        off_policy.importance_weighted(weights, data.costs).value, exact, atol=1e-12
     )
     np.testing.assert_allclose(
-        offline_estimates.self_normalised(weights, data.costs).value, exact, atol=1e-12
+        off_policy.self_normalised(weights, data.costs).value, exact, atol=1e-12
     )
     for wrong in (jnp.zeros((1, 3)), jnp.array([[0.9, -2.0, 0.4]])):
         value = logspace.expect(policies, wrong)[:, data.contexts]
-        estimate = offline_estimates.doubly_robust(weights, data.costs, wrong[0, responses], value)
+        estimate = off_policy.doubly_robust(weights, data.costs, wrong[0, responses], value)
         np.testing.assert_allclose(estimate.value, exact, atol=1e-12)
     np.testing.assert_allclose(
-        offline_estimates.importance_weighted(weights, data.costs).effective_size[2], 16
+        off_policy.importance_weighted(weights, data.costs).effective_size[2], 16
     )
 
 
 def test_self_normalised_is_exact_for_constant_costs():
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(3, 40)))
-    estimate = offline_estimates.self_normalised(weights, jnp.full(40, 0.37))
+    estimate = off_policy.self_normalised(weights, jnp.full(40, 0.37))
     np.testing.assert_allclose(estimate.value, 0.37)
     np.testing.assert_allclose(estimate.variance, 0.0, atol=1e-15)
 
@@ -254,17 +245,17 @@ def test_estimators_are_unbiased_and_know_their_variance():
 
     def estimates(key):
         data = problem.sample(key, 30)
-        weights = offline_estimates.log_weights(policies, problem.log_reference, data)
+        weights = off_policy.log_weights(policies, problem.log_reference, data)
         fixed = jnp.tile(jnp.linspace(0.0, 0.5, 6), (3, 1))  # a wrong cost model, the same for every log
         return {
-            "importance": offline_estimates.importance_weighted(weights, data.costs),
-            "doubly robust": offline_estimates.doubly_robust(
+            "importance": off_policy.importance_weighted(weights, data.costs),
+            "doubly robust": off_policy.doubly_robust(
                 weights,
                 data.costs,
                 fixed[data.contexts, data.responses],
                 logspace.expect(policies, fixed)[:, data.contexts],
             ),
-            "cross-fitted": offline_estimates.cross_fitted(policies, problem.log_reference, data),
+            "cross-fitted": off_policy.cross_fitted(policies, problem.log_reference, data),
         }
 
     found = jax.jit(jax.vmap(estimates))(jax.random.split(jax.random.key(6), 2000))
@@ -279,6 +270,6 @@ def test_estimators_are_unbiased_and_know_their_variance():
 def test_cross_fitting_needs_two_interactions():
     problem = toys.toy_problem()
     with pytest.raises(ValueError, match="data: 1 interactions"):
-        offline_estimates.cross_fitted(
+        off_policy.cross_fitted(
             problem.log_reference[None], problem.log_reference, problem.sample(jax.random.key(0), 1)
         )

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 import scipy.stats
 
-from edittheory import families, statements
+from edittheory.claims import statements
+from edittheory.problem import random_problems
 from experiments import bound_verification
 from experiments.bound_verification import Config
 from tests.finite_toys import STRINGS
@@ -74,9 +75,9 @@ def test_the_printed_coefficient_is_caught_at_beta_03():
     """s = beta at beta = 0.3 exactly: violated on every problem; s = 1, on the same problems, on none."""
 
     def draw(key):
-        return families.balanced_backwards(key, STRINGS, 2, 6, beta=jnp.asarray(0.3))
+        return random_problems.balanced_backwards(key, STRINGS, 2, 6, beta=jnp.asarray(0.3))
 
-    family = families.Family("beta = 0.3", draw, True)
+    family = random_problems.Family("beta = 0.3", draw, True)
     claims = statements.by_name(("A.dpo", "mutant.A.dpo.beta"))
     assert [claim.name for claim in claims] == ["A.dpo", "mutant.A.dpo.beta"]
     sides, _ = bound_verification.evaluate(

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.artefacts import Store
+from edittheory.runs.artefacts import Store
 
 
 def test_made_once_and_again_when_damaged(tmp_path):

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import balance_test, costs, evidence
-from edittheory import supervised_certificates as supervised
+from edittheory.certify import balance_test, evidence
+from edittheory.certify import certificates_supervised as supervised
+from edittheory.problem import cost_classes
 from tests.certificate_toys import K, N, X, backwards, loop_mixture, loop_preferences
 from tests.finite_toys import balanced, policies
 
@@ -62,7 +63,7 @@ def test_rich_predictor_is_a_bayesian_mixture_of_predictions_from_the_past(case)
 def test_every_evidence_is_what_it_says(case):
     instance, data = case
     problem = instance.problem
-    log_class = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+    log_class = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
     found = eqx.filter_jit(balance_test.every_evidence)(
         instance.cost_class, problem.log_reference, data, problem.beta, problem.cost_max
     )

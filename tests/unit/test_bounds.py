@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import bounds, coverage
+from edittheory import bounds
 from edittheory.bounds import AssumptionError
-from edittheory.families import Instance
+from edittheory.problem import coverage
+from edittheory.problem.random_problems import Instance
 from tests.finite_toys import X, Y, instance, policies, unbalanced_instance
 
 N, DELTA = 137, 0.07

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from edittheory import certificates, certified_policies, costs, evidence
+from edittheory.certify import certificates, certified_policies, evidence
+from edittheory.problem import cost_classes
 from tests.certificate_toys import (
     K,
     N,
@@ -133,7 +134,7 @@ def test_the_expected_factor_of_the_truth_is_one(case):
     instance, data = case
     problem = instance.problem
     law = np.asarray(problem.context_probs)[:, None, None] * np.asarray(problem.pair_law())
-    log_class = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+    log_class = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
     x, y, edit = (a.reshape(-1).astype(np.int32) for a in np.indices(law.shape))
 
     @jax.jit
@@ -275,8 +276,8 @@ def test_posterior_player_is_the_policy_of_the_mixed_cost(case):
         np.testing.assert_allclose(likelihood[i], -errors / (2 * variance), rtol=1e-10)
     weights = np.where(members, np.exp(likelihood[20] - likelihood[20].max()), 0.0)
     mixed = np.einsum("f,fxy->xy", weights / weights.sum(), fs)
-    log_class = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+    log_class = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
     player = certified_policies.posterior_player(log_class, likelihood[20], members)
     np.testing.assert_allclose(
-        player, costs.tilted(problem.log_reference, jnp.asarray(mixed), problem.beta), rtol=1e-9, atol=1e-12
+        player, cost_classes.tilted(problem.log_reference, jnp.asarray(mixed), problem.beta), rtol=1e-9, atol=1e-12
     )

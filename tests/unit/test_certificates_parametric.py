@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from edittheory import certificates_neural, features, parametric_maximum
-from edittheory import certificates_parametric as parametric
-from edittheory.cost_models import NeuralCost
-from edittheory.policies import LogLinear, NeuralPolicy
-from edittheory.training import Settings
+from edittheory.certify import certificates_neural, parametric_maximum
+from edittheory.certify import certificates_parametric as parametric
+from edittheory.learn.cost_models import NeuralCost
+from edittheory.learn.policies import LogLinear, NeuralPolicy
+from edittheory.learn.training import Settings
+from edittheory.problem import features
 from tests.finite_toys import balanced
 
 D, N = 2, 120

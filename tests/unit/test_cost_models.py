@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import cost_models, costs, features
-from edittheory.problem import EditDataset, balanced_problem
-from edittheory.training import Settings
+from edittheory.learn import cost_models
+from edittheory.learn.training import Settings
+from edittheory.problem import EditDataset, balanced_problem, cost_classes, features
 
 X, Y, D, N = 2, 6, 3, 80
 
@@ -64,7 +64,7 @@ def test_pessimism_fades_with_data(problem, phi, getkey):
         fit = cost_models.ridge(phi, problem.sample(getkey(), n), 1.0)
         gaps.append(jnp.max(fit.pessimistic(problem.cost_max, 1.0, 0.1) - problem.expected_cost))
     assert gaps[1] < 0.3 * gaps[0]
-    policy = costs.tilted(problem.log_reference, fit.pessimistic(problem.cost_max, 1.0, 0.1), problem.beta)
+    policy = cost_classes.tilted(problem.log_reference, fit.pessimistic(problem.cost_max, 1.0, 0.1), problem.beta)
     assert problem.suboptimality(policy) < 0.5 * problem.suboptimality(problem.log_reference)
 
 

@@ -1,4 +1,4 @@
-"""Worked examples and error messages of edittheory.distance."""
+"""Worked examples and error messages of edittheory.text.distance."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,12 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from edittheory.distance import levenshtein, levenshtein_matrix, normalised_levenshtein_matrix, word_tokens
+from edittheory.text.distance import (
+    levenshtein,
+    levenshtein_matrix,
+    normalised_levenshtein_matrix,
+    word_tokens,
+)
 
 
 def padded(sequences, width, fill=0):

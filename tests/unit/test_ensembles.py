@@ -5,17 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import (
-    bandits,
-    bounds_online,
-    contextual,
-    deployment,
-    drift,
-    ensembles,
-    offline_estimates,
-    online,
-    sharing,
-)
+from edittheory.bounds import online as bounds_online
+from edittheory.deploy import bandits, contextual, deployment, drift, ensembles, off_policy, online, sharing
 from tests import online_toys as toys
 
 HORIZON = 48
@@ -232,8 +223,8 @@ def test_shared_ensemble_treats_equal_policies_as_one():
 
 
 def test_warm_start_counts_its_prior():
-    prior = offline_estimates.Prior(jnp.array([10.0, 2.0]), jnp.array([0.3, 0.5]), jnp.array([0.01, 0.02]))
-    bandit = offline_estimates.WarmStart(bandits.UCBV(2, 1.0), prior)
+    prior = off_policy.Prior(jnp.array([10.0, 2.0]), jnp.array([0.3, 0.5]), jnp.array([0.01, 0.02]))
+    bandit = off_policy.WarmStart(bandits.UCBV(2, 1.0), prior)
     state = bandit.init()
     np.testing.assert_allclose(state.means, prior.means)
     np.testing.assert_allclose(state.variances, prior.variances, atol=1e-12)
@@ -247,21 +238,21 @@ def test_shifted_warm_start_ignores_the_level_of_its_prior():
     late, means = ensembles.LateEnsemble(3, 0.3), jnp.array([0.4, 0.5, 0.6])
 
     def arms(kind, level):
-        prior = offline_estimates.Prior(jnp.full(3, 8.0), means + level, jnp.full(3, 0.05))
+        prior = off_policy.Prior(jnp.full(3, 8.0), means + level, jnp.full(3, 0.05))
         return play(kind(late, prior), costs)[0]
 
-    assert arms(offline_estimates.ShiftedWarmStart, 0.0) == arms(offline_estimates.ShiftedWarmStart, 0.7)
-    assert arms(offline_estimates.WarmStart, 0.0) != arms(offline_estimates.WarmStart, 0.7)
+    assert arms(off_policy.ShiftedWarmStart, 0.0) == arms(off_policy.ShiftedWarmStart, 0.7)
+    assert arms(off_policy.WarmStart, 0.0) != arms(off_policy.WarmStart, 0.7)
 
 
 def test_prior_is_worth_its_variance_and_no_more_than_its_sample():
-    estimate = offline_estimates.Estimate(
+    estimate = off_policy.Estimate(
         jnp.array([0.2, 0.3]), jnp.array([0.01, 0.0001]), jnp.array([500.0, 40.0])
     )
-    prior = offline_estimates.prior_from(estimate, 0.25)
+    prior = off_policy.prior_from(estimate, 0.25)
     np.testing.assert_allclose(prior.counts, [25.0, 40.0])
     np.testing.assert_allclose(
-        offline_estimates.prior_from(estimate, 0.25, trust=0.5, most=15.0).counts, [12.5, 15.0]
+        off_policy.prior_from(estimate, 0.25, trust=0.5, most=15.0).counts, [12.5, 15.0]
     )
 
 
@@ -357,11 +348,11 @@ def test_bad_runs_are_refused():
     with pytest.raises(ValueError, match="log_probs: got None"):
         shared = sharing.SharedEnsemble(2, 1.0, 5)
         shared.update(shared.init(), jnp.asarray(0), jnp.asarray(0.1))
-    prior = offline_estimates.Prior(jnp.ones(3), jnp.ones(3), jnp.ones(3))
+    prior = off_policy.Prior(jnp.ones(3), jnp.ones(3), jnp.ones(3))
     with pytest.raises(TypeError, match="Exp3 keeps no counts"):
-        offline_estimates.WarmStart(bandits.Exp3(3, 1.0), prior).init(key)
+        off_policy.WarmStart(bandits.Exp3(3, 1.0), prior).init(key)
     with pytest.raises(ValueError, match="prior: counts of shape"):
-        offline_estimates.WarmStart(ensembles.LateEnsemble(2, 1.0), prior).init()
+        off_policy.WarmStart(ensembles.LateEnsemble(2, 1.0), prior).init()
 
 
 def test_bad_deployments_are_refused():
@@ -376,9 +367,9 @@ def test_bad_deployments_are_refused():
     with pytest.raises(ValueError, match=r"orders\[0\]: got 9"):
         deployment.deploy(problem, policies, None, None, np.array([9]))
     with pytest.raises(ValueError, match=r"costs\[1\]: got nan"):
-        offline_estimates.check_log(np.zeros((2, 3)), np.array([0.0, np.nan, 0.0]), 1.0)
+        off_policy.check_log(np.zeros((2, 3)), np.array([0.0, np.nan, 0.0]), 1.0)
     with pytest.raises(ValueError, match=r"log_weight\[1, 0\]: got inf"):
-        offline_estimates.check_log(np.array([[0.0], [np.inf]]), np.zeros(1), 1.0)
+        off_policy.check_log(np.array([[0.0], [np.inf]]), np.zeros(1), 1.0)
 
 
 # -- bounds -------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory import (
+from edittheory.claims import (
     attackable,
     attackable_random,
     falsify,
@@ -17,9 +17,9 @@ from edittheory import (
     plain_oracle,
     statements,
 )
-from edittheory.attack_space import Space, starting_vectors
-from edittheory.attackable import Attack
-from edittheory.errors import InputError
+from edittheory.claims.attack_space import Space, starting_vectors
+from edittheory.claims.attackable import Attack
+from edittheory.core.errors import InputError
 from experiments import falsification, recheck
 
 SPACES = {balanced: Space(balanced, 2, 3) for balanced in (True, False)}

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import paper_figures
-from edittheory.files import sha256_file
+from edittheory.runs.files import sha256_file
 from paper_figures import style
 from paper_figures.__main__ import main
 from paper_figures.figure import Figure

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edittheory.language.architecture import Architecture
-from edittheory.language.generation import generate, generate_batched
-from edittheory.language.transformer import Transformer, response_logits
+from edittheory.language.model.architecture import Architecture
+from edittheory.language.model.generation import generate, generate_batched
+from edittheory.language.model.transformer import Transformer, response_logits
 
 SMALL = Architecture(
     vocab_size=13, dim=16, layers=2, heads=4, kv_heads=2, head_dim=8, hidden_dim=24, max_length=40

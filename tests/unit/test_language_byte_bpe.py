@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from edittheory.errors import InputError
-from edittheory.language.byte_bpe import CHATML, ByteBPE
-from edittheory.language.tokens import Tokeniser, layout
-from edittheory.sample_texts import SAMPLE_TEXTS
+from edittheory.core.errors import InputError
+from edittheory.language.model.byte_bpe import CHATML, ByteBPE
+from edittheory.language.model.tokens import Tokeniser, layout
+from edittheory.text.sample_texts import SAMPLE_TEXTS
 
 TRAINED = ByteBPE.train(SAMPLE_TEXTS, 400)
 

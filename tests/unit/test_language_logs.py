@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from edittheory.errors import FolderError
-from edittheory.language.edit_costs import normalised_cost
-from edittheory.language.editors import Editor
-from edittheory.language.grammar import NanoWorld
-from edittheory.language.logs import LogRow, make_rows, read_log, write_log
+from edittheory.core.errors import FolderError
+from edittheory.language.world.edit_costs import normalised_cost
+from edittheory.language.world.editors import Editor
+from edittheory.language.world.grammar import NanoWorld
+from edittheory.language.world.logs import LogRow, make_rows, read_log, write_log
 
 CONTEXTS = NanoWorld().contexts("summarization", 12, 0, "train")
 PLAIN = [context.plain for context in CONTEXTS]

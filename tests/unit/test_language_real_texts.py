@@ -11,11 +11,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from edittheory.language.editors import Editor, check
-from edittheory.language.real_documents import Document, load_library, passage, passages
-from edittheory.language.real_texts import SPLITS, RealWorld, _split_documents
-from edittheory.language.tasks import INSTRUCTIONS, TASKS, as_source, fact_recall
-from edittheory.texts import MissingData
+from edittheory.language.world.editors import Editor, check
+from edittheory.language.world.real_documents import Document, load_library, passage, passages
+from edittheory.language.world.real_texts import SPLITS, RealWorld, _split_documents
+from edittheory.language.world.tasks import INSTRUCTIONS, TASKS, as_source, fact_recall
+from edittheory.text.corpora import MissingData
 
 LONG = [
     f"The town of Alma has told {k} people that the bridge will stay open for a week." for k in range(10, 40)

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import bandits, ensembles, sharing
-from edittheory.language import episodes, log_estimates, replays
-from edittheory.language.editors import Editor
-from edittheory.language.grammar import NanoWorld
-from edittheory.language.logs import make_rows
+from edittheory.deploy import bandits, ensembles, sharing
+from edittheory.language.evaluate import episodes, log_estimates, replays
+from edittheory.language.world.editors import Editor
+from edittheory.language.world.grammar import NanoWorld
+from edittheory.language.world.logs import make_rows
 
 ROUNDS, POLICIES = 40, 3
 

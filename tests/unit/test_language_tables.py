@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory.language import summaries
-from edittheory.language.summaries import SETTINGS
+from edittheory.language.evaluate import summaries
+from edittheory.language.evaluate.summaries import SETTINGS
 from paper_figures import (
     llm_estimates,
     llm_online,

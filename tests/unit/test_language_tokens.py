@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edittheory.language.tokens import Tokeniser, WordTokeniser, layout
+from edittheory.language.model.tokens import Tokeniser, WordTokeniser, layout
 
 WORDS = ["\n", "!", "#", ",", ".", "hello", "world", "Oslo", "news", "it's", "👩🏽‍🚀", "-"]
 TOKENISER = WordTokeniser(WORDS)

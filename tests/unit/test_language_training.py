@@ -8,21 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from edittheory.language import (
-    batches,
-    fine_tuning,
-    held_out,
-    pair_objectives,
-    tokens,
-    train_state,
-)
-from edittheory.language.logs import LogRow
-from edittheory.language.reference_cache import (
+from edittheory.language.evaluate import held_out
+from edittheory.language.model import tokens
+from edittheory.language.train import batches, fine_tuning, pair_objectives, train_state
+from edittheory.language.train.reference_cache import (
     ReferenceCache,
     RefLogProbs,
     reference_log_probs,
     summed_log_probs,
 )
+from edittheory.language.world.logs import LogRow
 from tests import language_training_toys as toys
 
 COMMON = toys.COMMON

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.language import cost_net, generation, reinforcement
-from edittheory.training import Settings as FitSettings
+from edittheory.language.model import generation
+from edittheory.language.train import cost_net, reinforcement
+from edittheory.learn.training import Settings as FitSettings
 from tests import language_training_toys as toys
 
 EOS, DISLIKED = 0, 4

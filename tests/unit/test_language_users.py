@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-from edittheory.document import parse
-from edittheory.language.edit_costs import COST_LIMIT, normalised_cost, num_words, word_cost
-from edittheory.language.editors import Editor, check
-from edittheory.language.grammar import NanoWorld
-from edittheory.language.tasks import BASE_LIMITS, TASKS, TRANSFER_LIMITS, get_source
-from edittheory.language.text_measures import (
+from edittheory.language.evaluate.text_measures import (
     cut_repetition,
     has_loop,
     loop_rate,
     repeated_phrase,
     repeated_sentence,
 )
-from edittheory.styles import BRIEF_BODY
-from edittheory.wording import SHORT_SENTENCE, count_units
+from edittheory.language.world.edit_costs import COST_LIMIT, normalised_cost, num_words, word_cost
+from edittheory.language.world.editors import Editor, check
+from edittheory.language.world.grammar import NanoWorld
+from edittheory.language.world.tasks import BASE_LIMITS, TASKS, TRANSFER_LIMITS, get_source
+from edittheory.text.document import parse
+from edittheory.text.styles import BRIEF_BODY
+from edittheory.text.wording import SHORT_SENTENCE, count_units
 
 WIKI = get_source("summarization", "wiki")
 TWEETS = get_source("email", "tweets")

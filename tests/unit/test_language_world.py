@@ -7,13 +7,18 @@ import re
 import numpy as np
 import pytest
 
-from edittheory.distance import word_tokens
-from edittheory.document import PHRASES, parse
-from edittheory.language.edit_costs import num_words
-from edittheory.language.editors import STRENGTHS, Editor, check
-from edittheory.language.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, STYLE_BUDGET, NanoWorld, style_tokens
-from edittheory.language.grammar_texts import KINDS, WORDS
-from edittheory.language.tasks import (
+from edittheory.language.model.tokens import WordTokeniser
+from edittheory.language.world.edit_costs import num_words
+from edittheory.language.world.editors import STRENGTHS, Editor, check
+from edittheory.language.world.grammar import (
+    PROMPT_TOKENS,
+    RESPONSE_TOKENS,
+    STYLE_BUDGET,
+    NanoWorld,
+    style_tokens,
+)
+from edittheory.language.world.grammar_texts import KINDS, WORDS
+from edittheory.language.world.tasks import (
     TASKS,
     Context,
     Source,
@@ -22,9 +27,10 @@ from edittheory.language.tasks import (
     get_source,
     preference,
 )
-from edittheory.language.tokens import WordTokeniser
-from edittheory.styles import ITEMS, check_compatible, item
-from edittheory.wording import SHORT_SENTENCE, contract, count_units, expand, second_person
+from edittheory.text.distance import word_tokens
+from edittheory.text.document import PHRASES, parse
+from edittheory.text.styles import ITEMS, check_compatible, item
+from edittheory.text.wording import SHORT_SENTENCE, contract, count_units, expand, second_person
 
 WORLD = NanoWorld()
 TOKENISER = WordTokeniser(WORLD.vocabulary())

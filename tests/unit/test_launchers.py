@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edittheory import launchers, provenance
-from edittheory.launchers import Detached, SlurmLauncher, TasksFailed
-from edittheory.runs import ConfigurationMismatch, Ledger, RunError
-from edittheory.slurm import Slurm, SlurmOptions, Task
+from edittheory.runs import launchers, provenance
+from edittheory.runs.launchers import Detached, SlurmLauncher, TasksFailed
+from edittheory.runs.ledger import ConfigurationMismatch, Ledger, RunError
+from edittheory.runs.slurm import Slurm, SlurmOptions, Task
 from experiments.__main__ import main
 from experiments.experiment import Work
 from tests.toy_experiment import EXPERIMENT, ToyConfig, get

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import scipy.special
 
-from edittheory import class_losses, costs, learners, losses
-from edittheory.families import Instance
-from edittheory.problem import EditDataset
+from edittheory.learn import class_losses, learners, losses
+from edittheory.problem import EditDataset, cost_classes
+from edittheory.problem.random_problems import Instance
 from tests.finite_toys import X, Y, instance, unbalanced_instance
 
 DELTA, WEIGHT, SCALE = 0.1, 0.3, 0.5
 
 
 def radius(given: Instance):
-    return costs.confidence_radius(given.problem.cost_max, given.num_candidates, DELTA)
+    return cost_classes.confidence_radius(given.problem.cost_max, given.num_candidates, DELTA)
 
 
 # Each learner as a function of an instance and data, returning its policy (X, Y).
@@ -51,12 +51,12 @@ def plug_in(given, data):
 
 def rl_in_class(given, data):
     problem = given.problem
-    members = costs.confidence_set(given.cost_class, data, radius(given))
+    members = cost_classes.confidence_set(given.cost_class, data, radius(given))
     law = jnp.mean(jax.nn.one_hot(data.contexts, X), axis=0)
     chosen = learners.cost_in_class(
         given.log_class,
         problem.log_reference,
-        costs.pessimistic(given.cost_class, members),
+        cost_classes.pessimistic(given.cost_class, members),
         problem.beta,
         law,
     )
@@ -236,21 +236,21 @@ def test_regression_matches_plain_numpy(given, data):
     predicted = np.stack([f[where] for f in cost_class])
     errors = np.sum((predicted - np.asarray(data.costs)) ** 2, axis=-1)
     best = int(np.argmin(errors))
-    assert costs.least_squares(given.cost_class, data) == best
+    assert cost_classes.least_squares(given.cost_class, data) == best
     gaps = np.sum((predicted - predicted[best]) ** 2, axis=-1)
     for r in (0.0, float(np.median(gaps)), float(gaps.max())):
-        members = np.asarray(costs.confidence_set(given.cost_class, data, r))
+        members = np.asarray(cost_classes.confidence_set(given.cost_class, data, r))
         np.testing.assert_array_equal(members, gaps <= r)
-        bar = costs.pessimistic(given.cost_class, jnp.asarray(members))
+        bar = cost_classes.pessimistic(given.cost_class, jnp.asarray(members))
         np.testing.assert_array_equal(bar, cost_class[members].max(axis=0))
     assert gaps[best] == 0  # never empty
     np.testing.assert_allclose(
-        costs.confidence_radius(0.7, 12, 0.05), 2 * 0.7**2 * np.log(12 / 0.05), rtol=1e-14
+        cost_classes.confidence_radius(0.7, 12, 0.05), 2 * 0.7**2 * np.log(12 / 0.05), rtol=1e-14
     )
     log_reference, beta = np.asarray(given.problem.log_reference), float(given.problem.beta)
     weights = np.exp(log_reference) * np.exp(-cost_class / beta)
     np.testing.assert_allclose(
-        np.exp(costs.tilted(given.problem.log_reference, given.cost_class, beta)),
+        np.exp(cost_classes.tilted(given.problem.log_reference, given.cost_class, beta)),
         weights / weights.sum(-1, keepdims=True),
         rtol=1e-11,
     )

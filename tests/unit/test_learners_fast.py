@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import class_losses, learners, losses
+from edittheory.learn import class_losses, learners, losses
 from edittheory.problem import EditDataset
 
 K, X, Y = 7, 3, 5

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.language.architecture import Architecture
-from edittheory.language.lora import TARGETS, add_lora, merge, trainable
-from edittheory.language.transformer import Transformer, response_logits, token_log_probs
+from edittheory.language.model.architecture import Architecture
+from edittheory.language.model.lora import TARGETS, add_lora, merge, trainable
+from edittheory.language.model.transformer import Transformer, response_logits, token_log_probs
 
 SMALL = Architecture(
     vocab_size=11, dim=8, layers=2, heads=2, kv_heads=1, head_dim=4, hidden_dim=12, max_length=32

@@ -10,8 +10,10 @@ import pytest
 import scipy.special
 from scipy.integrate import quad
 
-from edittheory import costs, evidence, medley, medley_evidence
-from edittheory.problem import EditDataset
+from edittheory import medley
+from edittheory.certify import evidence
+from edittheory.medley import likelihoods
+from edittheory.problem import EditDataset, cost_classes
 from tests.certificate_toys import K, N, backwards
 
 SIZES = (10, 25, N)
@@ -87,8 +89,8 @@ def free_evidence(instance, data, n):
     for x, e in zip(np.asarray(data.contexts)[:n], np.asarray(data.edits)[:n], strict=True):
         total += np.log((5 * reference[x, e] + seen[x, e]) / (5 + seen[x].sum()))
         seen[x, e] += 1
-    counts = medley_evidence.count(data, jnp.asarray([n]), *reference.shape)
-    found = eqx.filter_jit(medley_evidence.preference_evidence)(counts, PRIORS.spreads)
+    counts = likelihoods.count(data, jnp.asarray([n]), *reference.shape)
+    found = eqx.filter_jit(likelihoods.preference_evidence)(counts, PRIORS.spreads)
     return float(found[0]), total
 
 
@@ -104,7 +106,7 @@ def test_posterior_is_that_of_loops_over_examples(case):
 def test_policy_minimises_the_posterior_expected_suboptimality(case, getkey):
     instance, _, result = case
     problem = instance.problem
-    members = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+    members = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
 
     def expected(policy):
         divergence = jnp.sum(jnp.exp(policy) * (policy - members), axis=-1)
@@ -120,19 +122,19 @@ def test_policy_minimises_the_posterior_expected_suboptimality(case, getkey):
 def test_free_utilities_against_an_integral():
     """One context, two responses: the difference of two utilities is N(0, 2 spread^2), integrated numerically."""
     pairs = jnp.asarray([[[3.0, 9.0], [2.0, 1.0]]])[None]
-    counts = medley_evidence.Counts(pairs, jnp.zeros((1, 1, 2)), jnp.zeros((1, 1, 2)))
+    counts = likelihoods.Counts(pairs, jnp.zeros((1, 1, 2)), jnp.zeros((1, 1, 2)))
 
     def integrand(d):
         return np.exp(-9 * np.log1p(np.exp(-d)) - 2 * np.log1p(np.exp(d)) - d**2 / 4) / np.sqrt(4 * np.pi)
 
     exact = np.log(quad(integrand, -20, 20)[0]) - 4 * np.log(2)
     # Laplace's approximation, not the integral itself.
-    assert abs(float(medley_evidence.preference_evidence(counts, (1.0,))[0]) - exact) < 0.03
+    assert abs(float(likelihoods.preference_evidence(counts, (1.0,))[0]) - exact) < 0.03
 
 
 def test_counts_are_those_of_prefixes(case):
     instance, data, _ = case
-    counts = medley_evidence.count(data, jnp.asarray(SIZES), *instance.problem.log_reference.shape)
+    counts = likelihoods.count(data, jnp.asarray(SIZES), *instance.problem.log_reference.shape)
     for place, n in enumerate(SIZES):
         x, y, e, c = (np.asarray(a)[:n] for a in (data.contexts, data.responses, data.edits, data.costs))
         pairs, sums = np.zeros(counts.pairs.shape[1:]), np.zeros(counts.cost_sum.shape[1:])
@@ -171,7 +173,7 @@ def test_one_size_is_a_row_of_the_path(case):
 def test_certificates_cover_their_sets(case):
     instance, data, result = case
     problem = instance.problem
-    members = np.asarray(costs.tilted(problem.log_reference, instance.cost_class, problem.beta))
+    members = np.asarray(cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta))
     log_e = evidence.betting_evidence(instance.cost_class, data, problem.cost_max)
     for place, n in enumerate(SIZES):
         inside = np.asarray(log_e[:n]).max(axis=0) < -np.log(PRIORS.delta)
@@ -191,11 +193,11 @@ def test_certain_priors_leave_one_model(case):
     only = dataclasses.replace(PRIORS, balance=1.0, strong=0.0)
     result = path(instance, data, instance.cost_class, only)
     np.testing.assert_allclose(result.models, np.tile([0.0, 1.0, 0.0, 0.0], (len(SIZES), 1)), atol=1e-15)
-    counts = medley_evidence.count(data, jnp.asarray(SIZES), *instance.problem.log_reference.shape)
+    counts = likelihoods.count(data, jnp.asarray(SIZES), *instance.problem.log_reference.shape)
     problem = instance.problem
-    product = medley_evidence.cost_likelihood(
+    product = likelihoods.cost_likelihood(
         instance.cost_class, counts, problem.cost_max
-    ) + medley_evidence.preference_likelihood(instance.cost_class, counts, problem.beta)
+    ) + likelihoods.preference_likelihood(instance.cost_class, counts, problem.beta)
     np.testing.assert_allclose(result.weights, jax.nn.softmax(product, axis=-1), rtol=1e-9)
 
 
@@ -235,6 +237,6 @@ def test_bad_priors(field, value):
 def test_masked_data_type():
     """Costs that no Gaussian fits exactly do not divide by zero: noise-free costs, one response."""
     data = EditDataset(jnp.zeros(4, int), jnp.zeros(4, int), jnp.zeros(4, int), jnp.zeros(4))
-    counts = medley_evidence.count(data, jnp.asarray([4]), 1, 2)
-    found = medley_evidence.cost_likelihood(jnp.zeros((2, 1, 2)), counts, 1.0)
+    counts = likelihoods.count(data, jnp.asarray([4]), 1, 2)
+    found = likelihoods.cost_likelihood(jnp.zeros((2, 1, 2)), counts, 1.0)
     assert bool(jnp.all(jnp.isfinite(found)))

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import costs, medley_candidates
-from edittheory.medley import Medley
+from edittheory.medley import Medley, candidates
+from edittheory.problem import cost_classes
 from tests.certificate_toys import K, N, backwards
 
-over = eqx.filter_jit(medley_candidates.medley_over_candidates)
+over = eqx.filter_jit(candidates.medley_over_candidates)
 
 
 @pytest.fixture(scope="module")
 def case():
     instance, data = backwards(jax.random.key(11))
     problem = instance.problem
-    policies = costs.tilted(problem.log_reference, instance.cost_class, problem.beta)
+    policies = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
     x, y, e = data.contexts, data.responses, data.edits
     reference = problem.log_reference
     arguments = (policies[:, x, e], policies[:, x, y], reference[x, e], reference[x, y], data.costs)
@@ -94,7 +94,7 @@ def test_divergences_are_second_order(getkey):
     policies = jax.nn.log_softmax(reference + 0.05 * jax.random.normal(noise, (4, 1, 6)), axis=-1)
     y = jax.random.categorical(draw, reference[0], shape=(40_000,))
     x = jnp.zeros_like(y)
-    found = medley_candidates.ratio_divergences(policies[:, 0, y], reference[0, y], x, 1)
+    found = candidates.ratio_divergences(policies[:, 0, y], reference[0, y], x, 1)
     exact = jnp.sum(jnp.exp(policies[:, None, 0]) * (policies[:, None, 0] - policies[None, :, 0]), axis=-1)
     np.testing.assert_allclose(found, exact, rtol=0.25, atol=1e-8)
     assert float(jnp.max(jnp.abs(jnp.diagonal(found)))) < 1e-12
@@ -134,7 +134,7 @@ def test_bad_shapes(case, place, name):
     wrong = list(arguments)
     wrong[place] = wrong[place][..., :-1]
     with pytest.raises(ValueError, match=f"{name}: shape"):
-        medley_candidates.medley_over_candidates(*wrong, 0.1, 1.0)
+        candidates.medley_over_candidates(*wrong, 0.1, 1.0)
 
 
 def test_bad_divergences(case):

@@ -6,15 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import medley_linear
-from edittheory.features import centred
-from edittheory.logspace import log_normalise
-from edittheory.medley_evidence import Counts, count
+from edittheory.core.logspace import log_normalise
+from edittheory.medley import linear
+from edittheory.medley.likelihoods import Counts, count
 from edittheory.problem import EditDataset
+from edittheory.problem.features import centred
 from tests import finite_toys
 
 D, N = 3, 400
-fit = eqx.filter_jit(medley_linear.fit)
+fit = eqx.filter_jit(linear.fit)
 
 
 @eqx.filter_jit
@@ -49,8 +49,8 @@ def test_second_order_messages_are_derivatives_of_the_likelihoods(case, getkey):
     @jax.jit
     def both(theta):
         found = (
-            medley_linear._direction_message(phi, counts.pairs, theta),
-            medley_linear._edit_message(phi, problem.log_reference, jnp.sum(counts.pairs, axis=-2), theta),
+            linear._direction_message(phi, counts.pairs, theta),
+            linear._edit_message(phi, problem.log_reference, jnp.sum(counts.pairs, axis=-2), theta),
         )
         return found, [(jax.grad(each)(theta), jax.hessian(each)(theta)) for each in (directions, edits)]
 
@@ -61,9 +61,9 @@ def test_second_order_messages_are_derivatives_of_the_likelihoods(case, getkey):
 
 def test_blur_is_the_integral_over_the_discrepancy():
     """One dimension: the factor exp(c - A z^2 / 2 + h z) at z = slope theta + N(0, v), by quadrature."""
-    message = medley_linear.Message(jnp.asarray([[2.5]]), jnp.asarray([1.2]), jnp.asarray(0.4))
+    message = linear.Message(jnp.asarray([[2.5]]), jnp.asarray([1.2]), jnp.asarray(0.4))
     slope, variance = 0.7, 0.3
-    blurred = medley_linear._blur(message, slope, variance)
+    blurred = linear._blur(message, slope, variance)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     for theta in (-1.0, 0.0, 0.8):
         z = slope * theta + np.sqrt(variance) * nodes
@@ -71,7 +71,7 @@ def test_blur_is_the_integral_over_the_discrepancy():
         exact = np.log(values.sum())
         a, h, c = float(blurred.precision[0, 0]), float(blurred.shift[0]), float(blurred.constant)
         assert abs(c - 0.5 * a * theta**2 + h * theta - exact) < 1e-10
-        mean = float(medley_linear._parameter(message, slope, variance, jnp.asarray([theta]))[0])
+        mean = float(linear._parameter(message, slope, variance, jnp.asarray([theta]))[0])
         assert abs(mean - (values * z).sum() / values.sum()) < 1e-10
 
 
@@ -121,8 +121,8 @@ def test_turned_preferences_are_found_out(case):
 def test_bad_arguments(case):
     problem, phi, _, counts = case
     with pytest.raises(ValueError, match=r"balance must be three chances that sum to 1"):
-        medley_linear.LinearMedley(balance=(0.5, 0.4, 0.2))
+        linear.LinearMedley(balance=(0.5, 0.4, 0.2))
     with pytest.raises(ValueError, match="discrepancies"):
-        medley_linear.LinearMedley(discrepancies=(0.0,))
+        linear.LinearMedley(discrepancies=(0.0,))
     with pytest.raises(ValueError, match=r"features: shape \(2, 6, 3\), must be \(X, Y, d\)"):
-        medley_linear.fit(phi[:2], problem.log_reference, counts, problem.beta, problem.cost_max)
+        linear.fit(phi[:2], problem.log_reference, counts, problem.beta, problem.cost_max)

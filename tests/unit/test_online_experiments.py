@@ -13,7 +13,7 @@ import experiments.ensemble_robustness as ensemble_robustness
 import experiments.late_ensemble as late_ensemble
 import experiments.online_learning as online_learning
 import experiments.warm_start as warm_start
-from edittheory import ensembles
+from edittheory.deploy import ensembles
 from experiments import deployments
 from paper_figures import style
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import features
-from edittheory.policies import LogLinear, NeuralPolicy, Tabular
+from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
+from edittheory.problem import features
 
 X, Y, D = 3, 6, 4
 

@@ -8,9 +8,8 @@ import pytest
 import scipy.stats
 from jax.test_util import check_grads
 
-from edittheory import coverage
-from edittheory.logspace import log_normalise
-from edittheory.problem import EditProblem, balanced_problem
+from edittheory.core.logspace import log_normalise
+from edittheory.problem import EditProblem, balanced_problem, coverage
 from tests.finite_toys import DISTANCE, X, Y, arbitrary, balanced, policies
 
 NAN, INF = float("nan"), float("inf")

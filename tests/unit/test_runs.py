@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory import files, runs
-from edittheory.files import lock_folder, sha256_file, write_atomically
-from edittheory.identity import execution_field
-from edittheory.runs import (
+from edittheory.runs import files
+from edittheory.runs import ledger as runs
+from edittheory.runs.files import lock_folder, sha256_file, write_atomically
+from edittheory.runs.identity import execution_field
+from edittheory.runs.ledger import (
     ConfigurationMismatch,
     FolderBusy,
     FolderError,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from edittheory import statistics
+from edittheory.core import statistics
 
 RNG = np.random.default_rng
 

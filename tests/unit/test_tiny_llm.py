@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 import experiments
-from edittheory.errors import InputError, RunError
-from edittheory.language.agents import Agent, nano_architecture
-from edittheory.language.byte_bpe import ByteBPE
-from edittheory.language.checkpoint_folder import load_folder, save_folder
-from edittheory.language.grammar import NanoWorld
-from edittheory.language.transformer import Transformer
+from edittheory.core.errors import InputError, RunError
+from edittheory.language.model.byte_bpe import ByteBPE
+from edittheory.language.model.checkpoint_folder import load_folder, save_folder
+from edittheory.language.model.transformer import Transformer
+from edittheory.language.train.agents import Agent, nano_architecture
+from edittheory.language.world.grammar import NanoWorld
 from experiments import tiny_llm, tiny_llm_config, tiny_llm_plan, tiny_llm_pretrained
 from experiments.__main__ import main
 from experiments.tiny_llm_config import PRESETS, Config, candidates, cells
@@ -311,7 +311,7 @@ def test_restyled_texts_hold_what_was_said():
 
 def test_an_agent_answers_the_same_in_any_batch():
     world = NanoWorld()
-    from edittheory.language.tokens import WordTokeniser
+    from edittheory.language.model.tokens import WordTokeniser
 
     tokeniser = WordTokeniser(world.vocabulary())
     model = Transformer.init(jax.random.key(2), nano_architecture(tokeniser.size, 16, 1, 2, 32, 70))

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory import coverage, statistics
+from edittheory.core import statistics
+from edittheory.problem import coverage
 from experiments import phase_diagram, worlds
 
 SMALL = dict(trials=4, num_contexts=2, max_length=2, num_features=4)

@@ -6,12 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from edittheory import features, memory
-from edittheory.objectives import EarlyEnsemble, ExpectedCost, Preference, Supervised
-from edittheory.policies import LogLinear, NeuralPolicy, Tabular
-from edittheory.problem import EditDataset, balanced_problem
-from edittheory.second_order import NotConverged, excess_loss, minimise
-from edittheory.training import Settings, TrainingDiverged, train
+from edittheory.certify.second_order import NotConverged, excess_loss, minimise
+from edittheory.learn.objectives import EarlyEnsemble, ExpectedCost, Preference, Supervised
+from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
+from edittheory.learn.training import Settings, TrainingDiverged, train
+from edittheory.problem import EditDataset, balanced_problem, features
+from edittheory.runs import device_memory
 
 X, Y, D, N = 3, 8, 4, 150
 
@@ -225,7 +225,7 @@ def test_bad_input_is_named(problem, model, getkey):
     fails(rf"data.edits\[4\]: got {Y}, must lie in \[0, {Y - 1}\]", data=wrong)
     fails(
         r"needs about .* but the limit is 1 kB; set a smaller width",
-        memory.TooLarge,
+        device_memory.TooLarge,
         settings=Settings(memory_limit=1000),
     )
     fails(r"per_run: a field has shape \(3, 8\)", per_run=lambda model: model.log_reference)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.language.architecture import Architecture, RopeScaling, training_flops
-from edittheory.language.blocks import Context, attend, dense, log_prob_of, rotary_frequencies
-from edittheory.language.transformer import (
+from edittheory.language.model.architecture import Architecture, RopeScaling, training_flops
+from edittheory.language.model.blocks import Context, attend, dense, log_prob_of, rotary_frequencies
+from edittheory.language.model.transformer import (
     Transformer,
     hidden_states,
     pair_log_probs,

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory import coverage, kernels, users
-from edittheory.logspace import log_normalise
-from edittheory.problem import EditProblem
+from edittheory.core.logspace import log_normalise
+from edittheory.problem import EditProblem, coverage, kernels, users
 from tests.finite_toys import DISTANCE, X, Y, balanced, policies
 
 DISTANCES = jnp.asarray(DISTANCE)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from edittheory import validation as v
-from edittheory.errors import UnknownName
-from edittheory.progress import progress
+from edittheory.core import validation as v
+from edittheory.core.errors import UnknownName
+from edittheory.runs.progress import progress
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_unknown_names_suggest():
 
 def test_progress_is_quiet_away_from_a_terminal(capsys, monkeypatch):
     clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr("edittheory.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("edittheory.runs.ledger.progress.time.monotonic", lambda: next(clock))
     with progress("toy", 100, done=90) as advance:  # 20 s a step: a line after every second one
         for _ in range(4):
             advance()

@@ -10,11 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.errors import InputError
-from edittheory.language.architecture import Architecture, RopeScaling
-from edittheory.language.checkpoint_folder import load_folder, read_architecture, save_folder, special_ids
-from edittheory.language.lora import add_lora
-from edittheory.language.transformer import Transformer, response_logits
+from edittheory.core.errors import InputError
+from edittheory.language.model.architecture import Architecture, RopeScaling
+from edittheory.language.model.checkpoint_folder import (
+    load_folder,
+    read_architecture,
+    save_folder,
+    special_ids,
+)
+from edittheory.language.model.lora import add_lora
+from edittheory.language.model.transformer import Transformer, response_logits
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SMALL = Architecture(

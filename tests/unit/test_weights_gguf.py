@@ -6,8 +6,8 @@ import gguf
 import numpy as np
 import pytest
 
-from edittheory.errors import InputError
-from edittheory.language.gguf_weights import load_gguf
+from edittheory.core.errors import InputError
+from edittheory.language.model.gguf_weights import load_gguf
 from tests.unit.test_weights_folder import FIXTURES, logits_of
 
 FILE = FIXTURES / "gguf_tiny.gguf"

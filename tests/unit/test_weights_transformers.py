@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 import torch  # noqa: E402
 
-from edittheory.language.architecture import Architecture, RopeScaling  # noqa: E402
-from edittheory.language.checkpoint_folder import load_folder, save_folder  # noqa: E402
-from edittheory.language.generation import generate  # noqa: E402
-from edittheory.language.transformer import Transformer  # noqa: E402
+from edittheory.language.model.architecture import Architecture, RopeScaling  # noqa: E402
+from edittheory.language.model.checkpoint_folder import load_folder, save_folder  # noqa: E402
+from edittheory.language.model.generation import generate  # noqa: E402
+from edittheory.language.model.transformer import Transformer  # noqa: E402
 from tests.fixtures.make_transformers_fixtures import KINDS, logits_of, make, tokens_of  # noqa: E402
 from tests.unit.test_weights_folder import logits_of as our_logits  # noqa: E402
 

@@ -1,0 +1,209 @@
+"""The search for counterexamples to deterministic statements: gradient ascent on log(left / right) from many starts.
+
+Problems are differentiable functions of the vectors of `attack_space`, so a statement left <= right is attacked by climbing
+its log-ratio. A would-be refutation must exceed the right side by more than float64 rounding can, and must stand in the
+extended-precision recomputation of `plain_oracle`; without either a climb to a ratio of exactly 1 would end in a false one.
+Statistical statements: `falsify_random`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from edittheory.claims import plain_oracle
+from edittheory.claims.attack_space import Point, Space, starting_vectors
+from edittheory.claims.attackable import Attack
+from edittheory.core.validation import check_int, check_not_empty, check_positive
+
+ROUNDING_BITS = 22
+"""A deterministic side may be off by 2^ROUNDING_BITS units in the last place of its natural scale."""
+TINY = 1e-300
+
+
+def rounding(dtype=np.float64) -> float:
+    """The allowance for rounding relative to a statement's natural scale: 2^22 units in the last place, 9.3e-10 in float64."""
+    return float(2.0**ROUNDING_BITS * np.finfo(dtype).eps)
+
+
+class Check(NamedTuple):
+    """Both sides of one statement at one point, where they are worst, and whether the point refutes it.
+
+    ratio: left / (right + allowance), allowance = rounding times the scale; refuted: left exceeds right by more than the
+    allowance in float64 and in the extended-precision oracle.
+    """
+
+    left: float
+    right: float
+    ratio: float
+    refuted: bool
+
+
+class Found(NamedTuple):
+    """The worst instance found for one attack: its vector, what it gives, and how many starts and steps it took."""
+
+    name: str
+    theta: Float[np.ndarray, "d"]
+    check: Check
+    starts: int
+    steps: int
+
+
+def log_ratio(attack: Attack, point: Point) -> Float[Array, ""]:
+    """The largest entry of log left - log(right + allowance); very negative where the left side is not positive."""
+    left, right, scale = attack.sides(point)
+    safe = jnp.maximum(right, 0.0) + rounding() * scale
+    return jnp.max(jnp.log(jnp.maximum(left, TINY)) - jnp.log(safe))
+
+
+def arrays_of(point: Point) -> dict[str, np.ndarray]:
+    """What a point is made of, as plain arrays: the argument of `plain_oracle.Case` and the content of an instance file."""
+    problem = point.problem
+    found = {
+        "context_probs": problem.context_probs,
+        "log_reference": problem.log_reference,
+        "user": problem.user,
+        "distance": problem.distance,
+        "beta": problem.beta,
+        "log_class": point.instance.log_class,
+        "cost_class": point.instance.cost_class,
+        "probe": point.probe,
+        "time": point.time,
+        "delta": point.delta,
+    }
+    return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
+
+
+@eqx.filter_jit
+def _sides(attacks: tuple[Attack, ...], points: list[Point]) -> list[tuple[Array, Array, Array]]:
+    """The sides of each attack at its own point."""
+    sides = [attack.sides(point) for attack, point in zip(attacks, points, strict=True)]
+    return [tuple(jnp.asarray(side, dtype=float) for side in three) for three in sides]  # type: ignore[misc]
+
+
+def check(attack: Attack, point: Point) -> Check:
+    """Evaluate a statement at a concrete point, twice: with the package in float64, with plain NumPy in extended precision."""
+    return check_all((attack,), [point])[0]
+
+
+def check_all(attacks: Sequence[Attack], points: Sequence[Point]) -> list[Check]:
+    """`check` of each attack at its own point, compiled as one program."""
+    return [
+        _judge(attack, point, sides)
+        for attack, point, sides in zip(attacks, points, _sides(tuple(attacks), list(points)), strict=True)
+    ]
+
+
+def _judge(attack: Attack, point: Point, sides: tuple[Array, Array, Array]) -> Check:
+    left, right, scale = np.broadcast_arrays(*(np.asarray(side) for side in sides))
+    allowance = rounding() * scale
+    ratio = np.maximum(left, TINY) / (np.maximum(right, 0.0) + allowance)
+    worst = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    refuted = bool(left[worst] > right[worst] + allowance[worst])
+    if refuted:
+        case = plain_oracle.Case(arrays_of(point))
+        again = np.broadcast_arrays(*plain_oracle.ORACLES[attack.name](case))
+        refuted = bool(np.max(again[0] - again[1] - np.max(allowance)) > 0)
+    return Check(float(left[worst]), float(right[worst]), float(ratio[worst]), refuted)
+
+
+class _Climb(NamedTuple):
+    theta: Array
+    optimiser: optax.OptState
+    best_value: Array
+    best_theta: Array
+
+
+@eqx.filter_jit
+def _ascend(attacks: tuple[Attack, ...], space: Space, climb: _Climb, which: Array, rate: Array, steps: int):
+    """`steps` of Adam on all starts at once; the best point so far of each attack, whichever start it came from."""
+    adam = optax.scale_by_adam(b1=0.9, b2=0.99)
+
+    def objective(theta, mine):
+        point = space.decode(theta)
+        ratios = jnp.stack([log_ratio(attack, point) for attack in attacks])
+        return ratios[mine], ratios
+
+    slope = jax.vmap(jax.value_and_grad(objective, has_aux=True))
+
+    def step(climb: _Climb, rate):
+        (_, ratios), gradient = slope(climb.theta, which)
+        ratios = jnp.where(jnp.isnan(ratios), -jnp.inf, ratios)
+        top = jnp.argmax(ratios, axis=0)
+        value = jnp.max(ratios, axis=0)
+        better = value > climb.best_value
+        best_theta = jnp.where(better[:, None], climb.theta[top], climb.best_theta)
+        best_value = jnp.where(better, value, climb.best_value)
+        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
+        update, optimiser = adam.update(gradient, climb.optimiser)
+        theta = climb.theta + rate * update
+        return _Climb(theta, optimiser, best_value, best_theta), None
+
+    climb, _ = jax.lax.scan(step, climb, rate, length=steps)
+    return climb
+
+
+def falsify(
+    attacks: Sequence[Attack],
+    space: Space,
+    key,
+    *,
+    starts: int = 100,
+    steps: int = 300,
+    rate: float = 0.1,
+    chunk: int = 100,
+) -> list[Found]:
+    """The worst point found for each attack of one space, by gradient ascent from `starts` random vectors for each of them.
+
+    All attacks climb in one compiled program, `starts` of them for each, in chunks of `chunk` steps, with a step size that
+    falls from `rate` to a hundredth of it; every attack is evaluated at every point that any of them visits. Raises
+    ValueError naming the argument, FloatingPointError where a statement was not a number everywhere.
+    """
+    attacks = tuple(check_not_empty("attacks", attacks))
+    check_int("starts", starts, 1)
+    check_int("steps", steps, 1)
+    check_int("chunk", chunk, 1)
+    check_positive("rate", rate)
+    for attack in attacks:
+        if attack.balanced != space.balanced:
+            raise ValueError(
+                f"attacks: {attack.name} needs a space with balanced = {attack.balanced}, but it is {space.balanced}"
+            )
+    theta = starting_vectors(key, space, starts * len(attacks))
+    which = jnp.repeat(jnp.arange(len(attacks)), starts)
+    climb = _Climb(
+        theta,
+        optax.scale_by_adam().init(theta),
+        jnp.full(len(attacks), -jnp.inf, dtype=theta.dtype),
+        jnp.zeros((len(attacks), space.size), dtype=theta.dtype),
+    )
+    rounds = -(-steps // chunk)
+    rates = rate * 0.01 ** np.linspace(0.0, 1.0, rounds * chunk)
+    for number in range(rounds):
+        piece = jnp.asarray(rates[number * chunk : (number + 1) * chunk])
+        climb = _ascend(attacks, space, climb, which, piece, chunk)
+    for attack, value in zip(attacks, np.asarray(climb.best_value), strict=True):
+        if not np.isfinite(value):
+            raise FloatingPointError(f"{attack.name}: not a number at every point that was visited")
+    vectors = np.asarray(climb.best_theta)
+    checks = check_all(attacks, points_of(space, vectors))
+    return [
+        Found(attack.name, vector, result, starts, rounds * chunk)
+        for attack, vector, result in zip(attacks, vectors, checks, strict=True)
+    ]
+
+
+@eqx.filter_jit
+def _decode(space: Space, vectors: Array) -> Point:
+    return jax.vmap(space.decode)(vectors)
+
+
+def points_of(space: Space, vectors: Float[Array | np.ndarray, "S d"]) -> list[Point]:
+    """The points of several vectors."""
+    batch = jax.tree.map(np.asarray, _decode(space, jnp.asarray(vectors)))
+    return [jax.tree.map(lambda leaf, row=row: leaf[row], batch) for row in range(len(vectors))]

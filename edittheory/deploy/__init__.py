@@ -1,0 +1,1 @@
+"""Deployment: late ensembles and other bandits over learned policies, their environments, replay, drift."""

@@ -1,0 +1,1 @@
+"""Evaluation: episodes, held-out losses, replays of bandits, tables."""

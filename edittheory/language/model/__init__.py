@@ -1,0 +1,1 @@
+"""The language model: architecture, weights in and out, tokens, decoding."""

@@ -1,0 +1,1 @@
+"""Training on logs: batches, losses of pairs, fine-tuning, reinforcement."""

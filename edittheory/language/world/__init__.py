@@ -1,0 +1,1 @@
+"""The world it lives in: tasks, documents, editors and the logs they leave."""

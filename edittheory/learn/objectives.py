@@ -1,0 +1,117 @@
+"""What a training run minimises: each objective turns (model, parameters, data) into one loss for every
+example.
+
+Objectives are pytrees of numbers, so that a sweep vmaps over the coefficient s, the weight lambda or beta.
+They hand gathered log-probabilities to `losses`; which policy class these come from they do not know.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from edittheory.learn import losses
+from edittheory.problem import EditDataset
+
+Losses = Float[Array, "N"]
+
+
+def _number(value) -> Array:
+    return jnp.asarray(value, dtype=float)
+
+
+def _at(table: Float[Array, "X Y"], contexts: Array, responses: Array) -> Losses:
+    """table[contexts, responses], as one flat gather; the trainer has checked that every index is inside."""
+    return table.reshape(-1).at[contexts * table.shape[1] + responses].get(mode="promise_in_bounds")
+
+
+class Objective(eqx.Module):
+    """A loss for each example; the trainer minimises its weighted mean.
+
+    Fields are scalars, but for those named in `tables`, which are (X, Y); a sweep gives each a leading run
+    axis.
+    """
+
+    tables: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """Loss of each of the N examples."""
+        raise NotImplementedError
+
+
+class Supervised(Objective):
+    """SUP: negative log-likelihood of the edit."""
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """-log pi(y'|x) of each example."""
+        return losses.supervised(_at(model.log_policy(params), data.contexts, data.edits))
+
+
+class Preference(Objective):
+    """PREF (DPO) with coefficient `scale`, the s of theory.md B2."""
+
+    scale: Float[Array, "*batch"] = eqx.field(converter=_number, default=1.0)
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """-log sigmoid(s u); scores stand in for log-ratios, since a constant in each context cancels."""
+        scores = model.scores(params)
+        edit, response = _at(scores, data.contexts, data.edits), _at(scores, data.contexts, data.responses)
+        none = jnp.zeros((), dtype=scores.dtype)
+        return losses.preference(edit, response, none, none, self.scale.astype(scores.dtype))
+
+
+class EarlyEnsemble(Objective):
+    """Preference loss plus `supervised_weight` (lambda) times supervised loss."""
+
+    supervised_weight: Float[Array, "*batch"] = eqx.field(converter=_number)
+    scale: Float[Array, "*batch"] = eqx.field(converter=_number, default=1.0)
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """The sum for each example."""
+        log_policy, log_reference = model.log_policy(params), model.log_reference
+        edit, response = (data.contexts, data.edits), (data.contexts, data.responses)
+        weight, scale = self.supervised_weight.astype(log_policy.dtype), self.scale.astype(log_policy.dtype)
+        return losses.early_ensemble(
+            _at(log_policy, *edit),
+            _at(log_policy, *response),
+            _at(log_reference, *edit),
+            _at(log_reference, *response),
+            weight,
+            scale,
+        )
+
+
+class ExpectedCost(Objective):
+    """RL: expected `cost` (X, Y), pessimistic or plug-in, of the policy's own answers plus beta KL to the
+    reference."""
+
+    tables: ClassVar[tuple[str, ...]] = ("cost",)
+    cost: Float[Array, "*batch X Y"] = eqx.field(converter=_number)
+    beta: Float[Array, "*batch2"] = eqx.field(converter=_number)
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """E_{y~pi(.|x_i)}[cost + beta h_pi] at the context of each example; only the contexts are used."""
+        log_policy = model.log_policy(params)
+        cost, beta = self.cost.astype(log_policy.dtype), self.beta.astype(log_policy.dtype)
+        per_response = losses.cost(cost, log_policy - model.log_reference, beta)
+        return jnp.sum(jnp.exp(log_policy) * per_response, axis=-1)[data.contexts]
+
+
+class SquaredError(Objective):
+    """Least squares of a cost model's prediction on the logged costs."""
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """(f(x_i, y_i) - c_i)^2 of each example."""
+        predicted = _at(model.predict(params), data.contexts, data.responses)
+        return (predicted - data.costs.astype(predicted.dtype)) ** 2
+
+
+def mean_loss(
+    objective: Objective, model: Any, params: Any, data: EditDataset, weights: Float[Array, "N"]
+) -> Float[Array, ""]:
+    """Weighted mean loss; an example of weight 0 does not count, even where its loss is infinite."""
+    values = objective(model, params, data)
+    seen = weights > 0
+    weights = weights.astype(values.dtype)
+    return jnp.sum(jnp.where(seen, weights * jnp.where(seen, values, 0.0), 0.0)) / jnp.sum(weights)

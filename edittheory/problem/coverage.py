@@ -1,0 +1,222 @@
+"""Constants that the bounds depend on: contraction, ranges, coverage of pairs and of costs, balance (docs/theory.md).
+
+Maxima over the path between two policies (C~ of B2(c), C~_F of B3(b)) are upper bounds certified by concavity, not grid
+maxima: along pi_t proportional to pi*^(1-t) pi^t every log pi_t(y|x) is concave in t.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from edittheory.core.logspace import expect
+from edittheory.problem.edit_problem import EditProblem
+
+Policy = Float[Array, "X Y"]
+Class = Float[Array, "K X Y"]
+CostClass = Float[Array, "F X Y"]
+Scalar = Float[Array, ""]
+
+
+# -- contraction (Lemma 1 and its sharper forms) ------------------------------------------------------------------------
+
+
+def favourite(problem: EditProblem) -> Array:
+    """y*(x), the index of the most likely response of the optimal policy; shape (X,)."""
+    return jnp.argmax(problem.log_optimal, axis=-1)
+
+
+def gamma_min(problem: EditProblem) -> Float[Array, "X"]:
+    """Minorisation constant: the least chance, over responses, that the user edits into the favourite y*(x)."""
+    to_favourite = jnp.take_along_axis(problem.user, favourite(problem)[:, None, None], axis=-1)[..., 0]
+    return jnp.min(to_favourite, axis=-1)
+
+
+def doeblin(problem: EditProblem) -> Float[Array, "X"]:
+    """1 - sum_{y'} min_y q(y'|x, y): contraction coefficient no larger than 1 - gamma_min."""
+    return jnp.maximum(1.0 - jnp.sum(jnp.min(problem.user, axis=-2), axis=-1), 0.0)
+
+
+def dobrushin(problem: EditProblem) -> Float[Array, "X"]:
+    """max_{a,b} TV(q(.|x, a), q(.|x, b)): the best contraction coefficient in total variation."""
+    rows = problem.user
+    return jnp.max(
+        0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1), axis=(-2, -1)
+    )
+
+
+def eta(problem: EditProblem) -> Scalar:
+    """max_x (1 - gamma_min(x)), over contexts that occur."""
+    return jnp.max(jnp.where(problem.context_probs > 0, 1.0 - gamma_min(problem), 0.0))
+
+
+def eta_bar(problem: EditProblem) -> Scalar:
+    """Root mean square of 1 - gamma_min(x) over contexts."""
+    return jnp.sqrt(jnp.sum(problem.context_probs * (1.0 - gamma_min(problem)) ** 2))
+
+
+# -- ranges of log-ratios -----------------------------------------------------------------------------------------------
+
+
+def log_ratio_bound(problem: EditProblem, log_class: Class) -> Scalar:
+    """B = max |beta h_pi| over the class, h_pi = log(pi / reference); in units of cost."""
+    return problem.beta * jnp.max(jnp.abs(log_class - problem.log_reference))
+
+
+def log_ratio_range(problem: EditProblem, log_class: Class) -> Scalar:
+    """R = max over the class and contexts of max_y h_pi - min_y h_pi; in nats."""
+    ratio = log_class - problem.log_reference
+    return jnp.max(jnp.max(ratio, axis=-1) - jnp.min(ratio, axis=-1))
+
+
+def sigmoid_curvature(log_ratio_range: Scalar) -> Scalar:
+    """kappa = e^R + e^-R + 2 = 1 / sigmoid'(R)."""
+    return jnp.exp(log_ratio_range) + jnp.exp(-log_ratio_range) + 2.0
+
+
+def density_ratio(problem: EditProblem, log_class: Class) -> Scalar:
+    """M = max pi / pi* over the class, contexts and responses (at least 1)."""
+    return jnp.maximum(jnp.exp(jnp.max(log_class - problem.log_optimal)), 1.0)
+
+
+# -- balance ------------------------------------------------------------------------------------------------------------
+
+
+def pair_gap(problem: EditProblem) -> Float[Array, "X Y Y"]:
+    """|sigmoid(u*(a, b)) - P(b beats a)| for each pair that the log can hold, 0 for the others.
+
+    P(b beats a) = w(a, b) / (w(a, b) + w(b, a)): among logged {response, edit} = {a, b}, the share edited into b.
+    """
+    law = problem.pair_law()
+    both = law + jnp.swapaxes(law, -1, -2)
+    seen = both > 0
+    observed = jnp.where(seen, law / jnp.where(seen, both, 1.0), 0.5)
+    ratio = problem.log_optimal - problem.log_reference
+    predicted = jax.nn.sigmoid(ratio[..., None, :] - ratio[..., :, None])
+    return jnp.where(seen, jnp.abs(predicted - observed), 0.0)
+
+
+def balance_violation(problem: EditProblem) -> Scalar:
+    """E_w |sigmoid(u*) - P(y' beats y)|: 0 iff the preference model of PREF is right; theory.md C."""
+    return jnp.sum(problem.context_probs[:, None, None] * problem.pair_law() * pair_gap(problem))
+
+
+def largest_pair_gap(problem: EditProblem) -> Scalar:
+    """The largest `pair_gap` over contexts that occur: 0 to rounding for a balanced user."""
+    return jnp.max(jnp.where(problem.context_probs[:, None, None] > 0, pair_gap(problem), 0.0))
+
+
+# -- coverage of pairs (PREF) -------------------------------------------------------------------------------------------
+
+
+def _over_pairs(problem: EditProblem, numerator: Float[Array, "*batch X Y Y"]) -> Float[Array, "*batch"]:
+    """max over contexts and a != b of numerator / [w(a, b) + w(b, a)]; infinite where the log never holds the pair."""
+    law = problem.pair_law()
+    both = law + jnp.swapaxes(law, -1, -2)
+    relevant = (problem.context_probs > 0)[:, None, None] & ~jnp.eye(problem.num_responses, dtype=bool)
+    ratio = jnp.where(
+        both > 0, numerator / jnp.where(both > 0, both, 1.0), jnp.where(numerator > 0, jnp.inf, 0.0)
+    )
+    return jnp.max(jnp.where(relevant, ratio, 0.0), axis=(-3, -2, -1))
+
+
+def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, "K"]:
+    """C of B2(a, b) for each member: max of [pi(a) pi*(b) + pi(b) pi*(a)] / [w(a, b) + w(b, a)]; take the max over K."""
+    policy, optimal = jnp.exp(log_class), jnp.exp(problem.log_optimal)
+    cross = policy[..., :, None] * optimal[..., None, :]
+    return _over_pairs(problem, cross + jnp.swapaxes(cross, -1, -2))
+
+
+def path_ceiling(
+    log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int
+) -> Float[Array, "*batch T X Y"]:
+    """Upper bounds on log pi_t(y|x) over each of `steps` equal intervals of t in [0, 1].
+
+    pi_t is proportional to start^(1-t) end^t; log pi_t(y|x) = (1-t) log start + t log end - F(t) is concave in t, so on an
+    interval it lies below both of its end tangents, hence below their crossing.
+    """
+    times, values, slopes = _path(log_start, log_end, steps)
+    return _tangent_ceiling(times, values, slopes)
+
+
+def _path(log_start, log_end, steps):
+    """Grid of t, log pi_t and its derivative in t, on a new axis before X."""
+    times = jnp.linspace(0.0, 1.0, steps + 1)
+    t = times[:, None, None]
+    direction = (log_end - log_start)[..., None, :, :]
+    logits = log_start + t * direction
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    free = top + jnp.log(jnp.sum(jnp.exp(logits - top), axis=-1, keepdims=True))
+    values = logits - free
+    slopes = direction - jnp.sum(jnp.exp(values) * direction, axis=-1, keepdims=True)
+    return times, values, slopes
+
+
+def _tangent_ceiling(times, values, slopes, axis: int = -3):
+    """Largest value a concave function can take on each interval, from its values and slopes at the grid points."""
+    values, slopes = jnp.moveaxis(values, axis, 0), jnp.moveaxis(slopes, axis, 0)
+    width = times[1] - times[0]
+    left, right, rise, fall = values[:-1], values[1:], slopes[:-1], slopes[1:]
+    # Where the tangents at the two ends cross: left + rise * s = right + fall * (s - width).
+    curved = rise - fall > 1e-12
+    offset = jnp.where(curved, (right - left - fall * width) / jnp.where(curved, rise - fall, 1.0), 0.0)
+    crossing = left + rise * jnp.clip(offset, 0.0, width)
+    ceiling = jnp.where(
+        rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
+    )
+    return jnp.moveaxis(ceiling, 0, axis)
+
+
+def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, "K"]:
+    """C~ of B2(c) for each member: max over t of 2 pi_t(a) pi_t(b) / [w(a, b) + w(b, a)], from above."""
+    times, values, slopes = _path(problem.log_optimal, log_class, steps)
+    pair_values = values[..., :, None] + values[..., None, :]
+    pair_slopes = slopes[..., :, None] + slopes[..., None, :]
+    ceiling = jnp.max(_tangent_ceiling(times, pair_values, pair_slopes, axis=-4), axis=-4)
+    return _over_pairs(problem, 2.0 * jnp.exp(ceiling))
+
+
+# -- coverage of costs (RL) ---------------------------------------------------------------------------------------------
+
+
+def cost_sensitivity(problem: EditProblem, cost_class: CostClass) -> Policy:
+    """max over f != c of (f - c)^2(x, y) / E_{x, reference}(f - c)^2: how far a cost that looks right on the log can be off.
+
+    Members equal to c on every context that occurs do not count.
+    """
+    error = (cost_class - problem.expected_cost) ** 2
+    spread = jnp.sum(problem.context_probs * expect(problem.log_reference, error), axis=-1)[:, None, None]
+    # An error this small is rounding in the true member, not another cost.
+    other = spread > 1e-18 * problem.cost_max**2
+    return jnp.max(jnp.where(other, error / jnp.where(other, spread, 1.0), 0.0), axis=0)
+
+
+def cost_coverage(
+    problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"]
+) -> Float[Array, "*batch"]:
+    """C_F(nu) of B3(a): E_{x, y~nu} of `cost_sensitivity`."""
+    return jnp.sum(problem.context_probs * expect(log_policy, cost_sensitivity(problem, cost_class)), axis=-1)
+
+
+def path_cost_coverage(
+    problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"], steps: int = 16
+) -> Float[Array, "*batch"]:
+    """C~_F of B3(b): max over t of C_F(pi_t) on the path from pi* to `log_policy`, from above."""
+    ceiling = jnp.exp(path_ceiling(problem.log_optimal, log_policy, steps))
+    sensitivity = cost_sensitivity(problem, cost_class)
+    per_interval = jnp.sum(problem.context_probs[:, None] * ceiling * sensitivity, axis=(-2, -1))
+    return jnp.max(per_interval, axis=-1)
+
+
+def worst_path_cost_coverage(problem: EditProblem, cost_class: CostClass) -> Scalar:
+    """C~_F of B3(b) whatever the data: over every pessimistic cost between c and the largest member, from above.
+
+    On the path the tilting cost lies in [c, top], top = max over the class; so pi_t(y|x) is at most the value it has when
+    y keeps cost c and all other responses have cost top.
+    """
+    top = jnp.maximum(jnp.max(cost_class, axis=0), problem.expected_cost)
+    low = problem.log_reference - problem.expected_cost / problem.beta
+    high = problem.log_reference - top / problem.beta
+    shift = jnp.max(low, axis=-1, keepdims=True)
+    mine, others = jnp.exp(low - shift), jnp.exp(high - shift)
+    ceiling = mine / (mine + jnp.sum(others, axis=-1, keepdims=True) - others)
+    return jnp.sum(problem.context_probs[:, None] * ceiling * cost_sensitivity(problem, cost_class))

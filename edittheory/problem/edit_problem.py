@@ -1,0 +1,253 @@
+"""The finite user-edit setting, exact by enumeration (docs/theory.md, section A).
+
+`EditProblem` is an equinox module, hence a pytree: every quantity below is differentiable in its fields and vmaps over a
+batch of problems (`equinox.filter_vmap`). `check()` looks at concrete values and belongs outside of jit.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from edittheory.core.logspace import expect, kl, log_normalise, safe_log, squared_hellinger, total_variation
+from edittheory.problem.kernels import balanced_kernel
+
+TOLERANCE = 1e-8
+"""How far a row of probabilities may be from summing to 1, and a distance from being symmetric, before `check` objects."""
+
+
+class EditDataset(eqx.Module):
+    """n logged interactions: context x_i, response y_i ~ reference, edit y'_i ~ user, cost c_i = distance(y_i, y'_i)."""
+
+    contexts: Int[Array, "*batch N"]
+    responses: Int[Array, "*batch N"]
+    edits: Int[Array, "*batch N"]
+    costs: Float[Array, "*batch N"]
+
+    @property
+    def size(self) -> int:
+        """The number of interactions, N."""
+        return self.contexts.shape[-1]
+
+
+def _floats(x) -> Array:
+    return jnp.asarray(x, dtype=float)
+
+
+class EditProblem(eqx.Module):
+    """Contexts, a reference policy and a user who edits; theory.md A.
+
+    Fields (X contexts, Y responses):
+      context_probs: (X,) law rho of the contexts.
+      log_reference: (X, Y) log-probabilities of the reference policy, all finite.
+      user: (X, Y, Y) with user[x, y, y'] = q(y'|x, y), the chance that response y is edited into y'.
+      distance: (Y, Y), or (X, Y, Y) where responses differ by context: edit distance, zero exactly on the diagonal.
+      beta: strength of the regularisation, in units of cost per nat.
+    """
+
+    context_probs: Float[Array, "*batch X"] = eqx.field(converter=_floats)
+    log_reference: Float[Array, "*batch X Y"] = eqx.field(converter=_floats)
+    user: Float[Array, "*batch X Y Y"] = eqx.field(converter=_floats)
+    distance: Float[Array, ...] = eqx.field(converter=_floats)
+    beta: Float[Array, "*batch"] = eqx.field(converter=_floats)
+
+    @property
+    def num_contexts(self) -> int:
+        """X."""
+        return self.log_reference.shape[-2]
+
+    @property
+    def num_responses(self) -> int:
+        """Y."""
+        return self.log_reference.shape[-1]
+
+    @property
+    def cost_max(self) -> Float[Array, ""]:
+        """The largest edit distance, c_max."""
+        return jnp.max(self.distance)
+
+    @property
+    def expected_cost(self) -> Float[Array, "X Y"]:
+        """c(x, y) = E distance(y, y') over the user's edit y'."""
+        return jnp.sum(self.user * self.distance, axis=-1)
+
+    @property
+    def log_optimal(self) -> Float[Array, "X Y"]:
+        """log pi*, with pi*(y|x) proportional to reference(y|x) exp(-c(x,y)/beta): the minimiser of the objective."""
+        return log_normalise(self.log_reference - self.expected_cost / self.beta)
+
+    def value(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
+        """J(pi): the expected edit cost of the policy's responses."""
+        return self._over_contexts(expect(log_policy, self.expected_cost))
+
+    def objective(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
+        """J_beta(pi): expected edit cost plus beta times KL(pi || reference)."""
+        return self.value(log_policy) + self.beta * self._over_contexts(kl(log_policy, self.log_reference))
+
+    def suboptimality(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
+        """SubOpt(pi) = J_beta(pi) - J_beta(pi*), computed as beta E KL(pi || pi*), which cannot round below zero."""
+        return self.beta * self._over_contexts(kl(log_policy, self.log_optimal))
+
+    def total_variation(
+        self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
+    ) -> Float[Array, ...]:
+        """D(pi, pi') = E_x TV(pi(.|x), pi'(.|x))."""
+        return self._over_contexts(total_variation(log_p, log_q))
+
+    def squared_hellinger(
+        self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
+    ) -> Float[Array, ...]:
+        """E_x H2(pi(.|x), pi'(.|x)), H2 = sum (sqrt p - sqrt q)^2."""
+        return self._over_contexts(squared_hellinger(log_p, log_q))
+
+    def _over_contexts(self, values: Float[Array, "*batch X"]) -> Float[Array, "*batch"]:
+        """Mean of per-context values; contexts of probability zero do not count, even where the value is infinite."""
+        seen = self.context_probs > 0
+        return jnp.sum(jnp.where(seen, self.context_probs * jnp.where(seen, values, 0.0), 0.0), axis=-1)
+
+    def edited(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch X Y"]:
+        """log-probabilities of q o pi, the law of the text that the user leaves behind when pi answers."""
+        return safe_log(jnp.einsum("...xa,xab->...xb", jnp.exp(log_policy), self.user))
+
+    def pair_law(self) -> Float[Array, "X Y Y"]:
+        """w(a, b | x) = reference(a|x) q(b|x, a): the law of (response, edit) in context x."""
+        return jnp.exp(self.log_reference)[..., None] * self.user
+
+    def with_user(self, user: Float[Array, "X Y Y"]) -> EditProblem:
+        """The same contexts, reference, distance and beta with another user: a shift between training and test."""
+        return EditProblem(self.context_probs, self.log_reference, user, self.distance, self.beta)
+
+    def sample(
+        self, key: PRNGKeyArray, n: int, log_behaviour: Float[Array, "X Y"] | None = None
+    ) -> EditDataset:
+        """n i.i.d. interactions, with responses from the reference or from `log_behaviour`.
+
+        One uniform a sample, inverted through the joint law of (x, y, y'): the first m samples of a longer draw with the
+        same key are not those of a shorter one, but cells of probability zero are never drawn.
+        """
+        if n < 1:
+            raise ValueError(f"n: got {n}, must be at least 1")
+        log_answer = self.log_reference if log_behaviour is None else log_behaviour
+        joint = self.context_probs[:, None, None] * jnp.exp(log_answer)[..., None] * self.user
+        cumulative = jnp.cumsum(joint.reshape(-1))
+        total = cumulative[-1]
+        last = jnp.searchsorted(cumulative, total, side="left")
+        uniform = jax.random.uniform(key, (n,), dtype=cumulative.dtype)
+        cell = jnp.minimum(jnp.searchsorted(cumulative, uniform * total, side="right"), last)
+        size = self.num_responses
+        contexts, rest = cell // (size * size), cell % (size * size)
+        responses, edits = rest // size, rest % size
+        return EditDataset(contexts, responses, edits, self.costs_of(contexts, responses, edits))
+
+    def costs_of(self, contexts, responses, edits) -> Float[Array, "*batch"]:
+        """distance(y, y') of each (x, y, y')."""
+        if self.distance.ndim == 2:
+            return self.distance[responses, edits]
+        return self.distance[contexts, responses, edits]
+
+    def check(self) -> EditProblem:
+        """The problem itself if it is well formed; otherwise a ValueError that names the field, the row and the value."""
+        _check_shapes(self)
+        arrays = {name: np.asarray(getattr(self, name)) for name in _FIELDS}
+        for name, array in arrays.items():
+            _refuse(name, array, np.isnan(array), "must not be NaN")
+        _check_law("context_probs", arrays["context_probs"])
+        reference = arrays["log_reference"]
+        _refuse(
+            "log_reference",
+            reference,
+            ~np.isfinite(reference),
+            "must be finite (the reference has full support)",
+        )
+        _check_law("log_reference", np.exp(reference), "probabilities of row")
+        _check_law("user", arrays["user"])
+        _check_distance(arrays["distance"])
+        if not arrays["beta"] > 0 or np.isinf(arrays["beta"]):
+            raise ValueError(f"beta: got {arrays['beta']}, must be positive and finite")
+        return self
+
+
+def balanced_problem(
+    context_probs: Float[Array, X],
+    log_optimal: Float[Array, "X Y"],
+    distance: Float[Array, ...],
+    beta: float | Float[Array, ""],
+    strength: float | Float[Array, ...],
+    locality: float | Float[Array, ""],
+) -> EditProblem:
+    """A problem with a prescribed optimal policy whose user satisfies the balance assumption exactly; theory.md C.
+
+    Built backwards: the user is `kernels.balanced_kernel(log_optimal, distance, strength, locality)`, its expected cost c
+    follows, and the reference is proportional to optimal * exp(c / beta), so that the optimum is `log_optimal` again.
+    `strength` (scalar or one for each context, in [0, 1]) is the share of edits that go straight to a draw from the
+    optimal policy; `locality` >= 0 keeps the other edits short.
+    """
+    log_optimal = log_normalise(jnp.asarray(log_optimal, dtype=float))
+    distance = jnp.asarray(distance, dtype=float)
+    user = balanced_kernel(log_optimal, distance, strength, locality)
+    cost = jnp.sum(user * distance, axis=-1)
+    log_reference = log_normalise(log_optimal + cost / beta)
+    return EditProblem(context_probs, log_reference, user, distance, jnp.asarray(beta, dtype=float))
+
+
+_FIELDS = ("context_probs", "log_reference", "user", "distance", "beta")
+
+
+def _check_shapes(problem: EditProblem) -> None:
+    if problem.log_reference.ndim != 2:
+        raise ValueError(f"log_reference: shape {problem.log_reference.shape}, must be (X, Y)")
+    num_x, num_y = problem.log_reference.shape
+    wanted: dict[str, list[tuple[int, ...]]] = {
+        "context_probs": [(num_x,)],
+        "user": [(num_x, num_y, num_y)],
+        "beta": [()],
+        "distance": [(num_y, num_y), (num_x, num_y, num_y)],
+    }
+    for name, shapes in wanted.items():
+        got = getattr(problem, name).shape
+        if got not in shapes:
+            allowed = " or ".join(str(shape) for shape in shapes)
+            raise ValueError(
+                f"{name}: shape {got}, must be {allowed} to agree with log_reference of shape {(num_x, num_y)}"
+            )
+    if num_x < 1 or num_y < 2:
+        raise ValueError(f"log_reference: shape {(num_x, num_y)}, needs at least 1 context and 2 responses")
+
+
+def _refuse(name: str, array: np.ndarray, bad: np.ndarray | np.bool_, rule: str) -> None:
+    """ValueError naming the first entry of `array` at which `bad` holds."""
+    if np.any(bad):
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        place = f"{name}[{', '.join(map(str, where))}]" if where else name
+        raise ValueError(f"{place}: got {array[where]}, {rule}")
+
+
+def _check_law(name: str, probs: np.ndarray, what: str = "row") -> None:
+    _refuse(name, probs, probs < 0, "must be at least 0")
+    _refuse(name, probs, probs > 1 + TOLERANCE, "must be at most 1")
+    sums = probs.sum(-1)
+    bad = np.abs(sums - 1) > TOLERANCE
+    if np.any(bad):
+        where = tuple(int(i) for i in np.argwhere(bad)[0]) if sums.ndim else ()
+        row = f" {where if len(where) > 1 else where[0]}" if where else ""
+        raise ValueError(f"{name}: {what}{row} sums to {sums[where]!s}, must sum to 1 within {TOLERANCE:g}")
+
+
+def _check_distance(distance: np.ndarray) -> None:
+    _refuse("distance", distance, ~np.isfinite(distance), "must be finite")
+    _refuse("distance", distance, distance < 0, "must be at least 0")
+    diagonal = np.eye(distance.shape[-1], dtype=bool) & np.ones(distance.shape, dtype=bool)
+    _refuse("distance", distance, diagonal & (distance != 0), "must be 0 on the diagonal")
+    _refuse(
+        "distance",
+        distance,
+        ~diagonal & (distance == 0),
+        "must be positive off the diagonal (two responses are the same text)",
+    )
+    flipped = np.swapaxes(distance, -1, -2)
+    _refuse(
+        "distance", distance, np.abs(distance - flipped) > TOLERANCE, "must equal its transpose (symmetric)"
+    )
