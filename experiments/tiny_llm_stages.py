@@ -70,8 +70,8 @@ class Outcome:
     tests: list[tuple[list[str], list[bool]]]
     held: tuple[list[str], list[bool]]
     measures: dict[str, float | None]
-    held_log_probs: Float[np.ndarray, "N"]
-    held_edit_log_probs: Float[np.ndarray, "N"]
+    held_log_probs: Float[np.ndarray, " N"]
+    held_edit_log_probs: Float[np.ndarray, " N"]
 
 
 class Stages:

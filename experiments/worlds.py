@@ -118,7 +118,7 @@ def draw(key, distance, knobs: Knobs, beta, num_contexts: int, num_features: int
     return World(problem, phi, optimum, jnp.asarray(knobs.noise, dtype=float) * problem.cost_max)
 
 
-def observe(world: World, key, sizes: Float[Array, "M"], most: int, delta: float) -> Logs:
+def observe(world: World, key, sizes: Float[Array, " M"], most: int, delta: float) -> Logs:
     """The first n of `most` interactions for each n of `sizes`."""
     problem = world.problem
     num_x, num_y = problem.num_contexts, problem.num_responses
@@ -233,7 +233,7 @@ def suboptimality(worlds: World, policies: Float[Array, "T M X Y"]) -> Float[Arr
 
 
 @jax.jit
-def covariates(worlds: World) -> dict[str, Float[Array, "T"]]:
+def covariates(worlds: World) -> dict[str, Float[Array, " T"]]:
     """How hard each world is: balance violation, C_PREF at pi*, misfit of log(pi* / reference), gamma_min."""
 
     def one(world):

@@ -53,7 +53,7 @@ def union_evidence(*evidence_of_member: Evidence) -> Evidence:
 
 def rich_predictor(
     log_class: Class, log_reference: Policy, data: EditDataset, weights: Weights = None
-) -> Float[Array, "N"]:
+) -> Float[Array, " N"]:
     """log of a predictor of each edit's direction from the edits before it, for users that no member describes; (N,).
 
     A Bayesian mixture, half on members with their logits scaled by `SCALES`, half on frequencies of the pair itself that start

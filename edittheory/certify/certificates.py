@@ -24,8 +24,8 @@ LARGEST_TABLE = 2**24
 class Certificates(NamedTuple):
     """certificate (K,): upper bound on SubOpt of each member of the class, +inf if the set is empty; members (K,): the set."""
 
-    certificate: Float[Array, "K"]
-    members: Bool[Array, "K"]
+    certificate: Float[Array, " K"]
+    members: Bool[Array, " K"]
 
     @property
     def empty(self) -> Bool[Array, ""]:
@@ -36,8 +36,8 @@ class Certificates(NamedTuple):
 class AnytimeCertificates(NamedTuple):
     """As `Certificates`, with the evidence log E_t(v) (N, K), from which `evidence.anytime_members` makes other sets."""
 
-    certificate: Float[Array, "K"]
-    members: Bool[Array, "K"]
+    certificate: Float[Array, " K"]
+    members: Bool[Array, " K"]
     log_evidence: Float[Array, "N K"]
 
     @property
@@ -47,7 +47,7 @@ class AnytimeCertificates(NamedTuple):
 
 
 def divergences(
-    log_policies: Float[Array, "P X Y"], log_class: Class, context_probs: Float[Array, "X"]
+    log_policies: Float[Array, "P X Y"], log_class: Class, context_probs: Float[Array, " X"]
 ) -> Float[Array, "P K"]:
     """E_x KL(pi || v) in nats of each policy from each member, by one matrix product.
 
@@ -67,10 +67,10 @@ def divergences(
 def certify(
     log_policies: Float[Array, "P X Y"],
     log_class: Class,
-    members: Bool[Array, "K"],
-    context_probs: Float[Array, "X"],
+    members: Bool[Array, " K"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
-) -> Float[Array, "P"]:
+) -> Float[Array, " P"]:
     """max over the members of beta E_x KL(pi || v), for each policy; +inf if there are no members (nothing is certified)."""
 
     def worst(policies):
@@ -89,7 +89,7 @@ def preference(
     log_class: Class,
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     delta: Scalar,
     weights: Weights = None,
@@ -107,7 +107,7 @@ def preference_anytime(
     log_class: Class,
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     delta: Scalar,
     weights: Weights = None,
@@ -123,7 +123,7 @@ def cost(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     delta: Scalar,
     cost_max: Scalar,
@@ -142,7 +142,7 @@ def cost_betting(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     delta: Scalar,
     cost_max: Scalar,

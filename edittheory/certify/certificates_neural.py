@@ -30,7 +30,7 @@ class PreferenceFits(NamedTuple):
     """
 
     params: Any
-    log_predictor: Float[np.ndarray, "N"]
+    log_predictor: Float[np.ndarray, " N"]
     level: float
 
 
@@ -38,7 +38,7 @@ class CostFits(NamedTuple):
     """params: of every fit; predictions (N,) of each cost from the blocks before; level of the sum of squared errors."""
 
     params: Any
-    predictions: Float[np.ndarray, "N"]
+    predictions: Float[np.ndarray, " N"]
     level: float
 
 
@@ -78,7 +78,7 @@ def preference_fits(
     return PreferenceFits(params, log_predictor, float(-log_predictor.sum() - np.log(float(delta))))
 
 
-def _preference_losses(model: PolicyClass, params: Any, data: EditDataset) -> Float[Array, "N"]:
+def _preference_losses(model: PolicyClass, params: Any, data: EditDataset) -> Float[Array, " N"]:
     scores = model.scores(params)
     x = data.contexts
     zero = jnp.zeros((), scores.dtype)
@@ -89,7 +89,7 @@ def preference(
     model: PolicyClass,
     log_policy: Float[Array, "X Y"],
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Number | Float[Array, ""],
     fits: PreferenceFits,
     steps: int = 300,
@@ -133,7 +133,7 @@ def cost(
     log_reference: Float[Array, "X Y"],
     log_policy: Float[Array, "X Y"],
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Number | Float[Array, ""],
     fits: CostFits,
     steps: int = 300,

@@ -19,7 +19,7 @@ from edittheory.learn.objectives import Preference
 from edittheory.learn.policies import LogLinear
 from edittheory.problem import EditDataset
 
-Vector = Float[np.ndarray, "d"]
+Vector = Float[np.ndarray, " d"]
 Number = float | int
 
 
@@ -38,7 +38,7 @@ class ConvexSet(NamedTuple):
     """
 
     rows: Float[np.ndarray, "M d"]
-    weights: Float[np.ndarray, "M"]
+    weights: Float[np.ndarray, " M"]
     gram: Float[np.ndarray, "d d"]
     target: Vector
     level: float

@@ -17,7 +17,7 @@ from edittheory.learn.class_losses import Class, Policy
 from edittheory.problem import EditDataset
 
 Scalar = float | Float[Array, ""]
-Gamma = float | Float[Array, ""] | Float[Array, "X"]
+Gamma = float | Float[Array, ""] | Float[Array, " X"]
 
 
 def edit_bias(
@@ -35,10 +35,10 @@ def possible_optima(
     log_class: Class,
     log_reference: Policy,
     log_edited: Float[Array, "M X Y"],
-    edited_members: Bool[Array, "M"],
+    edited_members: Bool[Array, " M"],
     gamma: Gamma,
-    possible: Bool[Array, "X"] | None = None,
-) -> Bool[Array, "K"]:
+    possible: Bool[Array, " X"] | None = None,
+) -> Bool[Array, " K"]:
     """Members v that some law m of the set could lead to: TV(m, v) <= (1 - gamma) TV(reference, v) at each (possible) context.
 
     Lemma 1 of pi*, which the true mu satisfies; so the set holds pi* whenever the set of laws holds mu.
@@ -57,7 +57,7 @@ def supervised(
     log_edited: Float[Array, "M X Y"],
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     delta: Scalar,
     gamma: Gamma,
@@ -76,13 +76,13 @@ def supervised(
 def supervised_by_distance(
     log_policies: Float[Array, "P X Y"],
     log_edited: Float[Array, "M X Y"],
-    edited_members: Bool[Array, "M"],
+    edited_members: Bool[Array, " M"],
     log_reference: Policy,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     cost_max: Scalar,
     gamma: Gamma,
-) -> Float[Array, "P"]:
+) -> Float[Array, " P"]:
     """Without a class for pi*: (c_max + B_pi) max over laws m of the set of E_x min(1, TV(pi, m) + ((1-gamma)/gamma) TV(reference, m)).
 
     B_pi = max |beta log(pi / reference)|; B0 of theory.md turns total variation into SubOpt. +inf for an empty set.
@@ -98,7 +98,7 @@ def supervised_by_distance(
     return jnp.where(jnp.any(edited_members), jax.lax.map(worst, log_policies), jnp.inf)
 
 
-def empirical_radius(counts: Float[Array, "X"], num_responses: int, delta: Scalar) -> Float[Array, "X"]:
+def empirical_radius(counts: Float[Array, " X"], num_responses: int, delta: Scalar) -> Float[Array, " X"]:
     """TV of the empirical law of the edits from mu, at all contexts at once with chance 1 - delta, given the counts of contexts.
 
     sqrt((Y log 2 + log(X / delta)) / (2 n_x)), at most 1: Hoeffding for each of the 2^Y events, and a union bound.
@@ -113,12 +113,12 @@ def supervised_empirical(
     log_policies: Float[Array, "P X Y"],
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     delta: Scalar,
     cost_max: Scalar,
     gamma: Gamma,
-) -> Float[Array, "P"]:
+) -> Float[Array, " P"]:
     """Without any class: mu is within `empirical_radius` of the frequencies of the edits. One n, balance and gamma needed.
 
     (c_max + B_pi) E_x min(1, TV(pi, f) + r + ((1-gamma)/gamma) min(1, TV(reference, f) + r)), f the frequencies.

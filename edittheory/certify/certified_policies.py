@@ -28,7 +28,7 @@ class Centre(NamedTuple):
     """
 
     log_policy: Policy
-    weights: Float[Array, "K"]
+    weights: Float[Array, " K"]
     certificate: Float[Array, ""]
     lower: Float[Array, ""]
     iterations: Int[Array, ""]
@@ -39,14 +39,14 @@ class Centre(NamedTuple):
         return jnp.where(jnp.isfinite(self.certificate), self.certificate - self.lower, 0.0)
 
 
-def geometric_mixture(log_class: Class, weights: Float[Array, "K"]) -> Policy:
+def geometric_mixture(log_class: Class, weights: Float[Array, " K"]) -> Policy:
     """log-probabilities proportional to prod_v v^w_v; members of weight 0 do not matter, even where they exclude a response."""
     used = weights[:, None, None] > 0
     return log_normalise(jnp.sum(jnp.where(used, weights[:, None, None] * log_class, 0.0), axis=0))
 
 
 def minimax_in_class(
-    log_class: Class, members: Bool[Array, "K"], context_probs: Float[Array, "X"], beta: Scalar
+    log_class: Class, members: Bool[Array, " K"], context_probs: Float[Array, " X"], beta: Scalar
 ) -> tuple[Int[Array, ""], Float[Array, ""]]:
     """The member of the class with the least certificate over the set, and its certificate."""
     certificate = certify(log_class, log_class, members, context_probs, beta)
@@ -56,8 +56,8 @@ def minimax_in_class(
 
 def reverse_kl_centre(
     log_class: Class,
-    members: Bool[Array, "K"],
-    context_probs: Float[Array, "X"],
+    members: Bool[Array, " K"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     tolerance: float = 1e-3,
     most_iterations: int = 400,
@@ -122,14 +122,14 @@ def reverse_kl_centre(
     )
 
 
-def posterior_weights(log_likelihood: Float[Array, "K"], members: Bool[Array, "K"]) -> Float[Array, "K"]:
+def posterior_weights(log_likelihood: Float[Array, " K"], members: Bool[Array, " K"]) -> Float[Array, " K"]:
     """Weights proportional to the likelihood on the set (on the whole class where the set is empty), summing to 1."""
     inside = jnp.where(jnp.any(members), members, True)
     return jax.nn.softmax(jnp.where(inside, log_likelihood, -jnp.inf))
 
 
 def posterior_player(
-    log_class: Class, log_likelihood: Float[Array, "K"], members: Bool[Array, "K"]
+    log_class: Class, log_likelihood: Float[Array, " K"], members: Bool[Array, " K"]
 ) -> Policy:
     """The geometric mixture at posterior weights: reference * exp(-sum_v w_v f_v / beta) / Z; theory.md B6."""
     return geometric_mixture(log_class, posterior_weights(log_likelihood, members))

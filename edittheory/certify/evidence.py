@@ -18,10 +18,10 @@ from edittheory.learn.class_losses import Class, Policy
 from edittheory.problem import EditDataset, cost_classes
 
 Scalar = float | Float[Array, ""]
-Sizes = Sequence[int] | Int[Array, "M"] | None
+Sizes = Sequence[int] | Int[Array, " M"] | None
 LogLikelihood = Float[Array, "N K"]
 Evidence = Float[Array, "N K"]
-Weights = Float[Array, "N"] | None
+Weights = Float[Array, " N"] | None
 TINY = 1e-300
 LEAST_FACTOR = 0.499
 """How much of a joint bet's factor the preferences may lose; 1/2 is what the bet on the cost always leaves."""
@@ -118,7 +118,7 @@ def mixture_evidence(log_likelihood: LogLikelihood, weights: Weights = None) -> 
 
 
 def plug_in_evidence(
-    log_predictor: Float[Array, "N"],
+    log_predictor: Float[Array, " N"],
     log_likelihood: LogLikelihood,
     weights: Weights = None,
 ) -> Evidence:

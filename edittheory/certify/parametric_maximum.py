@@ -205,7 +205,7 @@ def search(
     log_policy: Float[Array, "X Y"],
     loss: Callable[[Any], Array],
     level: Number | Float[Array, ""],
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Number | Float[Array, ""],
     steps: int = 300,
     learning_rate: float = 0.02,

@@ -29,7 +29,7 @@ class Optimum(NamedTuple):
     `excess_loss`.
     """
 
-    theta: Float[np.ndarray, "d"]
+    theta: Float[np.ndarray, " d"]
     loss: float
     gradient_norm: float
     excess: float
@@ -49,7 +49,7 @@ def _derivatives(theta, ridge, model, objective, data, weights):
 
 
 def excess_loss(
-    theta: Float[Array, "d"], gradient: Float[Array, "d"], radius: float | Float[Array, ""]
+    theta: Float[Array, " d"], gradient: Float[Array, " d"], radius: float | Float[Array, ""]
 ) -> Float[Array, ""]:
     """At most how far a convex loss at theta is above its minimum over ||theta|| <= radius: radius ||g|| + g
     . theta.
@@ -64,9 +64,9 @@ def minimise(
     model: LogLinear,
     objective: Objective,
     data: EditDataset,
-    weights: Float[Array, "N"] | None = None,
+    weights: Float[Array, " N"] | None = None,
     tolerance: float = 1e-8,
-    start: Float[Array, "d"] | None = None,
+    start: Float[Array, " d"] | None = None,
 ) -> Optimum:
     """The minimiser of the mean loss of one data set (N,) over ||theta|| <= model.radius.
 

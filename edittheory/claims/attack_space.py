@@ -94,7 +94,7 @@ class Space(NamedTuple):
         """Length of a vector."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
-    def parts(self, theta: Float[Array | np.ndarray, "d"]) -> dict[str, Array]:
+    def parts(self, theta: Float[Array | np.ndarray, " d"]) -> dict[str, Array]:
         """The named parts of a vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes.values()])
         pieces = jnp.split(jnp.asarray(theta, dtype=float), ends[:-1])
@@ -103,7 +103,7 @@ class Space(NamedTuple):
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
-    def decode(self, theta: Float[Array | np.ndarray, "d"]) -> Point:
+    def decode(self, theta: Float[Array | np.ndarray, " d"]) -> Point:
         """The point of a vector; differentiable almost everywhere, and can be vmapped."""
         part = self.parts(theta)
         context_probs = jax.nn.softmax(bounded(part["contexts"], REACH))

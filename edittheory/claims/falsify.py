@@ -48,7 +48,7 @@ class Found(NamedTuple):
     """The worst instance found for one attack: its vector, what it gives, and how many starts and steps it took."""
 
     name: str
-    theta: Float[np.ndarray, "d"]
+    theta: Float[np.ndarray, " d"]
     check: Check
     starts: int
     steps: int

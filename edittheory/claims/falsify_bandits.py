@@ -54,7 +54,7 @@ class BanditFound(NamedTuple):
     """The worst mean costs found for one attack, what fresh runs say, and how many candidates were tried."""
 
     name: str
-    means: Float[np.ndarray, "K"]
+    means: Float[np.ndarray, " K"]
     check: BanditCheck
     tried: int
 
@@ -104,7 +104,7 @@ def regrets(means: Float[Array, "S K"], keys: Array, horizon: int) -> Float[Arra
     return jax.vmap(lambda mean, row: jax.vmap(lambda key: run(mean, key))(row))(means, keys)
 
 
-def lower_bound(values: Float[np.ndarray, "D"], width: float, level: float) -> float:
+def lower_bound(values: Float[np.ndarray, " D"], width: float, level: float) -> float:
     """A bound below the expectation of variables in an interval of the given width, wrong with chance at most `level`.
 
     Source: Maurer and Pontil 2009, theorem 4.
@@ -115,7 +115,7 @@ def lower_bound(values: Float[np.ndarray, "D"], width: float, level: float) -> f
 
 
 def judge(
-    attack: BanditAttack, means: Float[np.ndarray, "K"], horizon: int, key, runs: int, level: float
+    attack: BanditAttack, means: Float[np.ndarray, " K"], horizon: int, key, runs: int, level: float
 ) -> BanditCheck:
     """Judge a claim on fresh runs of LateEnsemble with these mean costs."""
     concrete = jnp.asarray(means, dtype=float)

@@ -80,7 +80,7 @@ class RandomFound(NamedTuple):
     """The worst problem found for one attack, what fresh data say of it, and how many problems were tried."""
 
     name: str
-    theta: Float[np.ndarray, "d"]
+    theta: Float[np.ndarray, " d"]
     check: RandomCheck
     tried: int
 

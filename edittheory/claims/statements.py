@@ -43,7 +43,7 @@ class Trial(eqx.Module):
     pref: Float[Array, "X Y"]
     rl: Float[Array, "X Y"]
     rl_in_class: Float[Array, "X Y"]
-    members: Bool[Array, F]
+    members: Bool[Array, " F"]
     pessimistic: Float[Array, "X Y"]
     set_error: Float[Array, ""]
 

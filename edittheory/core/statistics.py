@@ -110,7 +110,7 @@ def bonferroni(level: Number, family: int | Sequence[Any]) -> float:
     return float(level) / check_int("family", size, 1)
 
 
-def holm(p_values: Any, level: Number) -> Bool[np.ndarray, "tests"]:
+def holm(p_values: Any, level: Number) -> Bool[np.ndarray, " tests"]:
     """What Holm's step-down procedure rejects, with chance of any false rejection at most `level`.
 
     Source: Holm 1979. Never rejects fewer than Bonferroni's division does.

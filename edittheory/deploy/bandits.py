@@ -28,7 +28,7 @@ class KLUCB(IndexBandit):
     num_policies: int = eqx.field(static=True)
     cost_max: Scalar = eqx.field(converter=as_float)
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """The lower end of the divergence ball."""
         mean = jnp.clip(state.means / self.cost_max, 0.0, 1.0)
         budget = bonus(state)
@@ -66,7 +66,7 @@ class UCBV(IndexBandit):
     zeta: Scalar = eqx.field(converter=as_float, default=1.2)
     uses_squares: ClassVar[bool] = True
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """mean - sqrt(2 zeta V log t / N) - 3 zeta c_max log t / N."""
         share = self.zeta * bonus(state)
         return state.means - jnp.sqrt(2.0 * state.variances * share) - 3.0 * self.cost_max * share
@@ -82,7 +82,7 @@ class UCBTuned(IndexBandit):
     cost_max: Scalar = eqx.field(converter=as_float)
     uses_squares: ClassVar[bool] = True
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """The mean less the tuned bonus."""
         share = bonus(state)
         spread = jnp.minimum(
@@ -103,7 +103,7 @@ class Thompson(IndexBandit):
     noise: Scalar = eqx.field(converter=as_float)
     randomised: ClassVar[bool] = True
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """A draw for each policy."""
         draw = jax.random.normal(state.luck, (self.num_policies,))
         return state.means + self.noise * draw / jnp.sqrt(jnp.where(state.counts > 0, state.counts, 1.0))
@@ -128,7 +128,7 @@ class ImportanceBandit(Bandit):
         """No losses yet."""
         return ImportanceState(jnp.zeros(self.num_policies), jnp.zeros((), dtype=jnp.int32), self._need(key))
 
-    def chances(self, state: ImportanceState) -> Float[Array, "K"]:
+    def chances(self, state: ImportanceState) -> Float[Array, " K"]:
         """The chance of each policy to be played now."""
         raise NotImplementedError
 
@@ -158,7 +158,7 @@ class TsallisINF(ImportanceBandit):
     num_policies: int = eqx.field(static=True)
     cost_max: Scalar = eqx.field(converter=as_float)
 
-    def chances(self, state: ImportanceState) -> Float[Array, "K"]:
+    def chances(self, state: ImportanceState) -> Float[Array, " K"]:
         """The minimiser of <p, losses> - (2 / rate) sum sqrt p, by 12 Newton steps."""
         rate = 2.0 / jnp.sqrt(state.rounds + 1.0)
         excess = state.losses - jnp.min(state.losses)
@@ -183,7 +183,7 @@ class Exp3(ImportanceBandit):
     num_policies: int = eqx.field(static=True)
     cost_max: Scalar = eqx.field(converter=as_float)
 
-    def chances(self, state: ImportanceState) -> Float[Array, "K"]:
+    def chances(self, state: ImportanceState) -> Float[Array, " K"]:
         """softmax(-rate_t losses)."""
         arms = float(self.num_policies)
         rate = jnp.sqrt(jnp.log(arms) / (arms * (state.rounds + 1.0)))
@@ -250,7 +250,7 @@ class SlidingWindowUCB(IndexBandit):
         ring = jnp.full(self.window, -1)
         return WindowState(state.counts, state.totals, None, state.rounds, None, ring, jnp.zeros(self.window))
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """UCB's index of the window."""
         return state.means - self.exploration * jnp.sqrt(bonus(state))
 

@@ -20,12 +20,12 @@ class PerDomain(Bandit):
     """
 
     bandit: Bandit
-    domains: Int[Array, "X"]
+    domains: Int[Array, " X"]
     num_domains: int = eqx.field(static=True)
     num_policies: int = eqx.field(static=True)
     contextual: ClassVar[bool] = True
 
-    def __init__(self, bandit: Bandit, domains: Int[Array | np.ndarray, "X"], num_domains: int):
+    def __init__(self, bandit: Bandit, domains: Int[Array | np.ndarray, " X"], num_domains: int):
         self.bandit, self.domains, self.num_domains = bandit, jnp.asarray(domains), num_domains
         self.num_policies = bandit.num_policies
 
@@ -112,7 +112,7 @@ class ContextTable(CountingBandit):
     """
 
     num_policies: int = eqx.field(static=True)
-    arms: Int[Array, "X"] = eqx.field(converter=jnp.asarray)
+    arms: Int[Array, " X"] = eqx.field(converter=jnp.asarray)
     contextual: ClassVar[bool] = True
 
     def select(self, state: ArmState, context: Arm | None = None) -> Arm:
@@ -120,14 +120,14 @@ class ContextTable(CountingBandit):
         return self.arms[context]
 
 
-def domain_features(domains: Int[Array | np.ndarray, "X"], num_domains: int) -> Float[Array, "X d"]:
+def domain_features(domains: Int[Array | np.ndarray, " X"], num_domains: int) -> Float[Array, "X d"]:
     """A constant and an indicator of the domain, d = 1 + num_domains: LinUCB on them pools the domains partly."""
     return jnp.concatenate([jnp.ones((len(domains), 1)), jax.nn.one_hot(domains, num_domains)], axis=-1)
 
 
 def discover_domains(
     key: PRNGKeyArray, features: Float[Array | np.ndarray, "X d"], num_domains: int, steps: int = 50
-) -> Int[Array, "X"]:
+) -> Int[Array, " X"]:
     """k-means over context features, started by k-means++ (Arthur and Vassilvitskii 2007): the domain of each
     context.
     """

@@ -30,9 +30,9 @@ class Round(NamedTuple):
     """
 
     context: Index
-    costs: Float[Array, "K"]
-    conditional: Float[Array, "K"]
-    marginal: Float[Array, "K"]
+    costs: Float[Array, " K"]
+    conditional: Float[Array, " K"]
+    marginal: Float[Array, " K"]
     log_probs: Float[Array, "K K"] | None
 
 
@@ -42,7 +42,7 @@ class BernoulliArms(eqx.Module):
     The textbook problem.
     """
 
-    means: Float[Array, "K"] = eqx.field(converter=as_float)
+    means: Float[Array, " K"] = eqx.field(converter=as_float)
     cost_max: Float[Array, ""] = eqx.field(converter=as_float, default=1.0)
 
     @property
@@ -148,7 +148,7 @@ class Deployment(eqx.Module):
         marginal = jnp.where(order < 0, self.context_probs @ self.values[phase], conditional)
         return Round(context, costs, conditional, marginal, self.log_policies[:, context, answers].T)
 
-    def fixed_costs(self, horizon: int) -> Float[Array, "K"]:
+    def fixed_costs(self, horizon: int) -> Float[Array, " K"]:
         """Expected total cost of each policy played alone over `horizon` rounds; the best fixed arm is its argmin."""
         rounds = jnp.arange(horizon)
         phases, orders = (
@@ -174,8 +174,8 @@ def deploy(
     problem: EditProblem,
     log_policies: Float[Array, "K X Y"],
     users: Float[Array, "P X Y Y"] | None = None,
-    phases: Int[Array | np.ndarray, "T"] | None = None,
-    orders: Int[Array | np.ndarray, "T2"] | None = None,
+    phases: Int[Array | np.ndarray, " T"] | None = None,
+    orders: Int[Array | np.ndarray, " T2"] | None = None,
     check: bool = True,
 ) -> Deployment:
     """The deployment of K policies on a problem, with its own user or with `users` coming in turn as `phases` says.

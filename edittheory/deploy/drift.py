@@ -9,14 +9,14 @@ from jaxtyping import Float, Int
 from edittheory.core.validation import check_array, check_int, check_range
 
 
-def switch(horizon: int, at: float) -> Int[np.ndarray, "T"]:
+def switch(horizon: int, at: float) -> Int[np.ndarray, " T"]:
     """User 0 up to the share `at` of the rounds, then user 1: strong to weak, or a change of taste mid-stream."""
     check_int("horizon", horizon, 1)
     check_range("at", at, 0.0, 1.0)
     return (np.arange(horizon) >= round(at * horizon)).astype(int)
 
 
-def turns(horizon: int, num_users: int, block: int = 1) -> Int[np.ndarray, "T"]:
+def turns(horizon: int, num_users: int, block: int = 1) -> Int[np.ndarray, " T"]:
     """Users 0, 1, ..., num_users - 1 in turn, `block` rounds each, over and over."""
     check_int("horizon", horizon, 1)
     check_int("num_users", num_users, 1)
@@ -25,8 +25,8 @@ def turns(horizon: int, num_users: int, block: int = 1) -> Int[np.ndarray, "T"]:
 
 
 def misleading_order(
-    values: Float[np.ndarray, "X K"], context_probs: Float[np.ndarray, "X"], horizon: int
-) -> Int[np.ndarray, "T"]:
+    values: Float[np.ndarray, "X K"], context_probs: Float[np.ndarray, " X"], horizon: int
+) -> Int[np.ndarray, " T"]:
     """An oblivious adversary's order of contexts: those come first in which the best policy looks worst against its
     rivals.
 

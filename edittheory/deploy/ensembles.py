@@ -124,7 +124,7 @@ class CountingBandit(Bandit):
 class IndexBandit(CountingBandit):
     """Plays each policy once, in order, then the one of least `index` (ties to the first)."""
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """An optimistic estimate of each policy's cost, all counts being positive."""
         raise NotImplementedError
 
@@ -133,7 +133,7 @@ class IndexBandit(CountingBandit):
         return jnp.argmin(jnp.where(state.counts > 0, self.index(state), -jnp.inf))
 
 
-def bonus(state: ArmState) -> Float[Array, "K"]:
+def bonus(state: ArmState) -> Float[Array, " K"]:
     """log t / N of each policy (1 in place of N where it was not played)."""
     return jnp.log(state.time) / jnp.where(state.counts > 0, state.counts, 1.0)
 
@@ -148,7 +148,7 @@ class LateEnsemble(IndexBandit):
     num_policies: int = eqx.field(static=True)
     exploration: Scalar = eqx.field(converter=as_float)
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """C/N - exploration * sqrt(log t / N)."""
         return state.means - self.exploration * jnp.sqrt(bonus(state))
 
@@ -163,7 +163,7 @@ class FollowTheLeader(IndexBandit):
 
     num_policies: int = eqx.field(static=True)
 
-    def index(self, state: ArmState) -> Float[Array, "K"]:
+    def index(self, state: ArmState) -> Float[Array, " K"]:
         """C/N."""
         return state.means
 

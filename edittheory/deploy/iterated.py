@@ -50,7 +50,7 @@ class IteratedMLE(eqx.Module):
 class PreferenceState(NamedTuple):
     """Total loss of each member over the growing log, and the policy to play."""
 
-    losses: Float[Array, "K"]
+    losses: Float[Array, " K"]
     log_policy: Policy
 
 
@@ -145,7 +145,7 @@ BLOCK = 512
 """Rounds drawn at a time within an epoch; the last block of an epoch is cut by a mask."""
 
 
-def _cells(problem: EditProblem, log_policy: Policy, uniform: Float[Array, "n 3"]) -> Int[Array, "n"]:
+def _cells(problem: EditProblem, log_policy: Policy, uniform: Float[Array, "n 3"]) -> Int[Array, " n"]:
     """Flat (context, response, edit) index of each round, from three uniforms: the same luck for every learner."""
 
     def law(probs):
@@ -164,7 +164,7 @@ def run_epochs(
     problem: EditProblem,
     key: PRNGKeyArray,
     num_seeds: int,
-    lengths: Int[Array, "M"],
+    lengths: Int[Array, " M"],
     width: int = 64,
 ) -> OnlineRun:
     """Play epochs of the given lengths for each seed, `width` seeds at a time (it changes no number).
@@ -228,7 +228,7 @@ def closed_class(
     return jnp.concatenate(members)
 
 
-def is_closed(problem: EditProblem, log_class: Class, tolerance: float = 10 * REALISABLE) -> Bool[Array, "K"]:
+def is_closed(problem: EditProblem, log_class: Class, tolerance: float = 10 * REALISABLE) -> Bool[Array, " K"]:
     """For each member, whether q o pi is in the class up to `tolerance` of expected total variation.
 
     B5 needs it of what is played.

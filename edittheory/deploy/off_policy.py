@@ -22,9 +22,9 @@ from edittheory.problem import EditDataset
 class Estimate(NamedTuple):
     """Estimated J of each policy, the variance of the estimate, and the effective sample size, (sum w)^2 / sum w^2."""
 
-    value: Float[Array, "K"]
-    variance: Float[Array, "K"]
-    effective_size: Float[Array, "K"]
+    value: Float[Array, " K"]
+    variance: Float[Array, " K"]
+    effective_size: Float[Array, " K"]
 
 
 def log_weights(
@@ -34,25 +34,25 @@ def log_weights(
     return (log_policies - log_behaviour)[:, data.contexts, data.responses]
 
 
-def effective_size(weights: Float[Array, "K N"]) -> Float[Array, "K"]:
+def effective_size(weights: Float[Array, "K N"]) -> Float[Array, " K"]:
     """(sum w)^2 / sum w^2 (Kish 1965), between 0 (no weight at all) and N."""
     squares = jnp.sum(weights**2, axis=-1)
     return jnp.where(squares > 0, jnp.sum(weights, axis=-1) ** 2 / jnp.where(squares > 0, squares, 1.0), 0.0)
 
 
-def _mean_and_variance(terms: Float[Array, "K N"]) -> tuple[Float[Array, "K"], Float[Array, "K"]]:
+def _mean_and_variance(terms: Float[Array, "K N"]) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
     size = terms.shape[-1]
     mean = jnp.mean(terms, axis=-1)
     return mean, jnp.sum((terms - mean[:, None]) ** 2, axis=-1) / (size * max(size - 1, 1))
 
 
-def importance_weighted(log_weight: Float[Array, "K N"], costs: Float[Array, "N"]) -> Estimate:
+def importance_weighted(log_weight: Float[Array, "K N"], costs: Float[Array, " N"]) -> Estimate:
     """mean of w_i c_i (Horvitz and Thompson 1952): unbiased where the behaviour covers the policy."""
     weights = jnp.exp(log_weight)
     return Estimate(*_mean_and_variance(weights * costs), effective_size(weights))
 
 
-def self_normalised(log_weight: Float[Array, "K N"], costs: Float[Array, "N"]) -> Estimate:
+def self_normalised(log_weight: Float[Array, "K N"], costs: Float[Array, " N"]) -> Estimate:
     """sum w_i c_i / sum w_i (Hesterberg 1995): bias O(1/n), but within the range of the costs and exact for
     constant ones.
 
@@ -70,8 +70,8 @@ def self_normalised(log_weight: Float[Array, "K N"], costs: Float[Array, "N"]) -
 
 def doubly_robust(
     log_weight: Float[Array, "K N"],
-    costs: Float[Array, "N"],
-    predicted: Float[Array, "N"],
+    costs: Float[Array, " N"],
+    predicted: Float[Array, " N"],
     predicted_value: Float[Array, "K N"],
 ) -> Estimate:
     """mean of V_k(x_i) + w_i (c_i - f(x_i, y_i)) (Dudik, Langford, Li 2011), V_k(x) = E_{y~pi_k} f(x, y).

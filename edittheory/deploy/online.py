@@ -27,7 +27,7 @@ class Trace(NamedTuple):
 class Curves(NamedTuple):
     """Totals up to each checkpoint (S, C), and how often each policy was played in all (S, K); fields as in `Trace`."""
 
-    checkpoints: Int[Array, "C"]
+    checkpoints: Int[Array, " C"]
     costs: Float[Array, "*seeds C"]
     conditional: Float[Array, "*seeds C"]
     regret: Float[Array, "*seeds C"]
@@ -62,7 +62,7 @@ def _play(bandit: Bandit, environment, key: PRNGKeyArray, state, t):
     return state, arm, cost, chosen(now.conditional), chosen(now.marginal) - jnp.min(now.marginal)
 
 
-def run(bandit: Bandit, environment, key: PRNGKeyArray, checkpoints: Int[Array, "C"]) -> Curves:
+def run(bandit: Bandit, environment, key: PRNGKeyArray, checkpoints: Int[Array, " C"]) -> Curves:
     """One deployment with its totals at increasing `checkpoints`, to be used inside jit and vmap; it checks nothing.
 
     `simulate`'s seed s is this with the key fold_in(key, s). Fields have no axis of seeds.

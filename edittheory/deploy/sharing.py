@@ -53,7 +53,7 @@ class SharedEnsemble(Bandit):
             jnp.zeros((), dtype=jnp.int32),
         )
 
-    def estimates(self, state: SharedState) -> tuple[Float[Array, "K"], Float[Array, "K"]]:
+    def estimates(self, state: SharedState) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
         """Estimated cost and size of each policy (0 and 0 where nothing is known)."""
         filled = jnp.arange(self.capacity) < state.rounds
         total = jnp.maximum(state.rounds, 1).astype(float)

@@ -29,7 +29,7 @@ def class_loss(
     log_class: Class,
     log_reference: Policy,
     data: EditDataset,
-) -> Float[Array, "K"]:
+) -> Float[Array, " K"]:
     """Mean loss of every member; `loss(logp_edit, logp_response, ref_logp_edit, ref_logp_response)` acts pointwise.
 
     A data set larger than the number of (x, y, y') cells is first reduced to the counts of the cells.
@@ -51,7 +51,7 @@ def class_loss(
     return jnp.sum(jnp.where(counts > 0, counts * table, 0.0), axis=(-3, -2, -1)) / data.size
 
 
-def supervised(log_class: Class, data: EditDataset) -> Float[Array, "K"]:
+def supervised(log_class: Class, data: EditDataset) -> Float[Array, " K"]:
     """Mean -log pi(y'|x) of every member: counts of the (x, y') cells times log-probabilities, one matrix product."""
     num_k, num_x, num_y = log_class.shape
     counts = jnp.zeros((num_x, num_y), log_class.dtype).at[data.contexts, data.edits].add(1.0).reshape(-1)
@@ -63,7 +63,7 @@ def supervised(log_class: Class, data: EditDataset) -> Float[Array, "K"]:
 
 def preference(
     log_class: Class, log_reference: Policy, data: EditDataset, scale: float | Float[Array, ""] = 1.0
-) -> Float[Array, "K"]:
+) -> Float[Array, " K"]:
     """Mean -log sigmoid(scale * u) of every member, with a logarithm for every FACTORS examples and no exponential.
 
     softplus(-s u) = log(1 + t) with t = e^{s h(y)} e^{-s h(y')}, both factors read from tables over (x, y); the product
@@ -106,8 +106,8 @@ def preference(
 
 
 def _mean_log_factors(
-    up: Float[Array, "XY K"], down: Float[Array, "XY K"], responses: Int[Array, "N"], edits: Int[Array, "N"]
-) -> Float[Array, "K"]:
+    up: Float[Array, "XY K"], down: Float[Array, "XY K"], responses: Int[Array, " N"], edits: Int[Array, " N"]
+) -> Float[Array, " K"]:
     """Mean over examples of log(1 + up[response] * down[edit]), in products of FACTORS factors."""
     size = responses.shape[0]
     groups = size // FACTORS
@@ -125,5 +125,5 @@ def _mean_log_factors(
     return (jnp.sum(jnp.log1p(p), axis=0) + jnp.sum(jnp.log1p(rest), axis=0)) / size
 
 
-def _dot(table: Float[Array, "K C"], counts: Float[Array, "C"]) -> Float[Array, "K"]:
+def _dot(table: Float[Array, "K C"], counts: Float[Array, " C"]) -> Float[Array, " K"]:
     return jnp.matmul(table, counts, precision=jax.lax.Precision.HIGHEST)

@@ -74,7 +74,7 @@ def ridge(
     features: Float[Array, "X Y d"],
     data: EditDataset,
     regularisation: Scalar,
-    weights: Float[Array, "N"] | None = None,
+    weights: Float[Array, " N"] | None = None,
 ) -> RidgeFit:
     """Ridge regression of the logged costs on the features of what was logged; weights of 0 leave examples
     out.

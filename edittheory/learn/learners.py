@@ -86,7 +86,7 @@ def cost_in_class(
     log_reference: Policy,
     cost: Policy,
     beta: float | Float[Array, ""],
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
 ) -> Int[Array, ""]:
     """RL over a finite policy class: index of the least E_{x, y~pi}[cost + beta h_pi] under the given context law.
 

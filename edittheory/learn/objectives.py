@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from edittheory.learn import losses
 from edittheory.problem import EditDataset
 
-Losses = Float[Array, "N"]
+Losses = Float[Array, " N"]
 
 
 def _number(value) -> Array:
@@ -108,7 +108,7 @@ class SquaredError(Objective):
 
 
 def mean_loss(
-    objective: Objective, model: Any, params: Any, data: EditDataset, weights: Float[Array, "N"]
+    objective: Objective, model: Any, params: Any, data: EditDataset, weights: Float[Array, " N"]
 ) -> Float[Array, ""]:
     """Weighted mean loss; an example of weight 0 does not count, even where its loss is infinite."""
     values = objective(model, params, data)

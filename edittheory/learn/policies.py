@@ -94,12 +94,12 @@ class LogLinear(PolicyClass):
         """d."""
         return self.features.shape[-1]
 
-    def init(self, key: PRNGKeyArray) -> Float[Array, "d"]:
+    def init(self, key: PRNGKeyArray) -> Float[Array, " d"]:
         """theta = 0, the reference; the training problem is convex for SUP, PREF and EarlyEnsemble, so `key`
         is not used."""
         return jnp.zeros(self.num_features, dtype=self.features.dtype)
 
-    def scores(self, params: Float[Array, "d"]) -> Policy:
+    def scores(self, params: Float[Array, " d"]) -> Policy:
         """theta . phi(x, y)."""
         num_x, num_y, d = self.features.shape
         # One shared (X Y, d) table: under vmap over theta alone this is a single matrix product for all runs.
@@ -108,7 +108,7 @@ class LogLinear(PolicyClass):
         )
         return flat.reshape(num_x, num_y)
 
-    def project(self, params: Float[Array, "d"]) -> Float[Array, "d"]:
+    def project(self, params: Float[Array, " d"]) -> Float[Array, " d"]:
         """theta shortened to the radius if it is longer."""
         length = jnp.sqrt(jnp.sum(params**2))
         return jnp.where(

@@ -73,12 +73,12 @@ class Trained(NamedTuple):
     """
 
     params: Any
-    loss: Float[np.ndarray, "R"]
-    held_out_loss: Float[np.ndarray, "R"]
-    gradient_norm: Float[np.ndarray, "R"]
-    best_step: Int[np.ndarray, "R"]
-    steps: Int[np.ndarray, "R"]
-    diverged_step: Int[np.ndarray, "R"]
+    loss: Float[np.ndarray, " R"]
+    held_out_loss: Float[np.ndarray, " R"]
+    gradient_norm: Float[np.ndarray, " R"]
+    best_step: Int[np.ndarray, " R"]
+    steps: Int[np.ndarray, " R"]
+    diverged_step: Int[np.ndarray, " R"]
 
 
 class Progress(NamedTuple):

@@ -30,20 +30,20 @@ class CandidateResult(NamedTuple):
     """
 
     best: Int[Array, ""]
-    weights: Float[Array, "K"]
+    weights: Float[Array, " K"]
     models: Float[Array, "4"]
-    expected_loss: Float[Array, "K"]
-    members: Bool[Array, "K"]
+    expected_loss: Float[Array, " K"]
+    members: Bool[Array, " K"]
 
 
 def _cost_likelihood(
     ratio: Table,
-    costs: Float[Array, "N"],
+    costs: Float[Array, " N"],
     beta: Scalar,
     cost_max: Scalar,
-    contexts: Int[Array, "N"],
+    contexts: Int[Array, " N"],
     num_contexts: int,
-) -> Float[Array, "K"]:
+) -> Float[Array, " K"]:
     """Student's t log-likelihood of the costs given -beta log(pi_k / reference), intercepts of contexts fitted."""
     left = costs + beta * ratio
     sizes = jnp.zeros(num_contexts).at[contexts].add(1.0)
@@ -56,8 +56,8 @@ def _cost_likelihood(
 
 def ratio_divergences(
     response_log_probs: Table,
-    reference_response: Float[Array, "N"],
-    contexts: Int[Array, "N"],
+    reference_response: Float[Array, " N"],
+    contexts: Int[Array, " N"],
     num_contexts: int,
 ) -> Float[Array, "K K"]:
     """KL(pi_k || pi_v) in nats to second order: half the variance of their log-ratio over responses of the reference.

@@ -106,8 +106,8 @@ def combine(
     cost: Float[Array, "M F"],
     preference: Float[Array, "M F"],
     edits: Float[Array, "shares M F"],
-    free_preference: Float[Array, "M"],
-    free_edits: Float[Array, "M"],
+    free_preference: Float[Array, " M"],
+    free_edits: Float[Array, " M"],
     config: Medley = DEFAULT,
 ) -> Posterior:
     """Posterior over F members (uniform prior) and MODELS from log-likelihoods of the three kinds of feedback.
@@ -167,7 +167,7 @@ def fit_path(
     cost_class: Float[Array, "..."],
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     cost_max: Scalar,
     sizes: Sequence[int],
@@ -220,7 +220,7 @@ def fit(
     cost_class: Float[Array, "..."],
     log_reference: Policy,
     data: EditDataset,
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     beta: Scalar,
     cost_max: Scalar,
     config: Medley = DEFAULT,

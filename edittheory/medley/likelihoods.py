@@ -44,7 +44,7 @@ class Counts(NamedTuple):
         return jnp.sum(self.pairs, axis=-2)
 
 
-def count(data: EditDataset, sizes: Int[Array, "M"], num_contexts: int, num_responses: int) -> Counts:
+def count(data: EditDataset, sizes: Int[Array, " M"], num_contexts: int, num_responses: int) -> Counts:
     """Counts of the first n examples for each n of `sizes` (ascending)."""
     first = jnp.searchsorted(sizes, jnp.arange(data.size), side="right")
     cell = data.contexts * num_responses + data.responses
@@ -105,7 +105,7 @@ def edit_likelihood(
 
 def edit_evidence(
     log_reference: Policy, counts: Counts, concentrations: tuple[float, ...]
-) -> Float[Array, "M"]:
+) -> Float[Array, " M"]:
     """Log marginal likelihood of the edits if their law is Dirichlet around the reference, averaged over concentrations."""
     edits = counts.edits
     found = []
@@ -119,7 +119,7 @@ def edit_evidence(
     return jax.nn.logsumexp(jnp.stack(found), axis=0) - jnp.log(len(concentrations))
 
 
-def preference_evidence(counts: Counts, spreads: tuple[float, ...], steps: int = 12) -> Float[Array, "M"]:
+def preference_evidence(counts: Counts, spreads: tuple[float, ...], steps: int = 12) -> Float[Array, " M"]:
     """Log marginal likelihood of the directions if they follow utilities of no class, averaged over the spreads.
 
     Bradley and Terry with a free utility v(x, y) ~ N(0, spread^2) for each response: u = v(y') - v(y). Laplace's

@@ -72,7 +72,7 @@ class LinearResult(NamedTuple):
     """
 
     log_policy: Policy
-    theta: Float[Array, "d"]
+    theta: Float[Array, " d"]
     cost: Policy
     balance: Float[Array, "4"]
     strong: Float[Array, "4"]
@@ -160,7 +160,7 @@ def _non_negative_line(weight: Array, x: Array, y_sum: Array) -> tuple[Array, Ar
     return jnp.where(slope < 0, p / a, level), jnp.maximum(slope, 0.0)
 
 
-def _direction_message(phi: Features, pairs: Float[Array, "X Y Y"], theta: Float[Array, "d"]) -> Message:
+def _direction_message(phi: Features, pairs: Float[Array, "X Y Y"], theta: Float[Array, " d"]) -> Message:
     """The logistic likelihood of the directions, to second order around theta."""
     num_y = pairs.shape[-1]
     moved = pairs * (1.0 - jnp.eye(num_y))
@@ -173,7 +173,7 @@ def _direction_message(phi: Features, pairs: Float[Array, "X Y Y"], theta: Float
 
 
 def _edit_message(
-    phi: Features, log_reference: Policy, edits: Float[Array, "X Y"], theta: Float[Array, "d"]
+    phi: Features, log_reference: Policy, edits: Float[Array, "X Y"], theta: Float[Array, " d"]
 ) -> Message:
     """The multinomial likelihood of the edits, to second order around theta."""
     law = jnp.exp(log_normalise(log_reference + phi @ theta))

@@ -28,7 +28,7 @@ def least_squares(cost_class: Float[Array, "F X Y"], data: EditDataset) -> Int[A
 
 def confidence_set(
     cost_class: Float[Array, "F X Y"], data: EditDataset, radius: float | Float[Array, ""]
-) -> Bool[Array, "F"]:
+) -> Bool[Array, " F"]:
     """Members f with sum_i (f - f_hat)^2(x_i, y_i) <= radius. The paper prints the set without its square."""
     values = predictions(cost_class, data)
     centre = values[least_squares(cost_class, data)]
@@ -42,6 +42,6 @@ def confidence_radius(
     return 2.0 * cost_max**2 * jnp.log(num_costs / jnp.asarray(delta, dtype=float))
 
 
-def pessimistic(cost_class: Float[Array, "F X Y"], members: Bool[Array, "F"]) -> Float[Array, "X Y"]:
+def pessimistic(cost_class: Float[Array, "F X Y"], members: Bool[Array, " F"]) -> Float[Array, "X Y"]:
     """f_bar: the pointwise largest cost among the members of a confidence set."""
     return jnp.max(jnp.where(members[:, None, None], cost_class, -jnp.inf), axis=0)

@@ -25,18 +25,18 @@ def favourite(problem: EditProblem) -> Array:
     return jnp.argmax(problem.log_optimal, axis=-1)
 
 
-def gamma_min(problem: EditProblem) -> Float[Array, "X"]:
+def gamma_min(problem: EditProblem) -> Float[Array, " X"]:
     """Minorisation constant: the least chance, over responses, that the user edits into the favourite y*(x)."""
     to_favourite = jnp.take_along_axis(problem.user, favourite(problem)[:, None, None], axis=-1)[..., 0]
     return jnp.min(to_favourite, axis=-1)
 
 
-def doeblin(problem: EditProblem) -> Float[Array, "X"]:
+def doeblin(problem: EditProblem) -> Float[Array, " X"]:
     """1 - sum_{y'} min_y q(y'|x, y): contraction coefficient no larger than 1 - gamma_min."""
     return jnp.maximum(1.0 - jnp.sum(jnp.min(problem.user, axis=-2), axis=-1), 0.0)
 
 
-def dobrushin(problem: EditProblem) -> Float[Array, "X"]:
+def dobrushin(problem: EditProblem) -> Float[Array, " X"]:
     """max_{a,b} TV(q(.|x, a), q(.|x, b)): the best contraction coefficient in total variation."""
     rows = problem.user
     return jnp.max(
@@ -119,7 +119,7 @@ def _over_pairs(problem: EditProblem, numerator: Float[Array, "*batch X Y Y"]) -
     return jnp.max(jnp.where(relevant, ratio, 0.0), axis=(-3, -2, -1))
 
 
-def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, "K"]:
+def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, " K"]:
     """C of B2(a, b) for each member: max of [pi(a) pi*(b) + pi(b) pi*(a)] / [w(a, b) + w(b, a)]; take the max over K."""
     policy, optimal = jnp.exp(log_class), jnp.exp(problem.log_optimal)
     cross = policy[..., :, None] * optimal[..., None, :]
@@ -166,7 +166,7 @@ def _tangent_ceiling(times, values, slopes, axis: int = -3):
     return jnp.moveaxis(ceiling, 0, axis)
 
 
-def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, "K"]:
+def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, " K"]:
     """C~ of B2(c) for each member: max over t of 2 pi_t(a) pi_t(b) / [w(a, b) + w(b, a)], from above."""
     times, values, slopes = _path(problem.log_optimal, log_class, steps)
     pair_values = values[..., :, None] + values[..., None, :]

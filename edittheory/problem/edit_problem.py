@@ -171,7 +171,7 @@ class EditProblem(eqx.Module):
 
 
 def balanced_problem(
-    context_probs: Float[Array, X],
+    context_probs: Float[Array, " X"],
     log_optimal: Float[Array, "X Y"],
     distance: Float[Array, ...],
     beta: float | Float[Array, ""],

@@ -59,7 +59,7 @@ def spanning(key: PRNGKeyArray, targets: Float[Array, "m X Y"], num_features: in
 
 def coefficients(
     features: Features, target: Float[Array, "X Y"]
-) -> tuple[Float[Array, "d"], Float[Array, ""]]:
+) -> tuple[Float[Array, " d"], Float[Array, ""]]:
     """The least-squares theta of least norm for theta . phi = target + constant(x), and its largest error
     after centring.
 

@@ -59,7 +59,7 @@ class Spaces(NamedTuple):
     distances: Float[Array | np.ndarray, "bank Y Y"]
     switches: np.ndarray | None = None
 
-    def choose(self, uniforms: Float[Array, bank], num_contexts: int) -> Float[Array, "X Y Y"]:
+    def choose(self, uniforms: Float[Array, " bank"], num_contexts: int) -> Float[Array, "X Y Y"]:
         """One matrix for each context from i.i.d. uniforms, without repetition where the bank allows."""
         order = jnp.argsort(uniforms)
         return jnp.asarray(self.distances)[order[jnp.arange(num_contexts) % len(self.distances)]]

@@ -38,7 +38,7 @@ Share = float | Float[Array, "..."]
 
 
 def balanced_problem_for(
-    context_probs: Float[Array, "X"],
+    context_probs: Float[Array, " X"],
     log_reference: Float[Array, "X Y"],
     log_optimal: Float[Array, "X Y"],
     distance: Float[Array, "..."],
@@ -105,7 +105,7 @@ def contrarian(
 
 
 def partial_editor(
-    target: Int[Array, "X"], distance: Float[Array, "..."], finish_prob: Share, sharpness: Share = 8.0
+    target: Int[Array, " X"], distance: Float[Array, "..."], finish_prob: Share, sharpness: Share = 8.0
 ) -> Float[Array, "X Y Y"]:
     """With chance `finish_prob` the response becomes the target; otherwise the user stops somewhere on the way.
 
@@ -120,7 +120,7 @@ def partial_editor(
     return habit(stops, jax.nn.one_hot(target, size), finish_prob)
 
 
-def mixture(users: Float[Array, "M X Y Y"], weights: Float[Array, "M"]) -> Float[Array, "X Y Y"]:
+def mixture(users: Float[Array, "M X Y Y"], weights: Float[Array, " M"]) -> Float[Array, "X Y Y"]:
     """A user drawn afresh at each interaction: user m with chance weights[m]."""
     return jnp.einsum("m,mxab->xab", jnp.asarray(weights, dtype=float), users)
 

@@ -23,8 +23,8 @@ _LARGEST_CODE_POINT = 0x110000
 
 
 def levenshtein(
-    a: Int[Array, "N L"], a_len: Int[Array, "N"], b: Int[Array, "N M"], b_len: Int[Array, "N"]
-) -> Int32[Array, "N"]:
+    a: Int[Array, "N L"], a_len: Int[Array, " N"], b: Int[Array, "N M"], b_len: Int[Array, " N"]
+) -> Int32[Array, " N"]:
     """Levenshtein distance of N pairs of padded token sequences, on device.
 
     Args:

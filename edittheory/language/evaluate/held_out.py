@@ -28,8 +28,8 @@ class Evaluation(NamedTuple):
     preference_accuracy: float
     drift_edit: float
     drift_response: float
-    edit: Float[np.ndarray, "N"]
-    response: Float[np.ndarray, "N"]
+    edit: Float[np.ndarray, " N"]
+    response: Float[np.ndarray, " N"]
 
     def early_loss(self, supervised_weight: Number) -> float:
         """EarlyEnsemble's loss, preference over edited pairs and likelihood over all."""

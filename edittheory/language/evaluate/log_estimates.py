@@ -107,7 +107,7 @@ def reach(rows: Sequence[LogRow]) -> Reach:
 
 
 def coverage(
-    log_edit: Float[np.ndarray, "N"], log_response: Float[np.ndarray, "N"], rows: Sequence[LogRow]
+    log_edit: Float[np.ndarray, " N"], log_response: Float[np.ndarray, " N"], rows: Sequence[LogRow]
 ) -> Coverage:
     """The reference's summed log-probabilities of edits and responses, on the rows that were edited."""
     edited = np.array([row.edit != row.response for row in rows])

@@ -37,14 +37,14 @@ class SharedReplay(Replay):
 class Played(NamedTuple):
     """One replay: the policy played in each round (T,), and its cost (T,)."""
 
-    arms: Int[np.ndarray, "T"]
-    costs: Float[np.ndarray, "T"]
+    arms: Int[np.ndarray, " T"]
+    costs: Float[np.ndarray, " T"]
 
 
 def environment(
     costs: Float[np.ndarray, "T K"],
     cost_max: float | int,
-    domains: Int[np.ndarray, "T"] | None = None,
+    domains: Int[np.ndarray, " T"] | None = None,
     answers: list[tuple[str, ...]] | None = None,
 ) -> SharedReplay:
     """The table as an environment. `domains` (T,) is what a contextual bandit sees, `answers[t]` the K texts of round t.
@@ -85,8 +85,8 @@ def best_fixed(met: SharedReplay) -> Played:
 
 def estimate_from_log(
     log_policies: Float[np.ndarray, "K N"],
-    log_behaviour: Float[np.ndarray, "N"],
-    costs: Float[np.ndarray, "N"],
+    log_behaviour: Float[np.ndarray, " N"],
+    costs: Float[np.ndarray, " N"],
     cost_max: float | int,
 ) -> Estimate:
     """Self-normalised estimate of each policy's mean cost from logged responses, by whole-text importance weights.

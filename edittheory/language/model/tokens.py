@@ -132,11 +132,11 @@ class Layout(NamedTuple):
     """
 
     prompts: Int32[np.ndarray, "N P"]
-    prompt_len: Int32[np.ndarray, "N"]
+    prompt_len: Int32[np.ndarray, " N"]
     responses: Int32[np.ndarray, "N R"]
-    response_len: Int32[np.ndarray, "N"]
-    cut: Bool[np.ndarray, "N"]
-    prompt_cut: Bool[np.ndarray, "N"]
+    response_len: Int32[np.ndarray, " N"]
+    cut: Bool[np.ndarray, " N"]
+    prompt_cut: Bool[np.ndarray, " N"]
 
 
 def layout(

@@ -26,7 +26,7 @@ class Answers(NamedTuple):
     """Responses (N,) as texts, and whether each came to its end."""
 
     texts: list[str]
-    ended: Bool[np.ndarray, "N"]
+    ended: Bool[np.ndarray, " N"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Agent:
         ]
         return Answers(texts, np.asarray(found.ended))
 
-    def log_probs(self, pairs: Pairs) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+    def log_probs(self, pairs: Pairs) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """Summed log-probabilities (edit, response) of pairs, in nats."""
         from edittheory.language.train.reference_cache import summed_log_probs
 

@@ -36,14 +36,14 @@ class Pairs(eqx.Module):
     """
 
     prompts: Int[Array, "N P"] = eqx.field(converter=_ints)
-    prompt_len: Int[Array, "N"] = eqx.field(converter=_ints)
+    prompt_len: Int[Array, " N"] = eqx.field(converter=_ints)
     edits: Int[Array, "N E"] = eqx.field(converter=_ints)
-    edit_len: Int[Array, "N"] = eqx.field(converter=_ints)
+    edit_len: Int[Array, " N"] = eqx.field(converter=_ints)
     responses: Int[Array, "N R"] = eqx.field(converter=_ints)
-    response_len: Int[Array, "N"] = eqx.field(converter=_ints)
-    edited: Bool[Array, "N"] = eqx.field(converter=lambda values: jnp.asarray(values, dtype=bool))
-    costs: Float[Array, "N"] = eqx.field(converter=lambda values: jnp.asarray(values, dtype=jnp.float32))
-    cut: Bool[Array, "N"] | None = None
+    response_len: Int[Array, " N"] = eqx.field(converter=_ints)
+    edited: Bool[Array, " N"] = eqx.field(converter=lambda values: jnp.asarray(values, dtype=bool))
+    costs: Float[Array, " N"] = eqx.field(converter=lambda values: jnp.asarray(values, dtype=jnp.float32))
+    cut: Bool[Array, " N"] | None = None
 
     @property
     def size(self) -> int:

@@ -44,8 +44,8 @@ class CostEnsemble(eqx.Module):
     """
 
     params: Any
-    centre: Float[Array, "K"]
-    spread: Float[Array, "K"]
+    centre: Float[Array, " K"]
+    spread: Float[Array, " K"]
     cost_max: Float[Array, ""]
     multiple: Float[Array, ""]
     held_out_r2: Float[Array, ""]
@@ -60,7 +60,7 @@ class CostEnsemble(eqx.Module):
 
         return jax.vmap(one)(self.params)
 
-    def pessimistic(self, features: Float[Array, "N K"]) -> Float[Array, "N"]:
+    def pessimistic(self, features: Float[Array, "N K"]) -> Float[Array, " N"]:
         """f_bar: mean + multiple * standard deviation over the members, at most cost_max; or their maximum (mode "max")."""
         predictions = self.predict(features)
         if self.mode == "max":
@@ -69,7 +69,7 @@ class CostEnsemble(eqx.Module):
         return jnp.minimum(mean + self.multiple * deviation, self.cost_max)
 
 
-def pool(hidden: Float[Array, "N R D"], lengths: Int[Array, "N"]) -> Float[Array, "N 2*D"]:
+def pool(hidden: Float[Array, "N R D"], lengths: Int[Array, " N"]) -> Float[Array, "N 2*D"]:
     """Mean over the first `lengths` states, and the last of them, side by side; zeros for an empty response."""
     real = jnp.arange(hidden.shape[1]) < lengths[:, None]
     total = jnp.sum(jnp.where(real[..., None], hidden, 0), axis=1)

@@ -27,8 +27,8 @@ COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 class RefLogProbs(NamedTuple):
     """log pi_ref of each edit and each response (N,), in nats, and the identity of the pairs they are of."""
 
-    edit: Float[np.ndarray, "N"]
-    response: Float[np.ndarray, "N"]
+    edit: Float[np.ndarray, " N"]
+    response: Float[np.ndarray, " N"]
     pairs: str
 
     def check(self, pairs: Pairs) -> "RefLogProbs":
@@ -60,7 +60,7 @@ def _sums(model: Any, texts: tuple[Array, ...], compute_dtype: str) -> tuple[Arr
 
 def summed_log_probs(
     model: Any, pairs: Pairs, batch: int, compute_dtype: str = "float32"
-) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """(log pi(edit), log pi(response)) of each pair, float32, `batch` pairs at a time (the last filled up)."""
     check_int("batch", batch, 1)
     check_in("compute_dtype", compute_dtype, COMPUTE_DTYPES)

@@ -93,12 +93,12 @@ def group_loss(
     log_policy: Float[Array, "N R V"],
     log_reference: Float[Array, "N R V"],
     tokens: Int[Array, "N R"],
-    lengths: Int[Array, "N"],
-    costs: Float[Array, "N"],
+    lengths: Int[Array, " N"],
+    costs: Float[Array, " N"],
     beta: Number | Float[Array, ""],
     samples: int,
     advantage: str = "rloo",
-) -> tuple[Float[Array, ""], Float[Array, "N"]]:
+) -> tuple[Float[Array, ""], Float[Array, " N"]]:
     """A surrogate whose gradient estimates that of E[f_bar + beta KL], and the KL along each response.
 
     Rows come in groups of `samples` responses to one prompt, drawn from log_policy; costs are theirs. The surrogate's
@@ -154,10 +154,10 @@ class Judged(NamedTuple):
 def judge(
     judge: Judge,
     prompts: Int[Array, "N P"],
-    prompt_len: Int[Array, "N"],
+    prompt_len: Int[Array, " N"],
     tokens: Int[Array, "N R"],
-    lengths: Int[Array, "N"],
-    ended: Bool[Array, "N"],
+    lengths: Int[Array, " N"],
+    ended: Bool[Array, " N"],
     compute_dtype: str,
 ) -> Judged:
     """One pass of the reference over prompt and response serves the KL and the cost networks."""
@@ -236,7 +236,7 @@ def advance(
 def train(
     model: Any,
     prompts: Int[Array | np.ndarray, "N P"],
-    prompt_len: Int[Array | np.ndarray, "N"],
+    prompt_len: Int[Array | np.ndarray, " N"],
     cost_ensemble: CostEnsemble,
     settings: Settings,
     key: Array,
