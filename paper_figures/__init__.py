@@ -10,6 +10,7 @@ __all__ = ["REGISTRY", "Figure", "get"]
 REGISTRY = (
     "bound_tightness",
     "falsification",
+    "looseness",
     "contraction",
     "rates",
     "preference_scale",
