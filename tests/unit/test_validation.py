@@ -72,7 +72,7 @@ def test_unknown_names_suggest():
 
 def test_progress_is_quiet_away_from_a_terminal(capsys, monkeypatch):
     clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr("edittheory.runs.ledger.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("edittheory.runs.progress.time.monotonic", lambda: next(clock))
     with progress("toy", 100, done=90) as advance:  # 20 s a step: a line after every second one
         for _ in range(4):
             advance()
