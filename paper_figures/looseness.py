@@ -58,7 +58,7 @@ def _bar(ax, place: int, mine: pl.DataFrame) -> None:
             continue
         width = float(np.log10(shown[link].to_numpy()).mean())
         ax.barh(place, width, left=left, color=color, height=0.62, linewidth=0)
-        if width > 0.75:
+        if width > 0.8:
             text = f"{10**width:.0f}" if width > 1 else f"{10**width:.1f}"
             ax.text(left + width / 2, place, text, ha="center", va="center", fontsize=7, color="white")
         left += width
