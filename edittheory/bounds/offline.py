@@ -41,21 +41,33 @@ SupervisedForm = Literal["paper", "exact_bias", "hellinger"]
 PreferenceForm = Literal["paper", "hellinger", "fast"]
 REALISABLE = 1e-9
 """Total variation (or cost difference relative to c_max) below which a member of a class counts as the truth."""
+LOG_REALISABLE = 1e-6
+"""Largest |log v - log pi| at which a member v counts as the policy pi: total variation says nothing of rare responses, R does."""
 BALANCED = 1e-9
-"""Largest gap between observed and predicted preference at which a user counts as balanced."""
+"""Largest gap between observed and predicted preference, and largest flow out of balance, at which a user counts as balanced."""
 
 
 # -- assumptions --------------------------------------------------------------------------------------------------------
 
 
 def assume_balance(problem: EditProblem) -> Bool[Array, ""]:
-    """Assumption 1, balance: the preference model holds on every pair, which makes pi* stationary for the user."""
-    return coverage.largest_pair_gap(problem) <= BALANCED
+    """Assumption 1, balance: the preference model holds on every pair, and pi*(a) q(b|a) = pi*(b) q(a|b) itself.
+
+    The two say the same where the reference answers with both; the second also sees pairs whose weight under it vanishes.
+    """
+    return (coverage.largest_pair_gap(problem) <= BALANCED) & (coverage.largest_flow_gap(problem) <= BALANCED)
 
 
 def assume_contains(problem: EditProblem, log_class: Class, log_policy: Policy) -> Bool[Array, ""]:
-    """Assumption 2: some member of the class equals the given policy."""
-    return jnp.min(problem.total_variation(log_class, log_policy)) <= REALISABLE
+    """Assumption 2: some member of the class equals the given policy, in total variation and response by response."""
+    near = problem.total_variation(log_class, log_policy) <= REALISABLE
+    return jnp.any(near & (_largest_log_ratio(problem, log_class, log_policy) <= LOG_REALISABLE))
+
+
+def _largest_log_ratio(problem: EditProblem, log_class: Class, log_policy: Policy) -> Float[Array, " K"]:
+    """max |log v - log pi| over contexts that occur; 0 where both are -inf."""
+    gap = jnp.where(log_class == log_policy, 0.0, jnp.abs(log_class - log_policy))
+    return jnp.max(jnp.where((problem.context_probs > 0)[:, None], gap, 0.0), axis=(-2, -1))
 
 
 def assume_cost(problem: EditProblem, cost_class: CostClass) -> Bool[Array, ""]:
@@ -74,18 +86,19 @@ def _require(holds: Array, reason: str) -> None:
 
 
 def _require_balance(problem: EditProblem) -> None:
-    gap = coverage.largest_pair_gap(problem)
-    _require(
-        gap <= BALANCED,
-        f"balance (Assumption 1) fails: some pair's preference is off by {gap!s}, allowed {BALANCED:g}",
-    )
+    for gap, what in (
+        (coverage.largest_pair_gap(problem), "some pair's preference is off by"),
+        (coverage.largest_flow_gap(problem), "pi*(a) q(b|a) - pi*(b) q(a|b) of some pair is"),
+    ):
+        _require(gap <= BALANCED, f"balance (Assumption 1) fails: {what} {gap!s}, allowed {BALANCED:g}")
 
 
 def _require_member(problem: EditProblem, log_class: Class, log_policy: Policy, name: str) -> None:
     near = jnp.min(problem.total_variation(log_class, log_policy))
     _require(
-        near <= REALISABLE,
-        f"realisability (Assumption 2) fails: {name} is not in the class (nearest member at TV {near!s})",
+        assume_contains(problem, log_class, log_policy),
+        f"realisability (Assumption 2) fails: {name} is not in the class (nearest member at TV {near!s}); "
+        f"no log-probability may be off by more than {LOG_REALISABLE:g}",
     )
 
 
@@ -118,8 +131,9 @@ def chord(log_ratio_max: Array, log_ratio_min: Array) -> Array:
     """phi(M, m) of B0 from a = log M >= 0 and log m <= 0: phi = a + g(a) - g(b), b = log 1/m, g(t) = t / (e^t - 1)."""
 
     def g(t):
-        small = jnp.abs(t) < 1e-5
-        return jnp.where(small, 1.0 - t / 2.0 + t**2 / 12.0, t / jnp.expm1(jnp.where(small, 1.0, t)))
+        small, large = jnp.abs(t) < 1e-5, t > 700.0
+        middle = jnp.where(small | large, 1.0, t)
+        return jnp.where(small, 1.0 - t / 2.0 + t**2 / 12.0, jnp.where(large, 0.0, middle / jnp.expm1(middle)))
 
     a, b = jnp.maximum(log_ratio_max, 0.0), jnp.maximum(-log_ratio_min, 0.0)
     return a + g(a) - g(b)
@@ -320,10 +334,10 @@ def sampled_contexts(
 ) -> Bound:
     """What B3(a) pays for a finite policy class and m = num_contexts sampled contexts.
 
-    2 (c_max + 2 B) sqrt(log(2 K / delta) / (2 m)).
+    2 (c_max + B) sqrt(log(2 K / delta) / (2 m)): at each context E_pi f lies in [0, c_max] and beta KL(pi || reference) in [0, B].
     """
     _require_sizes(num_contexts, delta)
     reach = coverage.log_ratio_bound(problem, log_class)
     complexity = log_class_size(2 * log_class.shape[0], delta)
-    value = 2.0 * (problem.cost_max + 2.0 * reach) * jnp.sqrt(complexity / (2.0 * num_contexts))
+    value = 2.0 * (problem.cost_max + reach) * jnp.sqrt(complexity / (2.0 * num_contexts))
     return Bound(value, {"B": reach, "L": complexity})

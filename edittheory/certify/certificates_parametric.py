@@ -35,6 +35,7 @@ class ConvexSet(NamedTuple):
 
     rows (M, d) and weights (M,) of the logistic part; gram (d, d) and target (d,) of the quadratic part
     theta^T gram theta - 2 target . theta. outer: an ellipsoid around the set; inner: a point of it, or None where none was found.
+    empty: no theta meets the conditions, proven; the class is then refuted at the set's level, and outer means nothing.
     """
 
     rows: Float[np.ndarray, "M d"]
@@ -45,6 +46,7 @@ class ConvexSet(NamedTuple):
     radius: float
     outer: Ellipsoid
     inner: Vector | None
+    empty: bool = False
 
     def loss(self, theta: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch"]:
         """The convex loss of each theta."""
@@ -128,7 +130,8 @@ def preference_set(
     depth = level - least + best.excess * len(rows)
     outer = _logistic_ellipsoid(unique, weights, np.asarray(best.theta), depth, radius)
     inner = np.asarray(best.theta) if least <= level else None
-    return ConvexSet(unique, weights, zero, np.zeros(len(zero)), level, radius, outer, inner)
+    empty = depth < -_rounding(least, level)
+    return ConvexSet(unique, weights, zero, np.zeros(len(zero)), level, radius, outer, inner, empty)
 
 
 def cost_set(
@@ -161,11 +164,42 @@ def cost_set(
         moment += observed * row
     gram = psi.T @ psi
     level = errors - 0.5 * float(cost_max) ** 2 * np.log(float(delta)) - float(costs @ costs)
-    best = np.linalg.lstsq(gram, moment)[0]
-    least = float(best @ gram @ best - 2.0 * moment @ best)
-    outer = _with_ball(gram, best, level - least, float(radius))
-    inner = best if np.linalg.norm(best) <= radius and least <= level else None
-    return ConvexSet(np.zeros((0, d)), np.zeros(0), gram, moment, level, float(radius), outer, inner)
+    centre = np.linalg.lstsq(gram, moment)[0]
+    depth = level - float(centre @ gram @ centre - 2.0 * moment @ centre)
+    outer = _with_ball(gram, centre, depth, float(radius))
+    best, floor = _least_in_ball(gram, moment, float(radius))
+    found = ConvexSet(np.zeros((0, d)), np.zeros(0), gram, moment, level, float(radius), outer, None)
+    inner = best if found.contains(best) else None
+    return found._replace(inner=inner, empty=floor > level + _rounding(floor, level))
+
+
+def _rounding(*sizes: float) -> float:
+    """What float64 may have lost in sums of these sizes."""
+    return 1e-12 * (1.0 + max(map(abs, sizes)))
+
+
+def _least_in_ball(gram: np.ndarray, target: np.ndarray, radius: float) -> tuple[Vector, float]:
+    """A near-minimiser of theta^T gram theta - 2 target . theta on ||theta|| <= radius, and a proven lower bound on the minimum.
+
+    For every multiplier t >= 0, -target^T (gram + t)^-1 target - t radius^2 is a lower bound (Lagrange), equal at the right t,
+    where ||(gram + t)^-1 target|| = radius, or t = 0 if the free minimiser lies inside.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    values, moved = np.maximum(values, 0.0), vectors.T @ target
+    live = values > 1e-13 * max(float(values[-1]), 1e-300)
+
+    def theta(t: float) -> np.ndarray:
+        return np.where(live | (t > 0), moved, 0.0) / np.where(live | (t > 0), values + t, 1.0)
+
+    t = 0.0
+    if np.linalg.norm(theta(0.0)) > radius:
+        most = float(np.linalg.norm(moved)) / radius
+        t = optimize.brentq(
+            lambda t: float(np.linalg.norm(theta(t))) - radius, 0.0, most + 1e-300, xtol=1e-300, rtol=1e-14
+        )
+    best = theta(t)
+    floor = -float(moved @ best) - t * radius**2
+    return vectors @ best * min(1.0, radius / max(float(np.linalg.norm(best)), 1e-300)), floor
 
 
 def _pair_features(model: LogLinear, data: EditDataset) -> np.ndarray:

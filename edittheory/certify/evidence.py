@@ -189,6 +189,7 @@ def joint_evidence(log_likelihood: LogLikelihood, betting: Evidence, weights: We
 
     P_j = p_mix(j) / p_v(j) is the factor of `mixture_evidence`, B_j in [1/2, 3/2] that of `betting_evidence`, and kappa_j <= 1
     the largest share that keeps the factor from 0 whichever way the pair had gone, so it is known before the direction is.
+    A member whose bets lost everything (a cost further from it than 2 c_max) has no evidence against it from there on.
     Small gains add up, where intersecting two sets, or averaging two processes, keeps only the better of them. Row v of
     both must be one hypothesis: the preferences of pi_f and the cost f. Docs: theory-certificates.md, C6.
     """
@@ -200,9 +201,10 @@ def joint_evidence(log_likelihood: LogLikelihood, betting: Evidence, weights: We
     ratio = mixture / jnp.maximum(own, TINY)
     other = (1.0 - mixture) / jnp.maximum(1.0 - own, TINY)
     share = jnp.minimum(1.0, LEAST_FACTOR / jnp.maximum(1.0 - jnp.minimum(ratio, other), TINY))
-    bet = jnp.expm1(jnp.diff(betting, axis=0, prepend=0.0))
-    gain = jnp.where(seen[:, None] > 0, jnp.log1p(share * (ratio - 1.0) + bet), 0.0)
-    return jnp.cumsum(gain, axis=0)
+    broke = betting == -jnp.inf
+    bet = jnp.expm1(jnp.diff(jnp.where(broke, 0.0, betting), axis=0, prepend=0.0))
+    gain = jnp.log1p(jnp.where(broke, 0.0, share * (ratio - 1.0) + bet))
+    return jnp.cumsum(jnp.where(seen[:, None] > 0, jnp.where(broke, -jnp.inf, gain), 0.0), axis=0)
 
 
 def average_evidence(*evidence: Evidence) -> Evidence:

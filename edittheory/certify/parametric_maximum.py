@@ -68,13 +68,13 @@ def ellipsoid_bound(divergence: Divergence, ellipsoid: Ellipsoid) -> float:
 
     Quadratic: on the segment from the centre the covariance of context x grows at most like exp(s r_x), r_x the width of the
     features' range in the ellipsoid, so it adds at most (e^r - r - 1)/r^2 of d^T Cov d; the maximum of that over the ellipsoid is a
-    trust-region problem with a dual bound. Linear: log E exp(phi . d) <= max over y of |phi_y . d|.
+    trust-region problem with a dual bound. Linear: log E exp(phi . d) - log E 1 <= max over y of phi_y . d, the features being centred.
     """
     factor = np.linalg.inv(np.linalg.cholesky(ellipsoid.shape)).T  # d = factor e with ||e|| <= 1
     at = float(divergence.value(ellipsoid.centre))
     moved = divergence.features @ factor
     norms = np.linalg.norm(moved, axis=-1)
-    linear = at + 2.0 * divergence.beta * float(divergence.context_probs @ norms.max(axis=-1))
+    linear = at + divergence.beta * float(divergence.context_probs @ norms.max(axis=-1))
     gradient, covariance = divergence.derivatives(ellipsoid.centre)
     widths = np.array([_diameter(rows) for rows in moved])
     r = np.minimum(widths, 50.0)
@@ -187,10 +187,14 @@ def certify(
     seed: int = 0,
 ) -> ParametricCertificate:
     """The certificate of a policy from a convex set: proven upper bound, attained lower bound, and the method that gave the former."""
-    lower = best_found(confidence, divergence, seed)
+    if confidence.empty:
+        return ParametricCertificate(np.inf, np.inf, False, "empty")
+    lower = max(best_found(confidence, divergence, seed), 0.0)
     if confidence.inner is None:
         # Nothing known to be in the set: it may be empty, but that is not proven, so the bound stands.
-        return ParametricCertificate(ellipsoid_bound(divergence, confidence.outer), 0.0, False, "ellipsoid")
+        return ParametricCertificate(
+            max(ellipsoid_bound(divergence, confidence.outer), 0.0), 0.0, False, "ellipsoid"
+        )
     upper, method = ellipsoid_bound(divergence, confidence.outer), "ellipsoid"
     if len(confidence.outer.centre) <= LARGEST_DIMENSION and upper > lower * (1.0 + tolerance):
         tighter = branch_and_bound(confidence, divergence, lower, tolerance, most_boxes)

@@ -108,7 +108,7 @@ class Case:
         best = np.zeros_like(self.cost)
         for f in costs:
             spread = self.mean(self.ref, (f - self.cost) ** 2)
-            if spread > Real(1e-18) * self.top**2:
+            if np.max(np.abs(f - self.cost)[self.rho > 0]) > Real(1e-12) * self.top:
                 best = np.maximum(best, (f - self.cost) ** 2 / spread)
         return best
 

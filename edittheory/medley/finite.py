@@ -68,6 +68,8 @@ class MedleyResult(NamedTuple):
     members_if_balanced (F,): its set. balance_refuted: that set is empty, which under balance and with the cost in the
     class has chance at most delta at all n together.
     log_evidence (4,): log prior times marginal likelihood of MODELS.
+
+    Certificates take the law of the contexts as known. The smaller of the two is valid with chance 1 - 2 delta only.
     """
 
     log_policy: Float[Array, "*M X Y"]

@@ -16,6 +16,9 @@ Class = Float[Array, "K X Y"]
 CostClass = Float[Array, "F X Y"]
 Scalar = Float[Array, ""]
 
+SAME_COST = 1e-12
+"""Largest |f - c| / c_max, response by response, that counts as rounding in the true member of a cost class."""
+
 
 # -- contraction (Lemma 1 and its sharper forms) ------------------------------------------------------------------------
 
@@ -105,6 +108,16 @@ def largest_pair_gap(problem: EditProblem) -> Scalar:
     return jnp.max(jnp.where(problem.context_probs[:, None, None] > 0, pair_gap(problem), 0.0))
 
 
+def largest_flow_gap(problem: EditProblem) -> Scalar:
+    """The largest |pi*(a) q(b|a) - pi*(b) q(a|b)| over pairs and contexts that occur: 0 to rounding for a balanced user.
+
+    Unlike `largest_pair_gap` it does not weigh pairs by the reference, which may hardly ever answer with one of them.
+    """
+    flow = jnp.exp(problem.log_optimal)[..., :, None] * problem.user
+    gap = jnp.abs(flow - jnp.swapaxes(flow, -1, -2))
+    return jnp.max(jnp.where(problem.context_probs[:, None, None] > 0, gap, 0.0))
+
+
 # -- coverage of pairs (PREF) -------------------------------------------------------------------------------------------
 
 
@@ -135,15 +148,24 @@ def path_ceiling(
     interval it lies below both of its end tangents, hence below their crossing.
     """
     times, values, slopes = _path(log_start, log_end, steps)
-    return _tangent_ceiling(times, values, slopes)
+    return _from_start(_tangent_ceiling(times, values, slopes), log_start)
+
+
+def _from_start(ceiling: Array, log_start: Array) -> Array:
+    """Ceilings over the closed path: where the end has zeros, the path jumps at t = 0, and the start counts as well."""
+    return jnp.where(ceiling == -jnp.inf, log_start, ceiling)
 
 
 def _path(log_start, log_end, steps):
-    """Grid of t, log pi_t and its derivative in t, on a new axis before X."""
+    """Grid of t, log pi_t and its derivative in t, on a new axis before X.
+
+    Responses that the end never gives have -inf throughout, which is their value for t > 0; `_from_start` adds t = 0.
+    """
     times = jnp.linspace(0.0, 1.0, steps + 1)
     t = times[:, None, None]
-    direction = (log_end - log_start)[..., None, :, :]
-    logits = log_start + t * direction
+    given = (log_end > -jnp.inf)[..., None, :, :]
+    direction = jnp.where(given, log_end[..., None, :, :] - log_start, 0.0)
+    logits = jnp.where(given, log_start + t * direction, -jnp.inf)
     top = jnp.max(logits, axis=-1, keepdims=True)
     free = top + jnp.log(jnp.sum(jnp.exp(logits - top), axis=-1, keepdims=True))
     values = logits - free
@@ -163,7 +185,7 @@ def _tangent_ceiling(times, values, slopes, axis: int = -3):
     ceiling = jnp.where(
         rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
     )
-    return jnp.moveaxis(ceiling, 0, axis)
+    return jnp.moveaxis(jnp.where(left == -jnp.inf, left, ceiling), 0, axis)
 
 
 def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, " K"]:
@@ -171,7 +193,8 @@ def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int 
     times, values, slopes = _path(problem.log_optimal, log_class, steps)
     pair_values = values[..., :, None] + values[..., None, :]
     pair_slopes = slopes[..., :, None] + slopes[..., None, :]
-    ceiling = jnp.max(_tangent_ceiling(times, pair_values, pair_slopes, axis=-4), axis=-4)
+    start = problem.log_optimal[..., :, None] + problem.log_optimal[..., None, :]
+    ceiling = jnp.max(_from_start(_tangent_ceiling(times, pair_values, pair_slopes, axis=-4), start), axis=-4)
     return _over_pairs(problem, 2.0 * jnp.exp(ceiling))
 
 
@@ -181,20 +204,36 @@ def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int 
 def cost_sensitivity(problem: EditProblem, cost_class: CostClass) -> Policy:
     """max over f != c of (f - c)^2(x, y) / E_{x, reference}(f - c)^2: how far a cost that looks right on the log can be off.
 
-    Members equal to c on every context that occurs do not count.
+    Members equal to c, to rounding, wherever a context occurs do not count; one that differs only where the reference (to
+    float64) never answers has an infinite sensitivity there.
     """
-    error = (cost_class - problem.expected_cost) ** 2
+    occurs = (problem.context_probs > 0)[:, None]
+    gap = jnp.where(occurs, cost_class - problem.expected_cost, 0.0)
+    # Response by response: the mean under the reference of a rival's error can be as small as the reference is somewhere.
+    other = (jnp.max(jnp.abs(gap), axis=(-2, -1)) > SAME_COST * problem.cost_max)[:, None, None]
+    error = jnp.where(other, gap, 0.0) ** 2
     spread = jnp.sum(problem.context_probs * expect(problem.log_reference, error), axis=-1)[:, None, None]
-    # An error this small is rounding in the true member, not another cost.
-    other = spread > 1e-18 * problem.cost_max**2
-    return jnp.max(jnp.where(other, error / jnp.where(other, spread, 1.0), 0.0), axis=0)
+    ratio = error / jnp.where(spread > 0, spread, 1.0)
+    return jnp.max(jnp.where((spread <= 0) & (error > 0), jnp.inf, ratio), axis=0)
+
+
+def _mean_sensitivity(
+    problem: EditProblem, cost_class: CostClass, probs: Float[Array, "*batch X Y"]
+) -> Float[Array, "*batch"]:
+    """E_{x, y ~ probs} of `cost_sensitivity`; infinite wherever it is, also at a response whose chance underflows to 0."""
+    sensitivity = cost_sensitivity(problem, cost_class)
+    unseen = jnp.isinf(sensitivity)
+    mean = jnp.sum(
+        problem.context_probs[:, None] * probs * jnp.where(unseen, 0.0, sensitivity), axis=(-2, -1)
+    )
+    return jnp.where(jnp.any(unseen), jnp.inf, mean)
 
 
 def cost_coverage(
     problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"]
 ) -> Float[Array, "*batch"]:
     """C_F(nu) of B3(a): E_{x, y~nu} of `cost_sensitivity`."""
-    return jnp.sum(problem.context_probs * expect(log_policy, cost_sensitivity(problem, cost_class)), axis=-1)
+    return _mean_sensitivity(problem, cost_class, jnp.exp(log_policy))
 
 
 def path_cost_coverage(
@@ -202,9 +241,7 @@ def path_cost_coverage(
 ) -> Float[Array, "*batch"]:
     """C~_F of B3(b): max over t of C_F(pi_t) on the path from pi* to `log_policy`, from above."""
     ceiling = jnp.exp(path_ceiling(problem.log_optimal, log_policy, steps))
-    sensitivity = cost_sensitivity(problem, cost_class)
-    per_interval = jnp.sum(problem.context_probs[:, None] * ceiling * sensitivity, axis=(-2, -1))
-    return jnp.max(per_interval, axis=-1)
+    return jnp.max(_mean_sensitivity(problem, cost_class, ceiling), axis=-1)
 
 
 def worst_path_cost_coverage(problem: EditProblem, cost_class: CostClass) -> Scalar:
@@ -219,4 +256,4 @@ def worst_path_cost_coverage(problem: EditProblem, cost_class: CostClass) -> Sca
     shift = jnp.max(low, axis=-1, keepdims=True)
     mine, others = jnp.exp(low - shift), jnp.exp(high - shift)
     ceiling = mine / (mine + jnp.sum(others, axis=-1, keepdims=True) - others)
-    return jnp.sum(problem.context_probs[:, None] * ceiling * cost_sensitivity(problem, cost_class))
+    return _mean_sensitivity(problem, cost_class, ceiling)

@@ -168,7 +168,7 @@ EXACT = {
     ),
     "B3.class": (
         lambda g, at: bounds.sampled_contexts(g.problem, g.log_class, N, DELTA),
-        lambda k: 2 * (k.cost_max + 2 * k.B) * np.sqrt((k.L + np.log(2)) / (2 * N)),
+        lambda k: 2 * (k.cost_max + k.B) * np.sqrt((k.L + np.log(2)) / (2 * N)),
         lambda k: {"B": k.B, "L": k.L + np.log(2)},
     ),
     "MLE": (
