@@ -12,12 +12,8 @@ import pytest
 
 from edittheory.core.errors import InputError
 from edittheory.language.model.architecture import Architecture, RopeScaling
-from edittheory.language.model.checkpoint_folder import (
-    load_folder,
-    read_architecture,
-    save_folder,
-    special_ids,
-)
+from edittheory.language.model.checkpoint_config import read_architecture
+from edittheory.language.model.checkpoint_folder import load_folder, save_folder, special_ids
 from edittheory.language.model.lora import add_lora
 from edittheory.language.model.transformer import Transformer, response_logits
 
@@ -93,6 +89,9 @@ def copy_of(name: str, folder: Path) -> Path:
     return shutil.copytree(FIXTURES / name, folder / name)
 
 
+MISTRAL = {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -106,7 +105,16 @@ def copy_of(name: str, folder: Path) -> Path:
         ({"num_key_value_heads": 3}, "heads must be a multiple of kv_heads"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "type 'yarn' is not supported"),
         ({"rope_parameters": {"rope_type": "llama3", "factor": 2.0}}, "lacks low_freq_factor"),
-        ({"architectures": ["MistralForCausalLM"], "sliding_window": 16}, "sliding_window = 16"),
+        (MISTRAL | {"sliding_window": 16}, "sliding_window = 16, less than the 64 positions"),
+        (MISTRAL | {"max_position_embeddings": 5000}, r"sliding_window = 4096 \(what its absence means\)"),
+        (MISTRAL | {"max_position_embeddings": "absent"}, "less than the 131072 positions"),
+        ({"model_type": "granite"}, "model_type = 'granite' does not fit the architecture LlamaForCausalLM"),
+        ({"attention_multiplier": 0.015625}, r"attention_multiplier = 0\.015625 is unknown"),
+        ({"logits_scaling": 8.0}, r"logits_scaling = 8\.0 is unknown, and may change"),
+        ({"rope_interleaved": True}, "rope_interleaved = True is not supported"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types = "),
+        ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "= 0.5 of rotary"),
+        ({"rope_parameters": {"rope_type": "default", "mscale": 2.0}}, r"mscale = 2\.0 of rotary positions"),
     ],
 )
 def test_configurations_beyond_this_decoder(change, message, tmp_path):
@@ -117,11 +125,22 @@ def test_configurations_beyond_this_decoder(change, message, tmp_path):
     assert str(folder / "config.json") in str(caught.value)
 
 
-def test_mistral_without_a_window_is_a_llama(tmp_path):
+@pytest.mark.parametrize("window", [None, 64, "absent"])
+def test_mistral_is_a_llama_where_its_window_is_as_long_as_its_texts(window, tmp_path):
     folder = copy_of("llama_tiny", tmp_path)
-    expected, _ = load_folder(folder)
-    rewrite(folder / "config.json", architectures=["MistralForCausalLM"], sliding_window=None)
-    assert load_folder(folder)[1] == expected.architecture
+    expected = read_architecture(folder)
+    rewrite(folder / "config.json", **MISTRAL, sliding_window=window)
+    assert read_architecture(folder) == expected
+
+
+@pytest.mark.parametrize("name", ["granite", "llama"])
+def test_a_granite_relabelled_as_a_llama_is_refused(name, tmp_path):
+    """Its multipliers change the logits (by 4.5 in the checkpoint that was tried), and no tensor shows them."""
+    folder = copy_of("llama_tiny", tmp_path)
+    multipliers = {"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0}
+    rewrite(folder / "config.json", model_type=name, **multipliers)
+    with pytest.raises(InputError, match="model_type" if name == "granite" else "embedding_multiplier"):
+        load_folder(folder)
 
 
 def test_missing_extra_and_misshapen_tensors_are_named(tmp_path):
