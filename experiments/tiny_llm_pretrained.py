@@ -1,6 +1,5 @@
 """The pretrained arm of `tiny_llm`: a checkpoint as the agent, real texts as the world, trained checkpoints out."""
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -194,18 +193,5 @@ def _warm_contexts(config: Config, world: Any, seed: int) -> list[Context]:
 def keep(folder: Path, agent: Agent, place: Sequence[Any], label: str, size: int) -> Path:
     """Save a trained policy as a checkpoint folder, with its tokeniser or the words of a closed vocabulary."""
     name = re.sub(r"[^a-z0-9.]+", "-", f"{label} {' '.join(map(str, place))} {size}".lower()).strip("-")
-    ids: dict[str, int | None] = {
-        "bos": agent.tokeniser.bos_id,
-        "eos": agent.tokeniser.eos_id,
-        "pad": agent.tokeniser.pad_id,
-    }
     make_folder(folder)
-    target = folder / name
-    save_folder(target, agent.model, ids=ids)
-    if isinstance(agent.tokeniser, ByteBPE):
-        agent.tokeniser.save(target / "tokenizer.json")
-    elif isinstance(agent.tokeniser, tokens.WordTokeniser):
-        (target / "words.json").write_text(
-            json.dumps(agent.tokeniser.tokens, ensure_ascii=False), encoding="utf-8"
-        )
-    return target
+    return save_folder(folder / name, agent.model, agent.tokeniser)

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edittheory.core.errors import InputError
 from edittheory.language.model.byte_bpe import CHATML, ByteBPE
+from edittheory.language.model.checkpoint_folder import save_folder, special_ids
 from edittheory.language.model.tokens import Tokeniser, layout
+from edittheory.language.model.transformer import Transformer
+from edittheory.language.train.agents import nano_architecture
 from edittheory.text.sample_texts import SAMPLE_TEXTS
 
 TRAINED = ByteBPE.train(SAMPLE_TEXTS, 400)
@@ -61,8 +65,13 @@ def test_names_of_specials_are_plain_text(text):
         assert tokeniser.eos_id not in ids
 
 
-def test_save_and_load(tmp_path):
-    TRAINED.save(tmp_path / "tokenizer.json")
+def write(tokeniser, folder):
+    for name, content in tokeniser.files().items():
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def test_files_are_read_back(tmp_path):
+    write(TRAINED, tmp_path)
     for path in (tmp_path, tmp_path / "tokenizer.json"):
         loaded = ByteBPE.load(path)
         assert loaded.identity() == TRAINED.identity()
@@ -73,6 +82,41 @@ def test_save_and_load(tmp_path):
     loaded = ByteBPE.load(tmp_path)
     assert (loaded.eos_id, loaded.bos_id) == (3, 0)
     assert ByteBPE.load(tmp_path, eos="<bos>").eos_id == 1
+
+
+@pytest.mark.parametrize("tokeniser", [TRAINED, PARTS], ids=["trained", "chat"])
+def test_a_checkpoint_folder_names_its_specials_and_its_frame(tokeniser, tmp_path):
+    """What AutoTokenizer needs is in the folder, and a tokeniser read back from it has the same specials and frame."""
+    model = Transformer.init(jax.random.key(0), nano_architecture(tokeniser.size, 8, 1, 1, 8, 60))
+    save_folder(tmp_path, model, tokeniser)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    for role in ("bos", "eos", "pad"):
+        number = tokeniser.tokenizer.token_to_id(config[f"{role}_token"])
+        assert number == getattr(tokeniser, f"{role}_id") == special_ids(tmp_path)[role]
+    frame = CHATML if tokeniser is PARTS else None
+    loaded = ByteBPE.load(tmp_path, frame=frame)
+    assert loaded.identity() == tokeniser.identity() and loaded.sep_id == tokeniser.sep_id
+    assert (loaded.before, loaded.after) == (tokeniser.before, tokeniser.after)
+    for text in frame or ("<bos>", "<sep>"):
+        assert json.dumps(text) in config["chat_template"]
+
+
+@pytest.mark.parametrize("tokeniser", [TRAINED, PARTS], ids=["trained", "chat"])
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_auto_tokenizer_of_transformers_frames_a_prompt_alike(tokeniser, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model = Transformer.init(jax.random.key(0), nano_architecture(tokeniser.size, 8, 1, 1, 8, 60))
+    save_folder(tmp_path, model, tokeniser)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for role in ("bos", "eos", "pad"):
+        assert getattr(theirs, f"{role}_token_id") == getattr(tokeniser, f"{role}_id")
+    text = SAMPLE_TEXTS[1]
+    asked = [{"role": "user", "content": text}]
+    found = theirs.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+    assert tuple(found) == (*tokeniser.before, *tokeniser.encode(text), *tokeniser.after)
+    told = theirs.apply_chat_template([*asked, {"role": "assistant", "content": "Yes."}], return_dict=False)
+    assert told[len(found) :] == [*tokeniser.encode("Yes."), tokeniser.eos_id]
+    assert theirs.decode(tokeniser.encode(text)) == text
 
 
 def test_load_refuses(tmp_path):
@@ -91,7 +135,7 @@ def test_load_refuses(tmp_path):
         ByteBPE.load(path, bos="a", eos="b")
     with pytest.raises(InputError, match="loses characters"):
         ByteBPE.load(path, bos="a", eos="a")
-    TRAINED.save(path)
+    write(TRAINED, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("[1]")
     with pytest.raises(InputError, match="must hold an object"):
         ByteBPE.load(path)

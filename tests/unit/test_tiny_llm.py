@@ -145,13 +145,7 @@ def checkpoint(tmp_path_factory):
     texts = [text for _ in range(40) for text in (lambda e: (e[0].text, e[1]))(world.base_example(rng))]
     tokeniser = ByteBPE.train(texts, len(world.vocabulary()) + 5)
     shape = nano_architecture(tokeniser.size, 16, 1, 2, 32, 130)
-    save_folder(
-        folder,
-        Transformer.init(jax.random.key(0), shape),
-        ids={"bos": tokeniser.bos_id, "eos": tokeniser.eos_id, "pad": tokeniser.pad_id},
-    )
-    tokeniser.save(folder / "tokenizer.json")
-    return folder
+    return save_folder(folder, Transformer.init(jax.random.key(0), shape), tokeniser)
 
 
 @pytest.mark.slow

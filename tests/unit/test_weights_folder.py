@@ -15,6 +15,7 @@ from edittheory.language.model.architecture import Architecture, RopeScaling
 from edittheory.language.model.checkpoint_config import read_architecture
 from edittheory.language.model.checkpoint_folder import load_folder, save_folder, special_ids
 from edittheory.language.model.lora import add_lora
+from edittheory.language.model.tokens import WordTokeniser
 from edittheory.language.model.transformer import Transformer, response_logits
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -52,12 +53,12 @@ def test_logits_of_transformers(name):
 def test_written_and_read_back(change, tmp_path, getkey):
     architecture = dataclasses.replace(SMALL, **change)
     model = Transformer.init(getkey(), architecture)
-    (tmp_path / "tok.json").write_text("{}")
-    save_folder(tmp_path / "a", model, tmp_path / "tok.json", {"eos": 2, "bos": 1})
+    words = WordTokeniser(["one", "two"])
+    save_folder(tmp_path / "a", model, words, {"eos": 2, "bos": 1})
     again, found = load_folder(tmp_path / "a")
     assert found == dataclasses.replace(architecture, interleaved_rotary=False)
     assert special_ids(tmp_path / "a") == {"bos": 1, "eos": 2, "pad": None}
-    assert (tmp_path / "a" / "tokenizer.json").read_text() == "{}"
+    assert tuple(json.loads((tmp_path / "a" / "words.json").read_text())) == words.tokens
     if not architecture.interleaved_rotary:
         for one, two in zip(jax.tree.leaves(again), jax.tree.leaves(model), strict=True):
             np.testing.assert_array_equal(one, two)

@@ -78,6 +78,7 @@ class ByteBPE:
         if frame is not None:
             left, right = (tokenizer.encode(text, add_special_tokens=False).ids for text in frame)
             self.before, self.after = tuple(left), tuple(right)
+        self._names, self._frame = names, (names["bos"], names["sep"]) if frame is None else frame
         tokenizer.encode_special_tokens = True
         if self.decode(self.encode(_PROBE)).strip() != _PROBE:
             raise InputError(
@@ -182,9 +183,20 @@ class ByteBPE:
             raise InputError("tokeniser: eos is missing")
         return cls(tokenizer, bos=bos, eos=eos, pad=names["pad"], frame=frame, name="the GGUF tokeniser")
 
-    def save(self, path: Path) -> None:
-        """Write tokenizer.json; `load` reads it back."""
-        Path(path).write_text(self.tokenizer.to_str(), encoding="utf-8")
+    def files(self) -> dict[str, str]:
+        """Name -> content of what `load`, and transformers' AutoTokenizer, read back from a folder.
+
+        The chat template frames each user's text as `before` and `after` do here, and ends an answer with eos.
+        """
+        left, right, eos = (json.dumps(text) for text in (*self._frame, self._names["eos"]))
+        template = (
+            "{% for message in messages %}{% if message['role'] == 'assistant' %}{{ message['content'] + "
+            + f"{eos} }}}}{{% else %}}{{{{ {left} + message['content'] + {right} }}}}{{% endif %}}{{% endfor %}}"
+        )
+        config = {f"{role}_token": token for role, token in self._names.items()}
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template}
+        config |= {"clean_up_tokenization_spaces": False}
+        return {"tokenizer.json": self.tokenizer.to_str(), "tokenizer_config.json": json.dumps(config)}
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without specials."""
@@ -229,7 +241,7 @@ def _first(tokenizer: Tokenizer, names: Sequence[str], path: Path, role: str) ->
 
 
 def _configured(path: Path) -> dict[str, str]:
-    """Names of bos, eos and pad in a tokenizer_config.json, if there is one."""
+    """Names of bos, eos, pad and sep in a tokenizer_config.json, if there is one."""
     if not path.is_file():
         return {}
     try:
@@ -239,7 +251,7 @@ def _configured(path: Path) -> dict[str, str]:
     if not isinstance(data, dict):
         raise InputError(f"{path} must hold an object, got {type(data).__name__}")
     found = {}
-    for role in ("bos", "eos", "pad"):
+    for role in ("bos", "eos", "pad", "sep"):
         token = data.get(f"{role}_token")
         token = token.get("content") if isinstance(token, dict) else token
         if isinstance(token, str):

@@ -130,7 +130,9 @@ def _check_settings(config: dict[str, Any], family: Family, refuse: Refuse) -> N
             raise refuse(f"{name} = {value!r} is not supported")
     unknown = [name for name in config if name not in _KNOWN | {"layer_types"}]
     if unknown:
-        raise refuse(f"{unknown[0]} = {config[unknown[0]]!r} is unknown, and may change what the model computes")
+        raise refuse(
+            f"{unknown[0]} = {config[unknown[0]]!r} is unknown, and may change what the model computes"
+        )
     if set(config.get("layer_types") or ()) - {"full_attention"}:
         raise refuse(f"layer_types = {config['layer_types']!r} is not supported")
     window = config.get("sliding_window", family.window) if family.name == "mistral" else None

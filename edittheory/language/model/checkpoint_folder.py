@@ -5,7 +5,7 @@ the package `safetensors`.
 """
 
 import contextlib
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edittheory.core.errors import InputError
 from edittheory.language.model import tensors
 from edittheory.language.model.architecture import Architecture
 from edittheory.language.model.checkpoint_config import config_of, read_architecture, read_json
+from edittheory.language.model.tokens import Tokeniser
 from edittheory.language.model.transformer import Transformer
 from edittheory.runs.files import make_folder, write_atomically, write_json
 
@@ -51,13 +52,13 @@ def special_ids(folder: str | Path) -> dict[str, int | None]:
 def save_folder(
     path: str | Path,
     model: Transformer,
-    tokenizer_file: str | Path | None = None,
+    tokeniser: Tokeniser | None = None,
     ids: dict[str, int | None] | None = None,
 ) -> Path:
-    """Write config.json and model.safetensors (and a copy of tokenizer.json) that transformers loads.
+    """Write config.json, model.safetensors and the tokeniser's files, which transformers loads; returns the folder.
 
-    `ids` gives the token numbers "bos", "eos", "pad". Files appear whole or not at all, config.json last. Raises
-    ValueError if the decoder has unmerged adapters, FolderError if the folder cannot be written.
+    `ids` gives the token numbers "bos", "eos", "pad" (None: the tokeniser's). Files appear whole or not at all,
+    config.json last. Raises ValueError if the decoder has unmerged adapters, FolderError if the folder cannot be written.
     """
     from safetensors.numpy import save_file
 
@@ -65,18 +66,23 @@ def save_folder(
         raise ValueError("model has LoRA adapters; save lora.merge(model) instead")
     folder = Path(path)
     make_folder(folder)
-    if tokenizer_file is not None:
-        content = Path(tokenizer_file).read_bytes()
-        write_atomically(folder / "tokenizer.json", lambda temporary: _write_bytes(temporary, content))
+    for name, content in ({} if tokeniser is None else tokeniser.files()).items():
+        write_atomically(folder / name, partial(_write_text, content))
     weights = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.disassemble(model)}
     write_atomically(
         folder / "model.safetensors",
         lambda temporary: save_file(weights, temporary, metadata={"format": "pt"}),
     )
+    if ids is None and tokeniser is not None:
+        ids = {"bos": tokeniser.bos_id, "eos": tokeniser.eos_id, "pad": tokeniser.pad_id}
     write_json(
         folder / "config.json", config_of(model) | {f"{k}_token_id": v for k, v in (ids or {}).items()}
     )
     return folder
+
+
+def _write_text(content: str, path: Path) -> None:
+    path.write_text(content, encoding="utf-8")
 
 
 def _open_weights(folder: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
@@ -115,7 +121,3 @@ def _open(file: Path, stack: contextlib.ExitStack) -> Any:
         return stack.enter_context(safe_open(file, framework="numpy"))
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file} is missing, truncated or damaged: {error}") from None
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -1,5 +1,6 @@
 """Tokenisers of a closed vocabulary, and the one layout of token sequences: left-padded prompt, right-padded response."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -39,6 +40,9 @@ class Tokeniser(Protocol):
 
     def identity(self) -> dict:
         """JSON-ready: kind, size, sha256."""
+
+    def files(self) -> dict[str, str]:
+        """Name -> content of the files that a checkpoint's folder keeps of it."""
 
 
 class WordTokeniser:
@@ -112,6 +116,10 @@ class WordTokeniser:
     def identity(self) -> dict:
         """JSON-ready: kind, size, sha256 of the vocabulary."""
         return {"kind": "words", "size": self.size, "sha256": stable_hash(list(self.tokens))}
+
+    def files(self) -> dict[str, str]:
+        """`words.json`: the tokens in the order of their ids. No tokenizer.json says what `encode` does with capitals."""
+        return {"words.json": json.dumps(self.tokens, ensure_ascii=False)}
 
 
 _REMEMBERED = 1 << 16
