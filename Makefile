@@ -6,7 +6,7 @@ PRESET ?= quick
 JOBS ?= 2
 
 # What `make verify` runs afresh, and what it draws from those rows (or, where it ran nothing, from the committed ones).
-EXPERIMENTS ?= bound_verification contraction preference_scale late_ensemble online_learning falsification
+EXPERIMENTS ?= bound_verification contraction preference_scale late_ensemble online_learning falsification corners
 FIGURES ?= bound_tightness contraction preference_scale falsification
 ROWS := paper_figures/rows
 

@@ -10,6 +10,7 @@ __all__ = ["REGISTRY", "Experiment", "Report", "get"]
 REGISTRY = (
     "bound_verification",
     "falsification",
+    "corners",
     "looseness",
     "contraction",
     "rates",

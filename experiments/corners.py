@@ -1,0 +1,85 @@
+"""Do the statements stand where random problems never go: rare responses, idle users, zeros, duplicates, n = 1 to 3?"""
+
+import dataclasses
+
+import jax
+import polars as pl
+from rich.table import Table
+
+from edittheory.claims import corners
+from edittheory.core.validation import check_each, check_int, check_probability
+from experiments.experiment import Experiment, Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One cell for each corner; `level` is the chance that any true statement of the table is called refuted."""
+
+    sizes: tuple[int, ...] = corners.SIZES
+    large: int = 1000
+    data_sets: int = 300
+    delta: float = 0.1
+    level: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self):
+        check_each("sizes", self.sizes, check_int, 1, 10**6)
+        check_int("large", self.large, 3, 10**5)
+        check_int("data_sets", self.data_sets, 2, 10**6)
+        check_probability("delta", self.delta, open_left=True, open_right=True)
+        check_probability("level", self.level, open_left=True)
+
+
+def cells(config: Config) -> list[dict]:
+    """One cell for each corner."""
+    return [{"corner": corner.name} for corner in corners.corners(config.large)]
+
+
+def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
+    """Rows: statement, corner, n, violations, undefined (NaN), trials, allowed, refuted."""
+    everywhere = corners.corners(config.large)
+    here = [corner for corner in everywhere if corner.name == cell["corner"]]
+    found = corners.hunt(
+        where=here,
+        sizes=config.sizes,
+        data_sets=config.data_sets,
+        delta=config.delta,
+        level=config.level / len(everywhere),
+        seed=int(jax.random.randint(key, (), 0, 2**31 - 1)),
+    )
+    return pl.DataFrame(found, schema=list(corners.CornerCheck._fields), orient="row")
+
+
+def report(rows: pl.DataFrame, config: Config) -> Report:
+    """Violations by corner; not ok if a statement is refuted, or a user off balance is accepted as balanced."""
+    table = Table(title="Statements at near-degenerate problems", title_justify="left")
+    for name in ("corner", "statements", "checks", "violations", "NaN", "refuted"):
+        table.add_column(name, justify="left" if name in ("corner", "refuted") else "right")
+    for (corner,), mine in rows.group_by("corner", maintain_order=True):
+        refuted = mine.filter("refuted")["statement"].unique(maintain_order=True).to_list()
+        counts = [
+            mine["statement"].n_unique(),
+            mine["trials"].sum(),
+            mine["violations"].sum(),
+            mine["undefined"].sum(),
+        ]
+        table.add_row(str(corner), *(f"{count:,}" for count in counts), ", ".join(refuted) or "none")
+    wrongly = corners.accepted_yet_moving()
+    closing = f"Users off balance only on responses that the reference hardly gives, accepted as balanced: {len(wrongly)}."
+    bad = rows.filter("refuted")["statement"].unique(maintain_order=True).to_list()
+    return Report((table, closing), not bad and not wrongly, {"refuted": bad, "accepted": wrongly})
+
+
+EXPERIMENT = Experiment(
+    name="corners",
+    summary="do the statements stand at near-degenerate problems that random families never reach?",
+    config_class=Config,
+    presets={"quick": Config(), "standard": Config(sizes=(1, 2, 3, 30), data_sets=3000)},
+    times={
+        "quick": "50 s on one CPU core (measured)",
+        "standard": "about 3 minutes on one CPU core, not measured",
+    },
+    cells=cells,
+    run_cell=run_cell,
+    report=report,
+)
