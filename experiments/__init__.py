@@ -1,42 +1,14 @@
-"""Experiments: one module per question. `python -m experiments` lists them."""
+"""Experiments: one module per question. `python -m experiments` lists them, `edittheory.cli.studies` holds the list."""
 
-import importlib
+from edittheory.cli import studies
 
-from edittheory.core.errors import UnknownName
-from experiments.experiment import Experiment, Report
+from .experiment import Experiment, Report
 
 __all__ = ["REGISTRY", "Experiment", "Report", "get"]
 
-REGISTRY = (
-    "bound_verification",
-    "falsification",
-    "corners",
-    "looseness",
-    "contraction",
-    "rates",
-    "preference_scale",
-    "separation",
-    "phase_diagram",
-    "coverage",
-    "policy_classes",
-    "user_shift",
-    "early_weight",
-    "late_ensemble",
-    "warm_start",
-    "contextual_ensemble",
-    "drift",
-    "online_learning",
-    "ensemble_robustness",
-    "balance_test",
-    "certificates",
-    "medley",
-    "tiny_llm",
-    "tiny_llm_curve",
-)
+REGISTRY = tuple(studies.STUDIES)
 
 
 def get(name: str) -> Experiment:
-    """The experiment of that name; its module is imported now. Raises UnknownName."""
-    if name not in REGISTRY:
-        raise UnknownName("experiment", name, REGISTRY)
-    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+    """The experiment of that name; its module is imported now. Raises UnknownName, or RunError if an extra is missing."""
+    return studies.load(__name__, "experiment", name, REGISTRY, "EXPERIMENT")

@@ -10,6 +10,7 @@ same command continues).
 
 import argparse
 import dataclasses
+import os
 import sys
 import traceback
 import typing
@@ -21,14 +22,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import experiments
+from edittheory.cli import studies
 from edittheory.runs.files import write_json
 from edittheory.runs.identity import canonical
 from edittheory.runs.launchers import SlurmLauncher, TasksFailed
 from edittheory.runs.ledger import Ledger, RunError
 from edittheory.runs.slurm import SlurmOptions
-from experiments import overrides
-from experiments.experiment import Experiment, Work
+
+from . import REGISTRY, overrides
+from . import get as get_experiment
+from .experiment import Experiment, Work
 
 USAGE = "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...] [--launcher slurm]"
 SHORT = ("agent",)
@@ -48,8 +51,8 @@ def say(line: str) -> None:
 
 def main(
     arguments: Sequence[str] | None = None,
-    get: Callable[[str], Experiment] = experiments.get,
-    names: Sequence[str] = experiments.REGISTRY,
+    get: Callable[[str], Experiment] = get_experiment,
+    names: Sequence[str] = REGISTRY,
 ) -> int:
     """Run the command line and return its exit code; `get` and `names` are the registry."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,6 +64,9 @@ def main(
     except RunError as error:
         say(f"error: {error}")
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as stop:
         say(str(stop) or "stopped; finished cells are kept and the same command continues")
         return 130
@@ -87,7 +93,7 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
     if known.name is None:
         if rest:
             raise RunError(f"{rest[0]} needs the name of an experiment: {USAGE}")
-        _list([get(name) for name in names])
+        _list_all(get, names)
         return 0
     if known.name == "all":
         if rest:
@@ -186,16 +192,27 @@ def _run(
     return 0 if report.ok else 1
 
 
-def _list(found: Sequence[Experiment]) -> None:
+def _list_all(get: Callable[[str], Experiment], names: Sequence[str]) -> None:
     print(USAGE)
-    for experiment in found:
-        print(f"\n{experiment.name}: {experiment.summary}")
-        for preset in experiment.presets:
-            print(f"  --preset {preset:<9} {experiment.times[preset]}")
+    for name in names:
+        try:
+            _list_one(get(name))
+        except RunError as error:
+            print(f"\n{name}: not available here. {error}")
+
+
+def _list_one(experiment: Experiment) -> None:
+    print(f"\n{experiment.name}: {experiment.summary}")
+    times = {**experiment.times, **studies.measured(experiment.name)}
+    for preset in experiment.presets:
+        print(f"  --preset {preset:<9} {times[preset]}")
+    if study := studies.STUDIES.get(experiment.name):
+        print(f"  figures: {', '.join(study.figures) or 'none'}")
 
 
 def _describe(experiment: Experiment) -> None:
-    _list([experiment])
+    print(USAGE)
+    _list_one(experiment)
     kinds = typing.get_type_hints(experiment.config_class)
     table = Table(
         "field",

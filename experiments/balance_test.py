@@ -21,8 +21,9 @@ from edittheory.problem import EditProblem, coverage, random_problems, users
 from edittheory.problem.kernels import balanced_kernel
 from edittheory.problem.random_problems import Spaces
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 SEQUENTIAL: tuple[balance_test.Combination, ...] = ("union", "average", "joint", "rich")
 FIXED = "goodness of fit"

@@ -19,8 +19,9 @@ from edittheory.core.trials import map_chunks
 from edittheory.core.validation import check_in, check_int, check_probability
 from edittheory.problem import random_problems as families
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 FAMILY_NAMES = ("strings_balanced", "strings_sinkhorn", "strings_unbalanced", "text_balanced", "text_styles")
 

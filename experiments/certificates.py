@@ -13,9 +13,10 @@ from edittheory.core import statistics
 from edittheory.core.trials import map_chunks
 from edittheory.core.validation import check_each, check_in, check_int
 from edittheory.runs.identity import execution_field
-from experiments import certificate_trials, spaces
-from experiments.certificate_trials import BOUNDS, SETS
-from experiments.experiment import Experiment, Report
+
+from . import certificate_trials, spaces
+from .certificate_trials import BOUNDS, SETS
+from .experiment import Experiment, Report
 
 
 class Fault(NamedTuple):

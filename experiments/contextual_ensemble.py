@@ -15,8 +15,9 @@ from edittheory.deploy import bandits, contextual, deployment, ensembles, off_po
 from edittheory.learn import learners
 from edittheory.problem import EditDataset, EditProblem, random_problems
 from edittheory.runs.identity import execution_field
-from experiments import deployments, spaces
-from experiments.experiment import Experiment, Report
+
+from . import deployments, spaces
+from .experiment import Experiment, Report
 
 # Domain: (strength of the user, share of the habit, logged edits). The last one's log is of a user with another taste.
 DOMAINS = {

@@ -13,8 +13,9 @@ from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_probability
 from edittheory.problem import balanced_problem, coverage, random_problems
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 
 @dataclasses.dataclass(frozen=True)

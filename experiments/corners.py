@@ -8,7 +8,8 @@ from rich.table import Table
 
 from edittheory.claims import corners
 from edittheory.core.validation import check_each, check_int, check_probability
-from experiments.experiment import Experiment, Report
+
+from .experiment import Experiment, Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +75,15 @@ EXPERIMENT = Experiment(
     name="corners",
     summary="do the statements stand at near-degenerate problems that random families never reach?",
     config_class=Config,
-    presets={"quick": Config(), "standard": Config(sizes=(1, 2, 3, 30), data_sets=3000)},
+    presets={
+        "quick": Config(),
+        "standard": Config(sizes=(1, 2, 3, 30), data_sets=3000),
+        "paper": Config(sizes=(1, 2, 3, 10, 30, 100), data_sets=30000),
+    },
     times={
         "quick": "50 s on one CPU core (measured)",
         "standard": "about 3 minutes on one CPU core, not measured",
+        "paper": "not measured",
     },
     cells=cells,
     run_cell=run_cell,

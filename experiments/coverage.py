@@ -16,9 +16,10 @@ from edittheory.core.validation import check_int
 from edittheory.learn.cost_models import elliptical_norm
 from edittheory.learn.objectives import Preference
 from edittheory.problem import coverage
-from experiments import worlds
-from experiments.experiment import Experiment, Report
-from experiments.world_configs import WorldConfig
+
+from . import worlds
+from .experiment import Experiment, Report
+from .world_configs import WorldConfig
 
 SERIES = {"PREF": "pair_coverage", "RL plug-in": "cost_coverage", "RL": "cost_coverage"}
 SWEEPS = {"locality": (0.5, 12.0), "spread": (0.4, 3.0)}

@@ -12,8 +12,9 @@ from edittheory.core.logspace import log_normalise
 from edittheory.core.validation import check_int, check_positive
 from edittheory.deploy import deployment, drift, online
 from edittheory.problem.kernels import balanced_kernel
-from experiments import deployments, spaces
-from experiments.experiment import Experiment, Report
+
+from . import deployments, spaces
+from .experiment import Experiment, Report
 
 CHANGES = ("none", "strong to weak", "new taste", "three users in turn", "misleading order")
 

@@ -12,9 +12,10 @@ from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_int, check_non_negative
 from edittheory.learn import losses
 from edittheory.learn.objectives import EarlyEnsemble
-from experiments import worlds
-from experiments.experiment import Experiment, Report
-from experiments.world_configs import WorldConfig
+
+from . import worlds
+from .experiment import Experiment, Report
+from .world_configs import WorldConfig
 
 # user: (strength, habit)
 USERS = {"strong": (0.9, 0.0), "weak": (0.05, 0.0), "habit": (0.1, 0.3)}

@@ -13,8 +13,9 @@ from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
 from edittheory.runs.identity import execution_field
-from experiments import deployments, spaces
-from experiments.experiment import Experiment, Report
+
+from . import deployments, spaces
+from .experiment import Experiment, Report
 
 TESTED = {"strong": ("strong", "weak"), "weak": ("strong", "weak"), "habit": ("strong", "same")}
 """The users met in deployment, by the user of the log; "same" is the log's own."""

@@ -25,7 +25,8 @@ from edittheory.core.validation import check_each, check_int, check_probability
 from edittheory.runs.files import make_folder
 from edittheory.runs.identity import execution_field
 from edittheory.runs.ledger import Ledger
-from experiments.experiment import Experiment, Report
+
+from .experiment import Experiment, Report
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,9 @@ from rich.table import Table
 from edittheory.bounds import online as bounds_online
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.deploy import deployment, online
-from experiments import deployments, spaces
-from experiments.experiment import Experiment, Report
+
+from . import deployments, spaces
+from .experiment import Experiment, Report
 
 SETTINGS = {
     "strong log, strong user": ("strong", "same"),

@@ -20,8 +20,9 @@ from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_each, check_int, check_probability
 from edittheory.problem import EditProblem, coverage, random_problems
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 LINKS = {
     "coverage": "change of measure, at the learned policy",

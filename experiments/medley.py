@@ -22,10 +22,11 @@ from edittheory.learn import learners
 from edittheory.medley import likelihoods, linear
 from edittheory.problem import EditDataset, cost_classes, random_problems
 from edittheory.runs.identity import execution_field
-from experiments import medley_report, spaces, worlds
-from experiments.experiment import Experiment
-from experiments.phase_diagram import PANELS
-from experiments.world_configs import TextWorldConfig, provenance, resolve
+
+from . import medley_report, spaces, worlds
+from .experiment import Experiment
+from .phase_diagram import PANELS
+from .world_configs import TextWorldConfig, provenance, resolve
 
 LINEAR_PANELS = ("user strength", "balance violation", "cost noise")
 PROTOTYPE_HABITS = (0.0, 0.3, 0.7)

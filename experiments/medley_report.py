@@ -7,7 +7,8 @@ import polars as pl
 from rich.table import Table
 
 from edittheory.core import statistics
-from experiments.experiment import Report
+
+from .experiment import Report
 
 PLAIN = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 CELL = ["track", "space", "panel", "strength", "habit", "noise", "n"]

@@ -13,8 +13,9 @@ from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.deploy import iterated
 from edittheory.problem import cost_classes, coverage, random_problems
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 # name: (strength of the balanced user, is the class closed under the user, as B5 asks?)
 SETTINGS = {

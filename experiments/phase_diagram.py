@@ -15,9 +15,10 @@ from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_in, check_int
-from experiments import worlds
-from experiments.experiment import Experiment, Report
-from experiments.world_configs import TextWorldConfig, provenance, resolve
+
+from . import worlds
+from .experiment import Experiment, Report
+from .world_configs import TextWorldConfig, provenance, resolve
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 RESAMPLES = 50_000

@@ -13,9 +13,10 @@ from edittheory.core.validation import check_each, check_int
 from edittheory.learn.objectives import EarlyEnsemble, Preference, Supervised
 from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.problem import features
-from experiments import worlds
-from experiments.experiment import Experiment, Report
-from experiments.world_configs import WorldConfig
+
+from . import worlds
+from .experiment import Experiment, Report
+from .world_configs import WorldConfig
 
 # user: (strength, habit)
 USERS = {"strong": (0.9, 0.0), "weak": (0.05, 0.0), "habit": (0.05, 0.3)}

@@ -14,8 +14,9 @@ from edittheory.core.validation import check_int, check_range
 from edittheory.learn import learners
 from edittheory.problem import balanced_problem, cost_classes, random_problems
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 SCALES = ("1", "beta")
 POPULATION = 0

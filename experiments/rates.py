@@ -15,8 +15,9 @@ from edittheory.core.validation import check_int, check_positive, check_probabil
 from edittheory.learn import learners
 from edittheory.problem import random_problems
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 USERS = {"strong": 0.9, "weak": 0.1}
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")

@@ -13,8 +13,9 @@ from edittheory.core.validation import check_int, check_positive, check_probabil
 from edittheory.learn import learners
 from edittheory.problem import coverage, random_problems
 from edittheory.runs.identity import execution_field
-from experiments import spaces
-from experiments.experiment import Experiment, Report
+
+from . import spaces
+from .experiment import Experiment, Report
 
 # name: (strength of the balanced user, share of the habit, n, who should win)
 SETTINGS = {

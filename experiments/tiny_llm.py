@@ -17,9 +17,10 @@ from edittheory.language.evaluate import episodes, log_estimates, replays
 from edittheory.language.world.edit_costs import COST_LIMIT
 from edittheory.language.world.tasks import TASKS
 from edittheory.medley.candidates import medley_over_candidates
-from experiments import deployments, tiny_llm_plan, tiny_llm_report
-from experiments.experiment import Experiment
-from experiments.tiny_llm_config import (
+
+from . import deployments, tiny_llm_plan, tiny_llm_report
+from .experiment import Experiment
+from .tiny_llm_config import (
     ARMS,
     FAMILIES,
     PRESETS,
@@ -31,7 +32,7 @@ from experiments.tiny_llm_config import (
     cells,
     seeds_with,
 )
-from experiments.tiny_llm_stages import Outcome, Place, Stages, stages
+from .tiny_llm_stages import Outcome, Place, Stages, stages
 
 REPLAYED = ("strong", "transfer", "drifting")
 """Test users with whom the ensembles are played."""

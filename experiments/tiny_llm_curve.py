@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from experiments import tiny_llm
-from experiments.experiment import Report
-from experiments.tiny_llm_config import PRESETS, Config
+from . import tiny_llm
+from .experiment import Report
+from .tiny_llm_config import PRESETS, Config
 
 _NANO = dataclasses.replace(
     PRESETS["nano"],

@@ -12,8 +12,9 @@ from edittheory.core.errors import InputError, RunError
 from edittheory.language.model.architecture import Architecture, training_flops
 from edittheory.language.train.agents import smollm_file
 from edittheory.language.world.grammar import NanoWorld
-from experiments import tiny_llm_pretrained
-from experiments.tiny_llm_config import RATES, Config, candidates, cells, epochs
+
+from . import tiny_llm_pretrained
+from .tiny_llm_config import RATES, Config, candidates, cells, epochs
 
 CPU_RATE = 4e10
 """Floating-point operations a second that training reaches on one CPU core (measured on the nano agent)."""

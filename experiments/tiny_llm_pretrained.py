@@ -26,7 +26,8 @@ from edittheory.runs.files import make_folder, sha256_file
 from edittheory.text.corpora import MissingData
 from edittheory.text.document import parse
 from edittheory.text.styles import item, settled
-from experiments.tiny_llm_config import Config
+
+from .tiny_llm_config import Config
 
 STYLE_RATE = 0.25
 """Chance that a style slot of a warm-up example is on."""

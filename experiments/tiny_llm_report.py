@@ -6,8 +6,9 @@ import polars as pl
 from rich.table import Table
 
 from edittheory.language.evaluate import summaries
-from experiments.experiment import Report
-from experiments.tiny_llm_config import Config
+
+from .experiment import Report
+from .tiny_llm_config import Config
 
 
 def main_table(rows: pl.DataFrame, test_user: str) -> tuple[Table, dict[str, Any]]:

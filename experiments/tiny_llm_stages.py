@@ -26,8 +26,9 @@ from edittheory.language.world.logs import LogRow, make_rows
 from edittheory.language.world.tasks import Context
 from edittheory.runs.artefacts import Store
 from edittheory.runs.identity import run_key, stable_hash
-from experiments import tiny_llm_pretrained
-from experiments.tiny_llm_config import TEST_USERS, Candidate, Config, epochs
+
+from . import tiny_llm_pretrained
+from .tiny_llm_config import TEST_USERS, Candidate, Config, epochs
 
 
 class Place(NamedTuple):

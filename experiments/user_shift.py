@@ -15,9 +15,10 @@ from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_int
 from edittheory.problem import EditProblem, features, users
 from edittheory.problem.kernels import balanced_kernel
-from experiments import worlds
-from experiments.experiment import Experiment, Report
-from experiments.world_configs import TextWorldConfig, provenance, resolve
+
+from . import worlds
+from .experiment import Experiment, Report
+from .world_configs import TextWorldConfig, provenance, resolve
 
 USERS = ("strong", "weak", "habit")
 STRENGTH = {"strong": 0.9, "weak": 0.05, "habit": 0.05}

@@ -12,8 +12,9 @@ from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_positive
 from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
 from edittheory.runs.identity import execution_field
-from experiments import deployments, spaces
-from experiments.experiment import Experiment, Report
+
+from . import deployments, spaces
+from .experiment import Experiment, Report
 
 USERS = {"same user": "same", "strong user instead": "strong"}
 

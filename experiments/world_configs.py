@@ -4,7 +4,8 @@ import dataclasses
 from typing import TypeVar
 
 from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
-from experiments import spaces, worlds
+
+from . import spaces, worlds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ from edittheory.learn.policies import LogLinear
 from edittheory.learn.training import Settings, train
 from edittheory.problem import EditDataset, EditProblem, cost_classes, coverage, features, users
 from edittheory.problem.kernels import balanced_kernel
-from experiments import spaces
+
+from . import spaces
 
 SPACES = ("strings", "text")
 HELD_OUT = 0.2

@@ -1,46 +1,14 @@
-"""Figures: one module each, drawn from saved rows. `python -m paper_figures` lists them."""
+"""Figures: one module each, drawn from saved rows. `python -m paper_figures` lists them, `edittheory.cli.studies` has the list."""
 
-import importlib
+from edittheory.cli import studies
 
-from edittheory.core.errors import UnknownName
-from paper_figures.figure import Figure
+from .figure import Figure
 
 __all__ = ["REGISTRY", "Figure", "get"]
 
-REGISTRY = (
-    "bound_tightness",
-    "falsification",
-    "looseness",
-    "contraction",
-    "rates",
-    "preference_scale",
-    "separation",
-    "phase_diagram",
-    "tradeoffs",
-    "coverage",
-    "policy_classes",
-    "user_shift",
-    "early_weight",
-    "late_ensemble",
-    "warm_start",
-    "contextual_ensemble",
-    "drift",
-    "online_learning",
-    "ensemble_robustness",
-    "balance_test",
-    "certificates",
-    "medley",
-    "table_main",
-    "table_transfer",
-    "llm_online",
-    "llm_tradeoffs",
-    "llm_samples",
-    "llm_estimates",
-)
+REGISTRY = tuple(studies.FIGURES)
 
 
 def get(name: str) -> Figure:
-    """The figure of that name; its module is imported now. Raises UnknownName."""
-    if name not in REGISTRY:
-        raise UnknownName("figure", name, REGISTRY)
-    return importlib.import_module(f"paper_figures.{name}").FIGURE
+    """The figure of that name; its module is imported now. Raises UnknownName, or RunError if an extra is missing."""
+    return studies.load(__name__, "figure", name, REGISTRY, "FIGURE")

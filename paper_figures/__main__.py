@@ -13,10 +13,11 @@ from typing import NoReturn
 
 import matplotlib
 
-import paper_figures
 from edittheory.core.errors import RunError
-from paper_figures import style
-from paper_figures.figure import Figure
+
+from . import REGISTRY, style
+from . import get as get_figure
+from .figure import Figure
 
 USAGE = "python -m paper_figures [NAME|all] [--results DIR ...] [--out DIR]"
 
@@ -28,8 +29,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(
     arguments: Sequence[str] | None = None,
-    get: Callable[[str], Figure] = paper_figures.get,
-    names: Sequence[str] = paper_figures.REGISTRY,
+    get: Callable[[str], Figure] = get_figure,
+    names: Sequence[str] = REGISTRY,
 ) -> int:
     """Run the command line and return its exit code; `get` and `names` are the registry."""
     matplotlib.use("Agg")

@@ -6,8 +6,9 @@ import polars as pl
 from matplotlib.ticker import NullFormatter
 
 from edittheory.core.statistics import clopper_pearson
-from paper_figures import style
-from paper_figures.figure import Figure
+
+from . import style
+from .figure import Figure
 
 TESTS = {
     "union": ("B7: intersection", style.GREY, "o", ":"),

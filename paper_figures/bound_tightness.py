@@ -4,8 +4,8 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 GROUPS = {
     "Lemma 1": ("L1.gamma", "L1.doeblin", "L1.dobrushin"),

@@ -6,8 +6,8 @@ import polars as pl
 import scipy.stats
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 SERIES = (
     ("PREF", "pair_coverage", "$C_{PREF}$ of the learned policy"),

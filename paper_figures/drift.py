@@ -4,8 +4,8 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:

@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 import scipy.stats
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 TITLES = {"strong": "strong user", "weak": "weak user", "habit": "user with a habit"}
 LABELS = {"supervised": "loss of SUP", "preference": "loss of PREF", "sum": "sum of both losses"}

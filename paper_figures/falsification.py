@@ -6,8 +6,8 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 SHARP = 0.98
 """Ratios above this are called sharp in the colour of their bars."""

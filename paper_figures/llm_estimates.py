@@ -5,9 +5,10 @@ import numpy as np
 import polars as pl
 
 from edittheory.language.evaluate import summaries
-from paper_figures import style, tables
-from paper_figures.figure import Figure
-from paper_figures.table_main import SHORT
+
+from . import style, tables
+from .figure import Figure
+from .table_main import SHORT
 
 FACTS = (
     ("log_edited", "share of responses edited"),

@@ -5,9 +5,10 @@ import numpy as np
 import polars as pl
 
 from edittheory.language.evaluate import summaries
-from paper_figures import style
-from paper_figures.figure import Figure
-from paper_figures.table_main import SHORT
+
+from . import style
+from .figure import Figure
+from .table_main import SHORT
 
 SHOWN = ("base", "SFT", "DPO", "Early", "Late", "Late, theory")
 LOOKS = {

@@ -6,8 +6,9 @@ import matplotlib.figure
 import polars as pl
 
 from edittheory.language.evaluate import summaries
-from paper_figures import style
-from paper_figures.figure import Figure
+
+from . import style
+from .figure import Figure
 
 METHODS = ("base", "SFT", "DPO", "Early", "RL")
 ON_PAGE = ("base", "SFT", "DPO")

@@ -3,9 +3,9 @@
 import matplotlib.figure
 import polars as pl
 
-from paper_figures import style
-from paper_figures.figure import Figure
-from paper_figures.table_main import SHORT
+from . import style
+from .figure import Figure
+from .table_main import SHORT
 
 SHOWN = {"SFT": "sup", "DPO": "pref", "Early": "early"}
 DASHES = ("-", "--", ":", "-.")

@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 from matplotlib.colors import LinearSegmentedColormap
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 PLAIN = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 CELL = ["track", "space", "panel", "strength", "habit", "noise", "n"]

@@ -7,8 +7,8 @@ import scipy.ndimage
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 KNOBS = {

@@ -6,8 +6,8 @@ import polars as pl
 import scipy.stats
 from matplotlib.ticker import NullFormatter
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL")
 FLOOR = 1e-5

@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 import scipy.stats
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 ORDER = ("SUP", "PREF", "Early", "RL", "RL plug-in", "reference")
 

@@ -7,8 +7,9 @@ import matplotlib.figure
 import polars as pl
 
 from edittheory.language.evaluate import summaries
-from paper_figures import tables
-from paper_figures.figure import Figure
+
+from . import tables
+from .figure import Figure
 
 SHORT = {"summarization": "Summ", "email": "Email"}
 SHOWN = (

@@ -1,6 +1,6 @@
 """The paper's Table 2 beside ours: the same policies with a second test user."""
 
-from paper_figures.table_main import make
+from .table_main import make
 
 FIGURE = make(
     "transfer",

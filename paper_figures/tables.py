@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import matplotlib.figure
 
-from paper_figures import style
+from . import style
 
 _ESCAPED = {
     "\\": r"\textbackslash{}",

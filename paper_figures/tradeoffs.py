@@ -4,9 +4,9 @@ import matplotlib.figure
 import polars as pl
 import scipy.stats
 
-from paper_figures import tables
-from paper_figures.figure import Figure
-from paper_figures.phase_diagram import winners
+from . import tables
+from .figure import Figure
+from .phase_diagram import winners
 
 LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL", "reference")
 HEADER = ("setting", *LEARNERS)

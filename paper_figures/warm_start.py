@@ -3,8 +3,8 @@
 import matplotlib.figure
 import polars as pl
 
-from paper_figures import style
-from paper_figures.figure import Figure
+from . import style
+from .figure import Figure
 
 SHOWN = (
     ("Late", "doubly robust"),

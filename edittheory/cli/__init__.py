@@ -1,0 +1,1 @@
+"""The command line: `edittheory list | run | figure | verify | log`."""

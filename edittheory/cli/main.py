@@ -1,0 +1,93 @@
+"""`edittheory`: one command for everything; `python -m edittheory` is the same.
+
+edittheory list                    experiments, presets, times, figures
+edittheory run NAME [options]      compute rows; options as of `python -m experiments`
+edittheory figure NAME [options]   draw saved rows; options as of `python -m paper_figures`
+edittheory verify [options]        every experiment of the verification, then its figures; --preset, --out
+edittheory log COMMAND [options]   work with a log of real edits
+
+Exit codes: 0 done; 1 a claim was violated; 2 a mistake in the command or its files; 3 the program failed; 130 stopped.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from edittheory.cli import studies
+from edittheory.core.errors import RunError
+
+
+def _list(arguments: list[str]) -> int:
+    if arguments:
+        raise RunError(f"list takes no arguments, but it is given {arguments[0]!r}")
+    return _experiments([])
+
+
+def _experiments(arguments: list[str]) -> int:
+    return _main_of("experiments")(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments:
+        raise RunError("run needs the name of an experiment; edittheory list shows them")
+    return _experiments(arguments)
+
+
+def _figure(arguments: list[str]) -> int:
+    return _main_of("paper_figures")(arguments)
+
+
+def _main_of(folder: str) -> Callable[[list[str]], int]:
+    return importlib.import_module(f"{studies.package(folder).__name__}.__main__").main
+
+
+def _verify(arguments: list[str]) -> int:
+    out = "results"
+    for place, word in enumerate(arguments):
+        if word == "--out" and place + 1 < len(arguments):
+            out = arguments[place + 1]
+        elif word.startswith("--out="):
+            out = word.removeprefix("--out=")
+    worst = 0
+    for name in studies.VERIFIED:
+        worst = max(worst, _experiments([name, *arguments]))
+        if worst > 1:
+            return worst
+    for name in studies.VERIFIED:
+        for figure in studies.STUDIES[name].figures:
+            worst = max(worst, _figure([figure, "--results", out, "--out", f"{out}/figures"]))
+    return worst
+
+
+def _log(arguments: list[str]) -> int:
+    try:
+        module = importlib.import_module("edittheory.logs.command")
+    except ModuleNotFoundError as error:
+        raise RunError(f"the commands on logs need {error.name}: pip install 'edittheory[logs]'") from None
+    return int(module.main(arguments))
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "list": _list,
+    "run": _run,
+    "figure": _figure,
+    "verify": _verify,
+    "log": _log,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(str(__doc__).strip())
+        return 0
+    try:
+        if words[0] not in COMMANDS:
+            raise RunError(f"unknown command {words[0]!r}; there are {', '.join(COMMANDS)}")
+        return COMMANDS[words[0]](words[1:])
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

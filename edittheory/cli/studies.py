@@ -1,0 +1,100 @@
+"""The one list of studies: each experiment with the figures that are drawn from its rows first of all, and what it needs.
+
+The modules lie in experiments/ and paper_figures/ of a checkout, and in edittheory.experiments and edittheory.paper_figures
+of an installed package, so that the latter claims no other top-level name.
+"""
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from edittheory.core.errors import RunError, UnknownName
+
+
+class Study(NamedTuple):
+    """figures: those that show its rows; extra: the optional dependencies it needs; verified: `edittheory verify` runs it."""
+
+    figures: tuple[str, ...] = ()
+    extra: str | None = None
+    verified: bool = False
+
+
+STUDIES: Mapping[str, Study] = {
+    "bound_verification": Study(("bound_tightness",), verified=True),
+    "falsification": Study(("falsification",), verified=True),
+    "corners": Study(verified=True),
+    "looseness": Study(("looseness",)),
+    "contraction": Study(("contraction",), verified=True),
+    "rates": Study(("rates",)),
+    "preference_scale": Study(("preference_scale",), verified=True),
+    "separation": Study(("separation",)),
+    "phase_diagram": Study(("phase_diagram", "tradeoffs")),
+    "coverage": Study(("coverage",)),
+    "policy_classes": Study(("policy_classes",)),
+    "user_shift": Study(("user_shift",)),
+    "early_weight": Study(("early_weight",)),
+    "late_ensemble": Study(("late_ensemble",), verified=True),
+    "warm_start": Study(("warm_start",)),
+    "contextual_ensemble": Study(("contextual_ensemble",)),
+    "drift": Study(("drift",)),
+    "online_learning": Study(("online_learning",), verified=True),
+    "ensemble_robustness": Study(("ensemble_robustness",)),
+    "balance_test": Study(("balance_test",)),
+    "certificates": Study(("certificates",)),
+    "medley": Study(("medley",)),
+    "tiny_llm": Study(
+        ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
+    ),
+    "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
+}
+FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}
+"""The study that each figure belongs to."""
+VERIFIED = tuple(name for name, study in STUDIES.items() if study.verified)
+
+
+def package(name: str) -> ModuleType:
+    """`experiments` or `paper_figures`, of the checkout or of the installed package. Raises RunError where neither is."""
+    for place in (f"edittheory.{name}", name):
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name not in (place, "edittheory"):
+                raise
+    raise RunError(f"the folder {name} is neither installed nor in this checkout; reinstall edittheory")
+
+
+def load(folder: str, kind: str, name: str, names: tuple[str, ...], attribute: str) -> Any:
+    """The declaration `attribute` in the module of that name in the package `folder`; it is imported now.
+
+    Raises UnknownName, or RunError naming the extra that a study needs and this machine lacks.
+    """
+    if name not in names:
+        raise UnknownName(kind, name, names)
+    study = STUDIES[name if folder.endswith("experiments") else FIGURES[name]]
+    try:
+        return getattr(importlib.import_module(f"{folder}.{name}"), attribute)
+    except ModuleNotFoundError as error:
+        if study.extra is None:
+            raise
+        raise RunError(f"{kind} {name} needs {error.name}: pip install 'edittheory[{study.extra}]'") from None
+
+
+def measured(name: str) -> dict[str, str]:
+    """Times of presets as the manifests of committed rows have them: {preset: "44 s, 1 CPU core"}; empty where there are none."""
+    folder = Path(str(package("paper_figures").__file__)).parent / "rows"
+    try:
+        manifest = json.loads((folder / name / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    hardware = manifest["sessions"][-1]["hardware"]
+    cores = f"{hardware['cpu_count']} CPU core{'s' if hardware['cpu_count'] > 1 else ''}"
+    machine = f"{hardware['processor']}, {cores}" if hardware["platform"] == "cpu" else hardware["device"]
+    return {manifest["label"]: f"{_duration(manifest['wall_seconds'])} on {machine} (from its manifest)"}
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
