@@ -8,7 +8,8 @@ from rich.table import Table
 
 from . import tiny_llm
 from .experiment import Report
-from .tiny_llm_config import PRESETS, Config
+from .tiny_llm_config import Config
+from .tiny_llm_presets import PRESETS
 
 _NANO = dataclasses.replace(
     PRESETS["nano"],

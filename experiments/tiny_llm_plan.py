@@ -1,25 +1,34 @@
 """What a run of `tiny_llm` will take in time and disk, and the configuration with nothing left open."""
 
 import dataclasses
+import math
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from edittheory.core.errors import InputError, RunError
 from edittheory.language.model.architecture import Architecture, training_flops
+from edittheory.language.model.byte_bpe import ByteBPE
+from edittheory.language.model.checkpoint_config import read_architecture
 from edittheory.language.train.agents import smollm_file
-from edittheory.language.world.grammar import NanoWorld
+from edittheory.language.world.editors import Editor
+from edittheory.language.world.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, NanoWorld
+from edittheory.text.corpora import MissingData
 
-from . import tiny_llm_pretrained
 from .tiny_llm_config import RATES, Config, candidates, cells, epochs
+from .tiny_llm_pretrained import Checkpoint, world_of
 
 CPU_RATE = 4e10
 """Floating-point operations a second that training reaches on one CPU core (measured on the nano agent)."""
 
 SMOLLM_PARAMETERS = 134_515_008
+
+REAL_LENGTHS = 208, 176
+"""Tokens of prompts and responses that real texts of at most 110 words need with SmolLM2's tokeniser."""
 
 
 def resolve(config: Config) -> Config:
@@ -42,11 +51,61 @@ def resolve(config: Config) -> Config:
     open_rates = RATES["nano" if agent == "nano" else "pretrained"]
     rates: dict[str, Any] = {name: getattr(config, name) or value for name, value in open_rates.items()}
     config = dataclasses.replace(config, world=world, agent=agent, **rates)
-    met = tiny_llm_pretrained.world_of(world)
+    met = world_of(world, config.style_rate)
     if world != "nano":
-        tiny_llm_pretrained.check_sizes(config, met)
-    prompt, response = tiny_llm_pretrained.lengths(config, met)
+        check_sizes(config, met)
+    prompt, response = lengths(config, met)
     return dataclasses.replace(config, prompt_length=prompt, response_length=response)
+
+
+def lengths(config: Config, world: Any) -> tuple[int, int]:
+    """Tokens of prompts and responses where the configuration leaves them open (0).
+
+    For real texts REAL_LENGTHS; for the templates the nano tokeniser's own, or what a sample of prompts and of strongly
+    edited responses needs with the checkpoint's tokeniser and a quarter more. Raises InputError if the model is shorter.
+    """
+    if config.agent == "nano":
+        found = PROMPT_TOKENS, RESPONSE_TOKENS
+    elif config.world != "nano":
+        found = REAL_LENGTHS
+    else:
+        found = measured(Checkpoint(config.agent).tokeniser(), world)
+    prompt, response = config.prompt_length or found[0], config.response_length or found[1]
+    if config.agent not in ("nano", "smollm"):
+        longest = read_architecture(config.agent).max_length
+        if prompt + response > longest:
+            raise InputError(
+                f"agent: prompts of {prompt} and responses of {response} tokens exceed the {longest} of {config.agent}; "
+                "set --config.prompt-length and --config.response-length"
+            )
+    return prompt, response
+
+
+def measured(tokeniser: ByteBPE, world: Any) -> tuple[int, int]:
+    """Tokens of prompts and responses that a sample of the world's texts needs, strongly edited, and a quarter more."""
+    rng, user = np.random.default_rng(0), Editor("strong")
+    frame = len(tokeniser.before) + len(tokeniser.after)
+    prompt = response = 1
+    for _ in range(100):
+        context, text = world.base_example(rng)
+        prompt = max(prompt, frame + len(tokeniser.encode(context.text)))
+        for words in (text, user.edit(text, context, rng).text):
+            response = max(response, 1 + len(tokeniser.encode(words)))
+    return 8 * math.ceil(prompt * 1.25 / 8), 8 * math.ceil(response * 1.25 / 8)
+
+
+def check_sizes(config: Config, world: Any) -> None:
+    """Raises InputError if a split of real texts has fewer contexts than the configuration asks for, or is missing."""
+    for task in config.tasks:
+        for name, split in (("logs", "train"), ("held_out", "validation"), ("rounds", "test")):
+            try:
+                there = sum(world.sizes(task, split).values())
+            except MissingData as error:
+                raise InputError(str(error)) from None
+            if getattr(config, name) > there:
+                raise InputError(
+                    f"{name} must be at most {there}, the {split} contexts of real {task}, but it is {getattr(config, name)}"
+                )
 
 
 def parameters(config: Config) -> int:

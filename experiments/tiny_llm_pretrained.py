@@ -1,8 +1,7 @@
 """The pretrained arm of `tiny_llm`: a checkpoint as the agent, real texts as the world, trained checkpoints out."""
 
-import math
+import dataclasses
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,122 +12,73 @@ import numpy as np
 from edittheory.core.errors import InputError
 from edittheory.language.model import tokens
 from edittheory.language.model.byte_bpe import CHATML, ByteBPE
-from edittheory.language.model.checkpoint_folder import load_folder, read_architecture, save_folder
+from edittheory.language.model.checkpoint_folder import load_folder, save_folder
 from edittheory.language.model.gguf_weights import load_gguf
 from edittheory.language.train import fine_tuning
 from edittheory.language.train.agents import Agent, pretrain, smollm_file
 from edittheory.language.train.batches import Pairs
-from edittheory.language.world.editors import Editor
-from edittheory.language.world.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, STYLE_SLOTS, NanoWorld
+from edittheory.language.world.grammar import STYLE_SLOTS, NanoWorld
 from edittheory.language.world.real_texts import RealWorld
 from edittheory.language.world.tasks import Context
 from edittheory.runs.files import make_folder, sha256_file
-from edittheory.text.corpora import MissingData
 from edittheory.text.document import parse
 from edittheory.text.styles import item, settled
-
-from .tiny_llm_config import Config
 
 STYLE_RATE = 0.25
 """Chance that a style slot of a warm-up example is on."""
 
-REAL_LENGTHS = 208, 176
-"""Tokens of prompts and responses that real texts of at most 110 words need with SmolLM2's tokeniser."""
 
-
-def world_of(name: str) -> Any:
+def world_of(name: str, style_rate: float = STYLE_RATE) -> Any:
     """The world of that name; `real-builtin` is this package's own few texts, for a try without the data packages."""
-    return NanoWorld() if name == "nano" else RealWorld(builtin=name == "real-builtin")
+    return NanoWorld(style_rate=style_rate) if name == "nano" else RealWorld(builtin=name == "real-builtin")
 
 
-def identity(agent: str) -> dict[str, Any]:
-    """What tells a checkpoint from others: digests of its files, wherever they lie."""
-    if agent == "smollm":
-        return {"file": sha256_file(smollm_file())}
-    names = ("config.json", "tokenizer.json", "*.safetensors")
-    files = sorted(path for name in names for path in Path(agent).glob(name))
-    return {"files": {path.name: sha256_file(path) for path in files}}
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Pretrained weights with their tokeniser: "smollm", or a folder."""
+
+    agent: str
+
+    def identity(self) -> dict[str, Any]:
+        """What tells a checkpoint from others: digests of its files, wherever they lie."""
+        if self.agent == "smollm":
+            return {"file": sha256_file(smollm_file())}
+        names = ("config.json", "tokenizer.json", "tokenizer_config.json", "*.safetensors")
+        files = sorted(path for name in names for path in Path(self.agent).glob(name))
+        return {"files": {path.name: sha256_file(path) for path in files}}
+
+    def tokeniser(self, parts: Any = None) -> ByteBPE:
+        """Framed as a chat where it has the tokens of that format."""
+        if self.agent == "smollm":
+            return ByteBPE.from_parts(parts or load_gguf(smollm_file())[1], frame=CHATML)
+        plain = ByteBPE.load(Path(self.agent))
+        known = plain.tokenizer.get_vocab(with_added_tokens=True)
+        chat = {"<|im_start|>", "<|im_end|>"} <= set(known)
+        return ByteBPE.load(Path(self.agent), eos="<|im_end|>", frame=CHATML) if chat else plain
+
+    def load(self, prompt_length: int, response_length: int, batch: int, compute_dtype: str) -> Agent:
+        """The agent as it comes. Raises InputError for a tokeniser with more tokens than the model has."""
+        if self.agent == "smollm":
+            model, parts = load_gguf(smollm_file(), jnp.float32)
+        else:
+            model, parts = load_folder(self.agent, jnp.float32)[0], None
+        tokeniser = self.tokeniser(parts)
+        most = model.architecture.vocab_size
+        if tokeniser.size > most:
+            raise InputError(f"agent: the tokeniser has {tokeniser.size} tokens, but the model has {most}")
+        return Agent(model, tokeniser, prompt_length, response_length, batch, compute_dtype)
 
 
-def tokeniser_of(agent: str, parts: Any = None) -> ByteBPE:
-    """The checkpoint's tokeniser, framed as a chat where it has the tokens of that format."""
-    if agent == "smollm":
-        return ByteBPE.from_parts(parts if parts is not None else load_gguf(smollm_file())[1], frame=CHATML)
-    plain = ByteBPE.load(Path(agent))
-    known = plain.tokenizer.get_vocab(with_added_tokens=True)
-    chat = {"<|im_start|>", "<|im_end|>"} <= set(known)
-    return ByteBPE.load(Path(agent), eos="<|im_end|>", frame=CHATML) if chat else plain
+@dataclasses.dataclass(frozen=True)
+class Warmed:
+    """A checkpoint, and one epoch on `examples` texts of `tasks` whose style slots are on with chance `style_rate`."""
 
-
-def load(config: Config) -> Agent:
-    """The checkpoint as it comes. Raises InputError for a tokeniser with more tokens than the model has."""
-    if config.agent == "smollm":
-        model, parts = load_gguf(smollm_file(), jnp.float32)
-        tokeniser = tokeniser_of("smollm", parts)
-    else:
-        model, _ = load_folder(config.agent, jnp.float32)
-        tokeniser = tokeniser_of(config.agent)
-    if tokeniser.size > model.architecture.vocab_size:
-        raise InputError(
-            f"agent: the tokeniser has {tokeniser.size} tokens, but the model has {model.architecture.vocab_size}"
-        )
-    return Agent(
-        model,
-        tokeniser,
-        config.prompt_length,
-        config.response_length,
-        config.batch_answers,
-        config.compute_dtype,
-    )
-
-
-def lengths(config: Config, world: Any) -> tuple[int, int]:
-    """Tokens of prompts and responses where the configuration leaves them open (0).
-
-    For real texts REAL_LENGTHS; for the templates the nano tokeniser's own, or what a sample of prompts and of strongly
-    edited responses needs with the checkpoint's tokeniser and a quarter more. Raises InputError if the model is shorter.
-    """
-    if config.agent == "nano":
-        found = PROMPT_TOKENS, RESPONSE_TOKENS
-    elif config.world != "nano":
-        found = REAL_LENGTHS
-    else:
-        found = _measured(tokeniser_of(config.agent), world)
-    prompt, response = config.prompt_length or found[0], config.response_length or found[1]
-    if config.agent not in ("nano", "smollm"):
-        longest = read_architecture(config.agent).max_length
-        if prompt + response > longest:
-            raise InputError(
-                f"agent: prompts of {prompt} and responses of {response} tokens exceed the {longest} of {config.agent}; "
-                "set --config.prompt-length and --config.response-length"
-            )
-    return prompt, response
-
-
-def _measured(tokeniser: ByteBPE, world: Any) -> tuple[int, int]:
-    rng, user = np.random.default_rng(0), Editor("strong")
-    frame = len(tokeniser.before) + len(tokeniser.after)
-    prompt = response = 1
-    for _ in range(100):
-        context, text = world.base_example(rng)
-        prompt = max(prompt, frame + len(tokeniser.encode(context.text)))
-        for words in (text, user.edit(text, context, rng).text):
-            response = max(response, 1 + len(tokeniser.encode(words)))
-    return 8 * math.ceil(prompt * 1.25 / 8), 8 * math.ceil(response * 1.25 / 8)
-
-
-def check_sizes(config: Config, world: Any) -> None:
-    """Raises InputError if a split of real texts has fewer contexts than the configuration asks for, or is missing."""
-    for task in config.tasks:
-        for name, split in (("logs", "train"), ("held_out", "validation"), ("rounds", "test")):
-            try:
-                there = sum(world.sizes(task, split).values())
-            except MissingData as error:
-                raise InputError(str(error)) from None
-            if getattr(config, name) > there:
-                raise InputError(
-                    f"{name} must be at most {there}, the {split} contexts of real {task}, but it is {getattr(config, name)}"
-                )
+    checkpoint: Checkpoint
+    tasks: tuple[str, ...]
+    examples: int
+    batch: int
+    rate: float
+    style_rate: float
 
 
 def restyled(text: str, rng: np.random.Generator, rate: float = STYLE_RATE) -> str:
@@ -141,58 +91,47 @@ def restyled(text: str, rng: np.random.Generator, rate: float = STYLE_RATE) -> s
     return settled(document)
 
 
-def warm(agent: Agent, world: Any, config: Config, key: Any) -> Agent:
+def warm(agent: Agent, world: Any, how: Warmed, key: Any) -> Agent:
     """The reference policy: the checkpoint after one epoch on texts in random styles.
 
     On the templates these are the world's base examples; on real texts the checkpoint's own greedy summaries (an email is
     a summary too, its greeting and closing are styles), without those that did not come to an end.
     """
-    if config.world == "nano":
-        steps = -(-config.warm_examples // config.batch)
-        return pretrain(agent, world, steps, config.batch, config.warm_rate, key)
+    if isinstance(world, NanoWorld):
+        return pretrain(agent, world, -(-how.examples // how.batch), how.batch, how.rate, key)
     order, train = jax.random.split(key)
     rng = np.random.default_rng([int(word) for word in np.asarray(jax.random.key_data(order)).ravel()])
-    contexts = _warm_contexts(config, world, int(rng.integers(2**31)))
+    contexts = _warm_contexts(how, world, int(rng.integers(2**31)))
     asked = [re.sub(r"^[^:]*:", "Summarize this in two sentences:", c.text, count=1) for c in contexts]
     answers = agent.respond(asked)
-    kept = [
-        (c, text)
-        for c, text, ended in zip(contexts, answers.texts, answers.ended, strict=True)
-        if ended and text
-    ]
-    if len(kept) < config.batch:
-        kept = [
-            (context, context.plain) for context in contexts
-        ]  # the checkpoint cannot summarise: extracts instead
-    examples = [(context.text, restyled(text, rng)) for context, text in kept]
-    laid = tokens.layout(
-        agent.tokeniser,
-        [prompt for prompt, _ in examples],
-        [text for _, text in examples],
-        agent.prompt_length,
-        agent.response_length,
-    )
-    whole = np.flatnonzero(~laid.cut) if not laid.cut.all() else np.arange(len(examples))
-    prompts, prompt_len, texts, text_len = (jnp.asarray(part[whole]) for part in laid[:4])
+    found = zip(contexts, answers.texts, answers.ended, strict=True)
+    kept = [(context, text) for context, text, ended in found if ended and text]
+    if len(kept) < how.batch:  # the checkpoint cannot summarise: extracts instead
+        kept = [(context, context.plain) for context in contexts]
+    texts = [restyled(text, rng, how.style_rate) for _, text in kept]
+    prompts = [context.text for context, _ in kept]
+    laid = tokens.layout(agent.tokeniser, prompts, texts, agent.prompt_length, agent.response_length)
+    whole = np.flatnonzero(~laid.cut) if not laid.cut.all() else np.arange(len(texts))
+    asked_ids, asked_len, ids, ids_len = (jnp.asarray(part[whole]) for part in laid[:4])
     nothing = jnp.zeros(len(whole))
-    pairs = Pairs(prompts, prompt_len, texts, text_len, texts, text_len, nothing > 0, nothing)
+    pairs = Pairs(asked_ids, asked_len, ids, ids_len, ids, ids_len, nothing > 0, nothing)
     settings = fine_tuning.sft(
-        config.warm_rate, epochs=1, batch=min(config.batch, len(whole)), compute_dtype=config.compute_dtype
+        how.rate, epochs=1, batch=min(how.batch, len(whole)), compute_dtype=agent.compute_dtype
     )
     return agent.with_model(fine_tuning.train(agent.model, pairs, settings, train).model)
 
 
-def _warm_contexts(config: Config, world: Any, seed: int) -> list[Context]:
-    each = -(-config.warm_examples // len(config.tasks))
+def _warm_contexts(how: Warmed, world: Any, seed: int) -> list[Context]:
+    each = -(-how.examples // len(how.tasks))
     found: list[Context] = []
-    for task in config.tasks:
+    for task in how.tasks:
         there = sum(world.sizes(task, "train").values())
         found += world.contexts(task, min(each, there), seed, "train")
-    return found[: config.warm_examples]
+    return found[: how.examples]
 
 
-def keep(folder: Path, agent: Agent, place: Sequence[Any], label: str, size: int) -> Path:
-    """Save a trained policy as a checkpoint folder, with its tokeniser or the words of a closed vocabulary."""
-    name = re.sub(r"[^a-z0-9.]+", "-", f"{label} {' '.join(map(str, place))} {size}".lower()).strip("-")
+def keep(folder: Path, agent: Agent, label: str) -> Path:
+    """Save a trained policy as a checkpoint folder under `folder`, with the files of its tokeniser."""
     make_folder(folder)
+    name = re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
     return save_folder(folder / name, agent.model, agent.tokeniser)

@@ -1,11 +1,18 @@
 """Made-up rows of tiny_llm, and a tiny checkpoint, for tests of what reads them."""
 
 import itertools
+from pathlib import Path
 
+import jax
 import numpy as np
 import polars as pl
 
 from edittheory.language.evaluate import episodes, summaries
+from edittheory.language.model.byte_bpe import ByteBPE
+from edittheory.language.model.checkpoint_folder import save_folder
+from edittheory.language.model.transformer import Transformer
+from edittheory.language.train.agents import nano_architecture
+from edittheory.language.world.grammar import NanoWorld
 from experiments import tiny_llm
 
 COSTS = {"base": 0.7, "SFT": 0.2, "DPO": 0.4, "Early": 0.25, "RL": 0.5, "Late": 0.22, "Late, theory": 0.3}
@@ -72,3 +79,13 @@ def made_up(
 
 
 MANIFEST = {"config": {"agent": "nano", "logs": 600, "rounds": 8}}
+
+
+def random_checkpoint(folder: Path) -> Path:
+    """A random Llama-family checkpoint with a tokeniser of its own, as many tokens as the nano agent has."""
+    world, rng = NanoWorld(), np.random.default_rng(0)
+    examples = [world.base_example(rng) for _ in range(40)]
+    texts = [text for context, response in examples for text in (context.text, response)]
+    tokeniser = ByteBPE.train(texts, len(world.vocabulary()) + 5)
+    shape = nano_architecture(tokeniser.size, 16, 1, 2, 32, 130)
+    return save_folder(folder, Transformer.init(jax.random.key(0), shape), tokeniser)

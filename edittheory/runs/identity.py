@@ -28,19 +28,32 @@ def execution_field(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"identity": False})
 
 
+def later_field(default: Any) -> Any:
+    """A configuration field that is left out of the identity while it has its default.
+
+    For a field that is added to a configuration with rows: what was run without it is the same run.
+    """
+    return dataclasses.field(default=default, metadata={"identity": "unless default"})
+
+
+def _identifies(field: dataclasses.Field, value: Any) -> bool:
+    rule = field.metadata.get("identity", True)
+    return value != field.default if rule == "unless default" else rule
+
+
 def canonical(obj: Any) -> Any:
     """`obj` as plain JSON data: dataclasses and mappings become dicts, sequences lists, integral floats ints.
 
     Integral floats become integers so that `Config(beta=1)` and `Config(beta=1.0)`, which compare equal, are
-    the same run. Dataclass fields declared by `execution_field` are left out. Raises ValueError for NaN and
-    infinities, TypeError for anything JSON has no word for, both naming the place.
+    the same run. Dataclass fields declared by `execution_field` are left out, and those by `later_field` at their
+    default. Raises ValueError for NaN and infinities, TypeError for anything JSON has no word for, both naming the place.
     """
     return _canonical(obj, "identity")
 
 
 def _canonical(obj: Any, where: str) -> Any:
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        fields = [f for f in dataclasses.fields(obj) if f.metadata.get("identity", True)]
+        fields = [f for f in dataclasses.fields(obj) if _identifies(f, getattr(obj, f.name))]
         return {f.name: _canonical(getattr(obj, f.name), f"{where}.{f.name}") for f in fields}
     if isinstance(obj, enum.Enum):
         return _canonical(obj.value, where)

@@ -158,7 +158,7 @@ def test_a_reference_of_other_pairs_is_refused(model, getkey):
 
 def test_learners_do_what_their_losses_ask_for(model, getkey):
     pairs, key = toys.random_pairs(getkey(), edited_every=2), getkey()
-    before = held_out.evaluate(model, pairs, reference_log_probs(model, pairs, 4), batch=4)
+    before = held_out.evaluate(summed_log_probs(model, pairs, 4), pairs, reference_log_probs(model, pairs, 4))
     assert before.drift_edit == 0 and before.preference_loss == pytest.approx(np.log(2), abs=1e-6)
     reference = reference_log_probs(model, pairs, 4)
     common = {**COMMON, "epochs": 10, "probe": 8}
@@ -171,7 +171,8 @@ def test_learners_do_what_their_losses_ask_for(model, getkey):
         }.items()
     }
     after = {
-        name: held_out.evaluate(result.model, pairs, reference, batch=4) for name, result in results.items()
+        name: held_out.evaluate(summed_log_probs(result.model, pairs, 4), pairs, reference)
+        for name, result in results.items()
     }
     for name, result in results.items():
         assert result.history["loss"][-1] < result.history["loss"][0], name

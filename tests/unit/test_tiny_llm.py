@@ -9,17 +9,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-import experiments
-from edittheory.core.errors import InputError, RunError
+from edittheory.core.errors import InputError
 from edittheory.language.model.byte_bpe import ByteBPE
-from edittheory.language.model.checkpoint_folder import load_folder, save_folder
+from edittheory.language.model.checkpoint_folder import load_folder
 from edittheory.language.model.transformer import Transformer
 from edittheory.language.train.agents import Agent, nano_architecture
 from edittheory.language.world.grammar import NanoWorld
-from experiments import tiny_llm, tiny_llm_config, tiny_llm_plan, tiny_llm_pretrained
+from experiments import tiny_llm, tiny_llm_plan, tiny_llm_recipes
 from experiments.__main__ import main
-from experiments.tiny_llm_config import PRESETS, Config, candidates, cells
-from experiments.tiny_llm_stages import Outcome, Place, Stages, stages
+from experiments.tiny_llm_config import candidates
+from experiments.tiny_llm_presets import PRESETS
+from experiments.tiny_llm_recipes import Place
+from experiments.tiny_llm_stages import Workshop, workshop
+from tests.language_toys import random_checkpoint
 
 SMOKE = PRESETS["smoke"]
 
@@ -112,25 +114,25 @@ def test_a_killed_run_resumes_with_the_same_rows(run, tmp_path, monkeypatch):
     """Killed in the third cell, after its policy was trained: the same command ends with the same bytes, and trains no policy twice."""
     _, rows, config = run
     trained: list[str] = []
-    real_train, real_judge = Stages.train, tiny_llm.episodes.judge
+    real_train, real_judge = Workshop.train, tiny_llm.episodes.judge
 
-    def train(self, place, candidate, size):
-        trained.append(f"{place.train_user} {candidate.label}")
-        return real_train(self, place, candidate, size)
+    def train(self, log, training):
+        trained.append(f"{log.name} {training.candidate.label}")
+        return real_train(self, log, training)
 
     def stop(*arguments):
         if len(trained) == 2:
             raise KeyboardInterrupt
         return real_judge(*arguments)
 
-    monkeypatch.setattr(Stages, "train", train)
+    monkeypatch.setattr(Workshop, "train", train)
     monkeypatch.setattr(tiny_llm.episodes, "judge", stop)
     command = ["tiny_llm", "--preset", "smoke", "--out", str(tmp_path)]
-    stages.cache_clear()
+    workshop.cache_clear()
     assert main(command) == 130
     assert len(list((tmp_path / "tiny_llm" / "cells").iterdir())) == 2
     monkeypatch.setattr(tiny_llm.episodes, "judge", real_judge)
-    stages.cache_clear()
+    workshop.cache_clear()
     assert main(command) == 0
     assert len(trained) == len(set(trained)) == 2 * len(candidates(config))
     again = pl.read_parquet(tmp_path / "tiny_llm" / "rows.parquet")
@@ -139,13 +141,7 @@ def test_a_killed_run_resumes_with_the_same_rows(run, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A random Llama-family checkpoint with a tokeniser of its own."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    world, rng = NanoWorld(), np.random.default_rng(0)
-    texts = [text for _ in range(40) for text in (lambda e: (e[0].text, e[1]))(world.base_example(rng))]
-    tokeniser = ByteBPE.train(texts, len(world.vocabulary()) + 5)
-    shape = nano_architecture(tokeniser.size, 16, 1, 2, 32, 130)
-    return save_folder(folder, Transformer.init(jax.random.key(0), shape), tokeniser)
+    return random_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.mark.slow
@@ -170,7 +166,7 @@ def test_lengths_follow_from_the_checkpoints_tokens(checkpoint):
     ):
         tiny_llm_plan.resolve(dataclasses.replace(SMOKE, agent=str(checkpoint)))
     tokeniser, world, rng = ByteBPE.load(checkpoint), NanoWorld(), np.random.default_rng(9)
-    prompt, response = tiny_llm_pretrained._measured(tokeniser, world)
+    prompt, response = tiny_llm_plan.measured(tokeniser, world)
     assert prompt % 8 == response % 8 == 0
     examples = [world.base_example(rng) for _ in range(30)]
     assert max(len(tokeniser.encode(context.text)) + 2 for context, _ in examples) <= prompt
@@ -194,113 +190,23 @@ def test_what_is_missing_is_named(tmp_path, capsys, monkeypatch):
         tiny_llm_plan.resolve(PRESETS["smollm"])
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("agent", "", "agent must be"),
-        ("curve", (10,), r"curve\[0\] must be an integer in \[16, 599\]"),
-        ("curve", (200, 100), "curve must increase"),
-        ("other_seeds", 4, r"other_seeds must be an integer in \[1, 3\]"),
-        ("train_users", ("strong", "strong"), "train_users must not repeat itself"),
-        ("dim", 60, "dim must be a multiple of 2 \\* heads"),
-        ("dpo_scales", (), "dpo_scales must hold at least one item"),
-        ("sft_rates", (0.0,), r"sft_rates\[0\] must be a finite number > 0"),
-        ("select", "luck", "select must be one of"),
-    ],
-)
-def test_bad_configurations_are_refused(field, value, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(Config(), **{field: value})
-
-
-def test_cells_of_a_curve():
-    config = tiny_llm.EXPERIMENT.resolve(dataclasses.replace(SMOKE, curve=(16, 24), train_users=("weak",)))
-    assert [(cell["n"], cell["method"]) for cell in cells(config)] == [
-        *((32, name) for name in ("base", "SFT", "DPO s=1", "Early 0.05", "RL", "ensembles")),
-        *((n, name) for n in (24, 16) for name in ("SFT", "DPO s=1", "Early 0.05")),
-    ]
-    assert tiny_llm_config.epochs(dataclasses.replace(config, least_steps=10), 16) == 10
-    assert tiny_llm_config.epochs(dataclasses.replace(config, least_steps=10), 32) == 5
-
-
-def outcome(cost, loss, unended=0.0):
-    return Outcome(
-        [],
-        ([], []),
-        {"held_cost": cost, "held_loss": loss, "held_unended": unended},
-        np.zeros(1),
-        np.zeros(1),
-    )
-
-
-def test_choices_mind_texts_without_an_end():
-    found = {"a": outcome(0.3, 0.1), "b": outcome(0.1, 0.9), "c": outcome(0.0, 0.0, 0.06)}
-    assert tiny_llm.pick(found, "cost", 0.05) == "b" and tiny_llm.pick(found, "loss", 0.05) == "a"
-    assert tiny_llm.pick(found, "cost", 0.1) == "c"
-    config = tiny_llm.EXPERIMENT.resolve(dataclasses.replace(SMOKE, dpo_scales=(1.0, 0.1), rl_steps=0))
-    trained = {
-        "SFT": outcome(0.2, 0.2),
-        "DPO s=1": outcome(0.5, 0.3),
-        "DPO s=0.1": outcome(0.4, 0.4),
-        "Early 0.05": outcome(0.3, 0.1),
-    }
-    families = {
-        family: [one for one in candidates(config) if one.family == family]
-        for family in tiny_llm_config.FAMILIES
-    }
-    assert tiny_llm._choices(config, trained, families) == {
-        "DPO": "DPO s=0.1",
-        "DPO, by loss": "DPO s=1",
-        "Early": "Early 0.05",
-        "pick by cost": "SFT",
-        "pick by loss": "Early 0.05",
-    }
-
-
 @pytest.mark.slow
 def test_strong_and_weak_users_edit_the_same_responses(run):
     out, _, config = run
-    made = Stages(config, out / "tiny_llm" / "shared")
-    strong, weak = (made.log(Place(0, 0, "email", user)) for user in ("strong", "weak"))
+    made = Workshop(out / "tiny_llm" / "shared")
+
+    def log_of(user, train_seed=0):
+        return tiny_llm_recipes.log(config, Place(0, train_seed, "email", user))
+
+    strong, weak = (made.log(log_of(user)) for user in ("strong", "weak"))
     assert [row.response for row in strong.rows] == [row.response for row in weak.rows]
     assert [row.edit for row in strong.rows] != [row.edit for row in weak.rows]
     half = strong.first(8)
     assert half.pairs.size == 8 and half.reference.check(half.pairs) is half.reference
-    again = Stages(config, out / "tiny_llm" / "shared").log(Place(0, 0, "email", "strong"))
+    again = Workshop(out / "tiny_llm" / "shared").log(log_of("strong"))
     np.testing.assert_array_equal(again.reference.edit, strong.reference.edit)
-    other = made.log(Place(0, 1, "email", "strong"))
+    other = made.log(log_of("strong", 1))
     assert [row.response for row in other.rows] != [row.response for row in strong.rows]
-
-
-def test_a_full_disk_is_noticed(tmp_path, monkeypatch):
-    config = tiny_llm.EXPERIMENT.resolve(PRESETS["nano"])
-    line = tiny_llm_plan.announce(config, 28, tmp_path)
-    assert line.startswith("28 of 28 policies and ensembles to come, 14") and "MB of disk" in line
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10_000})())
-    with pytest.raises(
-        RunError, match=r"needs about 0.0 GB of disk, but 0.0 GB are free; choose another --out"
-    ):
-        tiny_llm_plan.announce(config, 28, tmp_path)
-
-
-def test_the_curve_reports_every_size():
-    from tests.language_toys import made_up
-
-    experiment = experiments.get("tiny_llm_curve")
-    report = experiment.report(made_up(sizes=(100, 600)), experiment.preset("smoke"))
-    found = {
-        (row["task"], row["train_user"], row["method"], row["n"]): row["cost"]
-        for row in report.summary["means"]
-    }
-    assert found["email", "weak", "SFT", 100] == pytest.approx(0.55, abs=1e-6)
-    assert ("email", "weak", "Late", 100) not in found
-
-
-def test_restyled_texts_hold_what_was_said():
-    text = "The council opens a new bridge on Monday. It is nine metres long."
-    rng = np.random.default_rng(4)
-    found = [tiny_llm_pretrained.restyled(text, rng) for _ in range(30)]
-    assert len(set(found)) > 20 and sum("bridge" in one for one in found) == 30
 
 
 def test_an_agent_answers_the_same_in_any_batch():

@@ -1,6 +1,6 @@
 """How a fine-tuned model does on pairs it was not trained on: what learners can be selected by, and how far they moved."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from edittheory.core.validation import check_positive
 from edittheory.language.train.batches import Pairs
-from edittheory.language.train.reference_cache import RefLogProbs, summed_log_probs
+from edittheory.language.train.reference_cache import RefLogProbs
 from edittheory.learn import losses
 
 Number = float | int
@@ -37,23 +37,21 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Any,
+    log_probs: tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]],
     pairs: Pairs,
     reference: RefLogProbs,
     *,
     scale: Number = 1.0,
-    batch: int = 64,
-    compute_dtype: str = "float32",
 ) -> Evaluation:
-    """Log-loss, preference loss at `scale`, accuracy and drift on pairs; `reference` is of these pairs.
+    """Log-loss, preference loss at `scale`, accuracy and drift of a policy with these log-probabilities (edit, response).
 
-    Raises ValueError for empty pairs, tokens outside the vocabulary, or a reference of other pairs. Log-loss alone selects
-    wrongly where edits are few (it prefers imitation): look at replayed cost too.
+    `summed_log_probs` gives them; `reference` is of these pairs. Raises ValueError if one of them is not. Log-loss alone
+    selects wrongly where edits are few (it prefers imitation): look at replayed cost too.
     """
-    pairs.check(model.architecture.vocab_size)
     check_positive("scale", scale)
     reference.check(pairs)
-    edit, response = summed_log_probs(model, pairs, batch, compute_dtype)
+    RefLogProbs(*log_probs, reference.pairs).check(pairs)
+    edit, response = log_probs
     edited = np.asarray(pairs.edited)
     preference = losses.preference(
         jnp.asarray(edit),
@@ -65,11 +63,11 @@ def evaluate(
     drift_edit, drift_response = edit - reference.edit, response - reference.response
 
     def mean(values: np.ndarray) -> float:
-        return float(np.mean(values[edited], dtype=float)) if edited.any() else float("nan")
+        return float(np.mean(values[edited])) if edited.any() else float("nan")
 
     return Evaluation(
-        token_nll=float(-np.sum(edit, dtype=float) / np.sum(np.asarray(pairs.edit_len))),
-        summed_nll=float(-np.mean(edit, dtype=float)),
+        token_nll=float(-np.sum(edit) / np.sum(np.asarray(pairs.edit_len))),
+        summed_nll=float(-np.mean(edit)),
         preference_loss=mean(np.asarray(preference)),
         preference_accuracy=mean(drift_edit > drift_response),
         drift_edit=mean(drift_edit),

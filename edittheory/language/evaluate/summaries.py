@@ -24,6 +24,9 @@ SETTINGS: tuple[Setting, ...] = (
 COMPARATORS = ("base", "SFT", "DPO", "Early", "Late")
 """The methods among which Max SubOpt looks for the best: the paper's five, whatever else is in a table."""
 
+OTHER_RULE = ", by "
+"""What follows a family's name where its candidate was chosen by another rule than the experiment's."""
+
 PAPER: dict[str, dict[str, tuple[tuple[float, float | None], ...]]] = {
     "strong": {
         "base": ((0.9455, 0.01), (0.9445, 0.02), (0.5108, 0.03), (0.4923, 0.01)),
@@ -109,7 +112,8 @@ def methods_of(rows: pl.DataFrame) -> list[str]:
 def scores(rows: pl.DataFrame, test_user: str, methods: Sequence[str] | None = None) -> Scores:
     """Mean cost over the rounds for each seed, setting and method, with one test user and the full log.
 
-    Raises ValueError naming the first (seed, setting, method) without rows.
+    A choice by another rule ("DPO, by loss") has rows only where it is another policy than the family's own ("DPO"), whose
+    cost it has elsewhere. Raises ValueError naming the first (seed, setting, method) without rows.
     """
     mine = full_log(rows).filter(pl.col("test_user") == test_user)
     if mine.is_empty():
@@ -127,7 +131,8 @@ def scores(rows: pl.DataFrame, test_user: str, methods: Sequence[str] | None = N
     for s, seed in enumerate(seeds):
         for i, setting in enumerate(settings):
             for k, name in enumerate(names):
-                value = values.get((*seed, *setting, name))
+                place = (*seed, *setting)
+                value = values.get((*place, name), values.get((*place, name.partition(OTHER_RULE)[0])))
                 if value is None:
                     raise ValueError(
                         f"rows must hold every method in every setting, but {name!r} is missing for "

@@ -193,7 +193,7 @@ class ByteBPE:
             "{% for message in messages %}{% if message['role'] == 'assistant' %}{{ message['content'] + "
             + f"{eos} }}}}{{% else %}}{{{{ {left} + message['content'] + {right} }}}}{{% endif %}}{{% endfor %}}"
         )
-        config = {f"{role}_token": token for role, token in self._names.items()}
+        config: dict[str, Any] = {f"{role}_token": token for role, token in self._names.items()}
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template}
         config |= {"clean_up_tokenization_spaces": False}
         return {"tokenizer.json": self.tokenizer.to_str(), "tokenizer_config.json": json.dumps(config)}
