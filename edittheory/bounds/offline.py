@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 from edittheory.bounds.bound import AssumptionError, Bound
 from edittheory.bounds.online import late_ensemble
 from edittheory.core.logspace import total_variation
+from edittheory.core.shapes import shaped
 from edittheory.problem import EditProblem, coverage
 from edittheory.problem.coverage import Class, CostClass, Policy
 
@@ -58,6 +59,7 @@ def assume_balance(problem: EditProblem) -> Bool[Array, ""]:
     return (coverage.largest_pair_gap(problem) <= BALANCED) & (coverage.largest_flow_gap(problem) <= BALANCED)
 
 
+@shaped
 def assume_contains(problem: EditProblem, log_class: Class, log_policy: Policy) -> Bool[Array, ""]:
     """Assumption 2: some member of the class equals the given policy, in total variation and response by response."""
     near = problem.total_variation(log_class, log_policy) <= REALISABLE
@@ -70,6 +72,7 @@ def _largest_log_ratio(problem: EditProblem, log_class: Class, log_policy: Polic
     return jnp.max(jnp.where((problem.context_probs > 0)[:, None], gap, 0.0), axis=(-2, -1))
 
 
+@shaped
 def assume_cost(problem: EditProblem, cost_class: CostClass) -> Bool[Array, ""]:
     """Assumption 2 for RL: the expected cost is a member of the cost class."""
     error = jnp.max(jnp.abs(cost_class - problem.expected_cost), axis=(-2, -1))
@@ -133,12 +136,15 @@ def chord(log_ratio_max: Array, log_ratio_min: Array) -> Array:
     def g(t):
         small, large = jnp.abs(t) < 1e-5, t > 700.0
         middle = jnp.where(small | large, 1.0, t)
-        return jnp.where(small, 1.0 - t / 2.0 + t**2 / 12.0, jnp.where(large, 0.0, middle / jnp.expm1(middle)))
+        return jnp.where(
+            small, 1.0 - t / 2.0 + t**2 / 12.0, jnp.where(large, 0.0, middle / jnp.expm1(middle))
+        )
 
     a, b = jnp.maximum(log_ratio_max, 0.0), jnp.maximum(-log_ratio_min, 0.0)
     return a + g(a) - g(b)
 
 
+@shaped
 def distance_to_suboptimality(
     problem: EditProblem, log_policy: Float[Array, "*batch X Y"], form: Literal["range", "chord"] = "range"
 ) -> Bound:
@@ -162,6 +168,7 @@ def distance_to_suboptimality(
     raise ValueError(f"form: got {form!r}, must be 'range' or 'chord'")
 
 
+@shaped
 def contraction(
     problem: EditProblem,
     log_policy: Float[Array, "*batch X Y"],
@@ -201,6 +208,7 @@ def maximum_likelihood(num_policies: int, n: int | Array, delta: float | Array) 
 # -- B1: SUP --------------------------------------------------------------------------------------------------------------
 
 
+@shaped
 def supervised(
     problem: EditProblem,
     log_class: Class,
@@ -243,6 +251,7 @@ def supervised(
 # -- B2: PREF ---------------------------------------------------------------------------------------------------------------
 
 
+@shaped
 def preference(
     problem: EditProblem,
     log_class: Class,
@@ -284,6 +293,7 @@ def preference(
 # -- B3: RL -----------------------------------------------------------------------------------------------------------------
 
 
+@shaped
 def cost(
     problem: EditProblem,
     cost_class: CostClass,
@@ -316,6 +326,7 @@ def cost(
     raise ValueError(f"form: got {form!r}, must be 'slow' or 'fast'")
 
 
+@shaped
 def cost_error(
     problem: EditProblem, cost_class: CostClass, n: int | Array, delta: float | Array, check: bool = True
 ) -> Bound:
@@ -329,6 +340,7 @@ def cost_error(
     )
 
 
+@shaped
 def sampled_contexts(
     problem: EditProblem, log_class: Class, num_contexts: int | Array, delta: float | Array
 ) -> Bound:

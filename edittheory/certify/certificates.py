@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from edittheory.certify import evidence
 from edittheory.certify.evidence import Weights
+from edittheory.core.shapes import shaped
 from edittheory.learn.class_losses import Class, Policy
 from edittheory.problem import EditDataset, cost_classes
 
@@ -46,6 +47,7 @@ class AnytimeCertificates(NamedTuple):
         return ~jnp.any(self.members, axis=-1)
 
 
+@shaped
 def divergences(
     log_policies: Float[Array, "P X Y"], log_class: Class, context_probs: Float[Array, " X"]
 ) -> Float[Array, "P K"]:
@@ -64,6 +66,7 @@ def divergences(
     return jnp.where(outside > 0, jnp.inf, jnp.maximum(own[:, None] - cross, 0.0))
 
 
+@shaped
 def certify(
     log_policies: Float[Array, "P X Y"],
     log_class: Class,
@@ -85,6 +88,7 @@ def certify(
     return jnp.where(jnp.any(members), beta * largest, jnp.inf)
 
 
+@shaped
 def preference(
     log_class: Class,
     log_reference: Policy,
@@ -103,6 +107,7 @@ def preference(
     return Certificates(certify(log_class, log_class, members, context_probs, beta), members)
 
 
+@shaped
 def preference_anytime(
     log_class: Class,
     log_reference: Policy,
@@ -119,6 +124,7 @@ def preference_anytime(
     return AnytimeCertificates(certify(log_class, log_class, members, context_probs, beta), members, log_e)
 
 
+@shaped
 def cost(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,
@@ -138,6 +144,7 @@ def cost(
     return Certificates(certify(policies, policies, members, context_probs, beta), members)
 
 
+@shaped
 def cost_betting(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,

@@ -8,17 +8,20 @@ equal up to rounding (a class that lists one policy twice, say) may come in eith
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from edittheory.core.shapes import shaped
 from edittheory.learn import class_losses, losses
 from edittheory.learn.class_losses import Class, Policy
 from edittheory.problem import EditDataset, EditProblem, cost_classes
 from edittheory.problem.random_problems import Instance
 
 
+@shaped
 def supervised(log_class: Class, data: EditDataset) -> Int[Array, ""]:
     """SUP: index of the member with the largest likelihood of the edits; theory.md A."""
     return jnp.argmin(class_losses.supervised(log_class, data))
 
 
+@shaped
 def preference(
     log_class: Class, log_reference: Policy, data: EditDataset, scale: float | Float[Array, ""] = 1.0
 ) -> Int[Array, ""]:
@@ -26,6 +29,7 @@ def preference(
     return jnp.argmin(class_losses.preference(log_class, log_reference, data, scale))
 
 
+@shaped
 def population_preference(
     log_class: Class, problem: EditProblem, scale: float | Float[Array, ""] = 1.0
 ) -> Int[Array, ""]:
@@ -42,6 +46,7 @@ def population_preference(
     return jnp.argmin(jnp.sum(law * table, axis=(-3, -2, -1)))
 
 
+@shaped
 def early_ensemble(
     log_class: Class,
     log_reference: Policy,
@@ -56,6 +61,7 @@ def early_ensemble(
     )
 
 
+@shaped
 def pessimistic_cost(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,
@@ -71,6 +77,7 @@ def pessimistic_cost(
     return cost_classes.tilted(log_reference, cost_classes.pessimistic(cost_class, members), beta)
 
 
+@shaped
 def plug_in_cost(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,
@@ -81,6 +88,7 @@ def plug_in_cost(
     return cost_classes.tilted(log_reference, cost_class[cost_classes.least_squares(cost_class, data)], beta)
 
 
+@shaped
 def cost_in_class(
     log_class: Class,
     log_reference: Policy,

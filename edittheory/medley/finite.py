@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from edittheory.certify import evidence
 from edittheory.certify.certificates import certify
+from edittheory.core.shapes import shaped
 from edittheory.core.validation import check_each, check_positive, check_probability
 from edittheory.learn.class_losses import Policy
 from edittheory.medley import likelihoods
@@ -165,6 +166,7 @@ def posterior(
     )
 
 
+@shaped
 def fit_path(
     cost_class: Float[Array, "..."],
     log_reference: Policy,
@@ -218,6 +220,7 @@ def fit_path(
     )
 
 
+@shaped
 def fit(
     cost_class: Float[Array, "..."],
     log_reference: Policy,

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from edittheory.core.logspace import log_normalise
+from edittheory.core.shapes import shaped
 from edittheory.problem.edit_problem import EditDataset
 
 
@@ -16,6 +17,7 @@ def tilted(
     return log_normalise(log_reference - cost / beta)
 
 
+@shaped
 def predictions(cost_class: Float[Array, "F X Y"], data: EditDataset) -> Float[Array, "F N"]:
     """f(x_i, y_i) of each member at each logged response."""
     return cost_class[:, data.contexts, data.responses]
@@ -42,6 +44,7 @@ def confidence_radius(
     return 2.0 * cost_max**2 * jnp.log(num_costs / jnp.asarray(delta, dtype=float))
 
 
+@shaped
 def pessimistic(cost_class: Float[Array, "F X Y"], members: Bool[Array, " F"]) -> Float[Array, "X Y"]:
     """f_bar: the pointwise largest cost among the members of a confidence set."""
     return jnp.max(jnp.where(members[:, None, None], cost_class, -jnp.inf), axis=0)

@@ -4,8 +4,6 @@
 batch of problems (`equinox.filter_vmap`). `check()` looks at concrete values and belongs outside of jit.
 """
 
-from __future__ import annotations
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from edittheory.core.logspace import expect, kl, log_normalise, safe_log, squared_hellinger, total_variation
+from edittheory.core.shapes import shaped
 from edittheory.problem.kernels import balanced_kernel
 
 TOLERANCE = 1e-8
@@ -51,7 +50,7 @@ class EditProblem(eqx.Module):
     context_probs: Float[Array, "*batch X"] = eqx.field(converter=_floats)
     log_reference: Float[Array, "*batch X Y"] = eqx.field(converter=_floats)
     user: Float[Array, "*batch X Y Y"] = eqx.field(converter=_floats)
-    distance: Float[Array, ...] = eqx.field(converter=_floats)
+    distance: Float[Array, "..."] = eqx.field(converter=_floats)
     beta: Float[Array, "*batch"] = eqx.field(converter=_floats)
 
     @property
@@ -79,27 +78,32 @@ class EditProblem(eqx.Module):
         """log pi*, with pi*(y|x) proportional to reference(y|x) exp(-c(x,y)/beta): the minimiser of the objective."""
         return log_normalise(self.log_reference - self.expected_cost / self.beta)
 
+    @shaped
     def value(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
         """J(pi): the expected edit cost of the policy's responses."""
         return self._over_contexts(expect(log_policy, self.expected_cost))
 
+    @shaped
     def objective(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
         """J_beta(pi): expected edit cost plus beta times KL(pi || reference)."""
         return self.value(log_policy) + self.beta * self._over_contexts(kl(log_policy, self.log_reference))
 
+    @shaped
     def suboptimality(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch"]:
         """SubOpt(pi) = J_beta(pi) - J_beta(pi*), computed as beta E KL(pi || pi*), which cannot round below zero."""
         return self.beta * self._over_contexts(kl(log_policy, self.log_optimal))
 
+    @shaped
     def total_variation(
         self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
-    ) -> Float[Array, ...]:
+    ) -> Float[Array, "..."]:
         """D(pi, pi') = E_x TV(pi(.|x), pi'(.|x))."""
         return self._over_contexts(total_variation(log_p, log_q))
 
+    @shaped
     def squared_hellinger(
         self, log_p: Float[Array, "*batch X Y"], log_q: Float[Array, "*#batch X Y"]
-    ) -> Float[Array, ...]:
+    ) -> Float[Array, "..."]:
         """E_x H2(pi(.|x), pi'(.|x)), H2 = sum (sqrt p - sqrt q)^2."""
         return self._over_contexts(squared_hellinger(log_p, log_q))
 
@@ -108,6 +112,7 @@ class EditProblem(eqx.Module):
         seen = self.context_probs > 0
         return jnp.sum(jnp.where(seen, self.context_probs * jnp.where(seen, values, 0.0), 0.0), axis=-1)
 
+    @shaped
     def edited(self, log_policy: Float[Array, "*batch X Y"]) -> Float[Array, "*batch X Y"]:
         """log-probabilities of q o pi, the law of the text that the user leaves behind when pi answers."""
         return safe_log(jnp.einsum("...xa,xab->...xb", jnp.exp(log_policy), self.user))
@@ -116,10 +121,12 @@ class EditProblem(eqx.Module):
         """w(a, b | x) = reference(a|x) q(b|x, a): the law of (response, edit) in context x."""
         return jnp.exp(self.log_reference)[..., None] * self.user
 
-    def with_user(self, user: Float[Array, "X Y Y"]) -> EditProblem:
+    @shaped
+    def with_user(self, user: Float[Array, "X Y Y"]) -> "EditProblem":
         """The same contexts, reference, distance and beta with another user: a shift between training and test."""
         return EditProblem(self.context_probs, self.log_reference, user, self.distance, self.beta)
 
+    @shaped
     def sample(
         self, key: PRNGKeyArray, n: int, log_behaviour: Float[Array, "X Y"] | None = None
     ) -> EditDataset:
@@ -148,8 +155,74 @@ class EditProblem(eqx.Module):
             return self.distance[responses, edits]
         return self.distance[contexts, responses, edits]
 
-    def check(self) -> EditProblem:
-        """The problem itself if it is well formed; otherwise a ValueError that names the field, the row and the value."""
+    def normalised(self, tolerance: float = 1e-5) -> "EditProblem":
+        """The problem with every row of probabilities divided by its sum: for rows that were rounded to float32.
+
+        Raises ValueError naming the field and the row of the first sum further than `tolerance` from 1.
+        """
+        _check_shapes(self)
+        rows = {
+            "context_probs": self.context_probs,
+            "log_reference": jnp.exp(self.log_reference),
+            "user": self.user,
+        }
+        for name, probs in rows.items():
+            _check_law(
+                name,
+                np.asarray(probs),
+                "probabilities of row" if name == "log_reference" else "row",
+                tolerance,
+            )
+        return EditProblem(
+            self.context_probs / jnp.sum(self.context_probs),
+            log_normalise(self.log_reference),
+            self.user / jnp.sum(self.user, axis=-1, keepdims=True),
+            self.distance,
+            self.beta,
+        )
+
+    @classmethod
+    def from_counts(
+        cls,
+        responses: Float[Array, "X Y"] | Int[Array, "X Y"] | np.ndarray,
+        edits: Float[Array, "X Y Y"] | Int[Array, "X Y Y"] | np.ndarray,
+        distance: Float[Array, "..."] | np.ndarray,
+        beta: float | Float[Array, ""],
+        smoothing: float = 0.5,
+    ) -> "EditProblem":
+        """The problem that counts of a log suggest: responses (X, Y), and edits (X, Y, Y) from row y into column y'.
+
+        Contexts get their share of all responses; the reference is that of the responses with `smoothing` added to every
+        count, since its support must be full; a response that was never edited is left as it is. Raises ValueError
+        naming the field and the place of a count that is negative or not finite, and for a context without responses.
+        """
+        counts, moves = np.asarray(responses, dtype=float), np.asarray(edits, dtype=float)
+        if counts.ndim != 2 or moves.shape != (*counts.shape, counts.shape[-1]):
+            raise ValueError(
+                f"edits: shape {moves.shape}, must be (X, Y, Y) for responses of shape (X, Y) = {counts.shape}"
+            )
+        for name, array in (("responses", counts), ("edits", moves)):
+            _refuse(name, array, ~np.isfinite(array) | (array < 0), "must be a count >= 0")
+        if not smoothing > 0:
+            raise ValueError(f"smoothing: got {smoothing}, must be positive (the reference has full support)")
+        _refuse(
+            "responses summed by context",
+            counts.sum(-1),
+            counts.sum(-1) <= 0,
+            "must hold at least one response",
+        )
+        out = moves.sum(axis=-1, keepdims=True)
+        user = np.where(out > 0, moves / np.where(out > 0, out, 1.0), np.eye(counts.shape[-1]))
+        smooth = counts + smoothing
+        reference = jnp.log(jnp.asarray(smooth / smooth.sum(-1, keepdims=True)))
+        law = jnp.asarray(counts.sum(-1) / counts.sum())
+        return cls(law, reference, jnp.asarray(user), jnp.asarray(distance), jnp.asarray(beta)).check()
+
+    def check(self) -> "EditProblem":
+        """The problem itself if it is well formed; otherwise a ValueError that names the field, the row and the value.
+
+        Rows must sum to 1 within TOLERANCE; `normalised` takes those that float32 has rounded.
+        """
         _check_shapes(self)
         arrays = {name: np.asarray(getattr(self, name)) for name in _FIELDS}
         for name, array in arrays.items():
@@ -173,9 +246,9 @@ class EditProblem(eqx.Module):
 def balanced_problem(
     context_probs: Float[Array, " X"],
     log_optimal: Float[Array, "X Y"],
-    distance: Float[Array, ...],
+    distance: Float[Array, "..."],
     beta: float | Float[Array, ""],
-    strength: float | Float[Array, ...],
+    strength: float | Float[Array, "..."],
     locality: float | Float[Array, ""],
 ) -> EditProblem:
     """A problem with a prescribed optimal policy whose user satisfies the balance assumption exactly; theory.md C.
@@ -225,15 +298,22 @@ def _refuse(name: str, array: np.ndarray, bad: np.ndarray | np.bool_, rule: str)
         raise ValueError(f"{place}: got {array[where]}, {rule}")
 
 
-def _check_law(name: str, probs: np.ndarray, what: str = "row") -> None:
+def _check_law(name: str, probs: np.ndarray, what: str = "row", tolerance: float = TOLERANCE) -> None:
     _refuse(name, probs, probs < 0, "must be at least 0")
-    _refuse(name, probs, probs > 1 + TOLERANCE, "must be at most 1")
+    _refuse(name, probs, probs > 1 + tolerance, "must be at most 1")
     sums = probs.sum(-1)
-    bad = np.abs(sums - 1) > TOLERANCE
+    bad = np.abs(sums - 1) > tolerance
     if np.any(bad):
         where = tuple(int(i) for i in np.argwhere(bad)[0]) if sums.ndim else ()
         row = f" {where if len(where) > 1 else where[0]}" if where else ""
-        raise ValueError(f"{name}: {what}{row} sums to {sums[where]!s}, must sum to 1 within {TOLERANCE:g}")
+        raise ValueError(
+            f"{name}: {what}{row} sums to {sums[where]!s}, must sum to 1 within {tolerance:g}"
+            + (
+                "; EditProblem.normalised() takes rows rounded to float32"
+                if tolerance < np.max(np.abs(sums - 1)) < 1e-5
+                else ""
+            )
+        )
 
 
 def _check_distance(distance: np.ndarray) -> None:
