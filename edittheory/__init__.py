@@ -27,7 +27,7 @@ def _computed_in_float32() -> bool:
         from jax._src.xla_bridge import backends_are_initialized
     except ImportError:  # a private name: without it nobody is warned
         return False
-    return bool(backends_are_initialized()) and not jax.config.jax_enable_x64
+    return bool(backends_are_initialized()) and not jax.config.read("jax_enable_x64")
 
 
 if "JAX_ENABLE_X64" not in os.environ:
