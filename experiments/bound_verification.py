@@ -4,8 +4,6 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
-import equinox as eqx
-import jax
 import numpy as np
 import polars as pl
 import rich.box
@@ -14,8 +12,8 @@ from rich.table import Table
 
 from edittheory.claims import statements
 from edittheory.claims.statements import Statement
+from edittheory.claims.verification import evaluate
 from edittheory.core import statistics
-from edittheory.core.trials import map_chunks
 from edittheory.core.validation import check_in, check_int, check_probability
 from edittheory.problem import random_problems as families
 from edittheory.runs.identity import execution_field
@@ -88,40 +86,6 @@ def cells(config: Config) -> list[dict]:
     return [{"family": family, "n": n} for family in config.families for n in config.sample_sizes]
 
 
-@eqx.filter_jit
-def _draw(family: families.Family, keys):
-    return jax.vmap(family.draw)(keys)
-
-
-@eqx.filter_jit
-def _learn(keys, instances, n: int, delta: float):
-    return jax.vmap(lambda key, instance: statements.make_trial(key, instance, n, delta))(keys, instances)
-
-
-@eqx.filter_jit
-def _sides(claims: tuple[Statement, ...], trials):
-    def one(trial):
-        reference = trial.problem.suboptimality(trial.problem.log_reference)
-        return {claim.name: claim.sides(trial) for claim in claims}, reference
-
-    return jax.vmap(one)(trials)
-
-
-def evaluate(
-    claims: tuple[Statement, ...], family: families.Family, n: int, delta: float, key, trials: int, width: int
-):
-    """Both sides of each claim over `trials` random problems: name -> (left, right), and the reference's SubOpt.
-
-    Compiled in three stages, so that families share what comes after the draw and sample sizes what comes after learning.
-    """
-
-    def batch(keys):
-        pairs = jax.vmap(jax.random.split)(keys)
-        return _sides(claims, _learn(pairs[:, 1], _draw(family, pairs[:, 0]), n, delta))
-
-    return map_chunks(batch, key, trials, width)
-
-
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows of one (family, n): statement, family, n, seed, realised, bound, holds, and the reference's SubOpt."""
     family = family_table(config)[cell["family"]]
@@ -130,11 +94,6 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     frames = []
     for claim in claims:
         realised, bound = sides[claim.name]
-        if np.isnan(realised).any() or np.isnan(bound).any():
-            bad = int(np.flatnonzero(np.isnan(realised) | np.isnan(bound))[0])
-            raise FloatingPointError(
-                f"{claim.name} is NaN at trial {bad} of family {family.name}, n = {cell['n']}"
-            )
         frames.append(
             pl.DataFrame(
                 {

@@ -35,13 +35,22 @@ class Check(NamedTuple):
     """Both sides of one statement at one point, where they are worst, and whether the point refutes it.
 
     ratio: left / (right + allowance), allowance = rounding times the scale; refuted: left exceeds right by more than the
-    allowance in float64 and in the extended-precision oracle.
+    allowance in float64 and in the extended-precision oracle. confirmed: False where there is no oracle of that name, as for
+    a claim of a user's own: then float64 alone has spoken.
     """
 
     left: float
     right: float
     ratio: float
     refuted: bool
+    confirmed: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words."""
+        if not self.refuted:
+            return "stands"
+        return "refuted" if self.confirmed else "refuted in float64, not confirmed"
 
 
 class Found(NamedTuple):
@@ -105,11 +114,12 @@ def _judge(attack: Attack, point: Point, sides: tuple[Array, Array, Array]) -> C
     ratio = np.maximum(left, TINY) / (np.maximum(right, 0.0) + allowance)
     worst = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     refuted = bool(left[worst] > right[worst] + allowance[worst])
-    if refuted:
+    oracle = plain_oracle.ORACLES.get(attack.name)
+    if refuted and oracle is not None:
         case = plain_oracle.Case(arrays_of(point))
-        again = np.broadcast_arrays(*plain_oracle.ORACLES[attack.name](case))
+        again = np.broadcast_arrays(*oracle(case))
         refuted = bool(np.max(again[0] - again[1] - np.max(allowance)) > 0)
-    return Check(float(left[worst]), float(right[worst]), float(ratio[worst]), refuted)
+    return Check(float(left[worst]), float(right[worst]), float(ratio[worst]), refuted, oracle is not None)
 
 
 class _Climb(NamedTuple):

@@ -20,10 +20,8 @@ def python(code: str, **environment: str) -> str:
 
 
 def test_a_process_that_computed_in_float32_is_warned_and_explicit_dtypes_do_not_change():
-    code = (
-        DRAW
-        + "a = draw(); b = draw(dtype=jnp.float32); import edittheory; print(a.dtype, draw().dtype, bool((b == draw(dtype=jnp.float32)).all()))"
-    )
+    code = DRAW + "a = draw(); b = draw(dtype=jnp.float32); import edittheory;"
+    code += "print(a.dtype, draw().dtype, bool((b == draw(dtype=jnp.float32)).all()))"
     said = python(code)
     assert "float32 float64 True" in said and "Float64Warning" in said and "Import edittheory first" in said
 
