@@ -12,7 +12,7 @@ import pytest
 
 from edittheory.language.model import lora, transformer
 from edittheory.language.model.architecture import Architecture
-from edittheory.language.train import fine_tuning, pair_objectives, reinforcement, train_state
+from edittheory.language.train import fine_tuning, pair_objectives, policy_gradient, reinforcement, train_state
 from edittheory.language.train.batches import Columns, assemble
 from edittheory.language.train.cost_net import pool
 from edittheory.language.train.reference_cache import reference_log_probs
@@ -270,7 +270,7 @@ def test_rloo_is_unbiased_and_token_kl_exact_over_all_texts(getkey):
 
         def one(rows):
             texts = (tokens[rows], lengths[rows], costs[rows])
-            return reinforcement.group_loss(logps[rows], log_reference[rows], *texts, beta, 2)
+            return policy_gradient.group_loss(logps[rows], log_reference[rows], *texts, beta, 2)
 
         values, kl = jax.vmap(one)(pairs)
         weights = chances[first] * chances[second]
@@ -302,8 +302,8 @@ def test_one_pass_of_the_reference_is_two(models, ensemble, getkey):
     pairs, reference = toys.random_pairs(getkey()), models[0]
     texts = (pairs.prompts, pairs.prompt_len, pairs.responses, pairs.response_len)
     ended = jnp.arange(13) % 2 == 0
-    by = reinforcement.Judge(reference, ensemble, jnp.float32(0.1), jnp.float32(1.75))
-    found = jax.jit(partial(reinforcement.judge, compute_dtype="float32"))(by, *texts, ended)
+    by = policy_gradient.Judge(reference, ensemble, jnp.float32(0.1), jnp.float32(1.75))
+    found = jax.jit(partial(policy_gradient.judge, compute_dtype="float32"))(by, *texts, ended)
     logits = toys.response_logits(reference, *texts[:3])
     real = np.arange(toys.R) < np.asarray(pairs.response_len)[:, None]
     np.testing.assert_allclose(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edittheory.language.model import generation
-from edittheory.language.train import cost_net, reinforcement
+from edittheory.language.train import cost_net, policy_gradient, reinforcement
 from edittheory.learn.training import Settings as FitSettings
 from tests import language_training_toys as toys
 
@@ -114,7 +114,7 @@ def test_grpo_standardises_costs_within_a_group(getkey):
 
     def loss(logits):
         log_policy = jax.nn.log_softmax(logits)
-        return reinforcement.group_loss(
+        return policy_gradient.group_loss(
             log_policy, jax.lax.stop_gradient(log_policy), tokens, lengths, costs, 0.1, 2, "grpo"
         )[0]
 
@@ -130,9 +130,9 @@ def test_grpo_standardises_costs_within_a_group(getkey):
 
 def test_texts_without_an_end_cost_the_cap(model, pairs, ensemble):
     texts = (pairs.prompts[:5], pairs.prompt_len[:5], pairs.responses[:5], pairs.response_len[:5])
-    by = reinforcement.Judge(model, ensemble, jnp.float32(0.0), jnp.float32(2.0))
+    by = policy_gradient.Judge(model, ensemble, jnp.float32(0.0), jnp.float32(2.0))
     ended = jnp.array([True, False, True, False, True])
-    found = jax.jit(partial(reinforcement.judge, compute_dtype="float32"))(by, *texts, ended)
+    found = jax.jit(partial(policy_gradient.judge, compute_dtype="float32"))(by, *texts, ended)
     np.testing.assert_array_equal(np.asarray(found.costs) == 2.0, [False, True, False, True, False])
 
 

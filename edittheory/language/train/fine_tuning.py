@@ -3,13 +3,8 @@
 One loss serves all: preference_weight * PREF + supervised_weight * SUP (`edittheory.learn.losses`) on summed log-probabilities.
 Its numbers are traced, so that for given shapes there are two compiled programs: with the response, and without
 for purely supervised training.
-
-Rule for unedited pairs (edit and response the same tokens): they give a preference loss no gradient, so training without a
-supervised part drops them; with a supervised part they stay, an accepted response being its own label, and add the
-constant log 2 to the preference loss.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,117 +16,17 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
-from edittheory.core.validation import (
-    check_in,
-    check_int,
-    check_non_negative,
-    check_positive,
-    check_probability,
-)
+from edittheory.core.validation import check_int
 from edittheory.language.train import train_state
 from edittheory.language.train.batches import Batch, Columns, Order, Pairs, assemble
 from edittheory.language.train.pair_objectives import Coefficients, Static, advance
-from edittheory.language.train.reference_cache import (
-    COMPUTE_DTYPES,
-    RefLogProbs,
-    reference_log_probs,
-    summed_log_probs,
-)
+from edittheory.language.train.reference_cache import RefLogProbs, reference_log_probs, summed_log_probs
+from edittheory.language.train.settings import Settings, dpo, early, sft
 from edittheory.language.train.train_state import FineTuningDiverged, Hyper, Trained
 from edittheory.learn.training import Progress
 from edittheory.runs.checkpoints import fingerprint
 
 __all__ = ["FineTuningDiverged", "Settings", "Trained", "dpo", "early", "pretrain", "sft", "train"]
-
-Number = float | int
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to train; `sft`, `dpo` and `early` have the defaults of each learner.
-
-    learning_rate: peak, after a warm-up over the share `warmup` of the steps; then a cosine to `final` times the peak.
-    epochs over the pairs in batches of `batch`, each taken in `accumulate` parts. clip: largest norm of a gradient.
-    weight_decay: AdamW's, on every trained parameter. preference_weight and supervised_weight: of the two losses;
-    scale: the s of the preference loss. mean_tokens: the supervised loss is the mean over the tokens of a batch, not the
-    mean over pairs of the sum over tokens. compute_dtype: of activations (trained parameters are float32). remat: what
-    the backward pass recomputes, as in `transformer`. trim: widths of the texts are cut to what the pairs need, rounded up to
-    a multiple of this (equal widths share a compilation). drop_unedited: "auto" is the rule above. chunk: steps between records
-    and saves. probe: pairs on which drift and preference accuracy are measured at every record.
-    """
-
-    learning_rate: Number = 5e-4
-    epochs: int = 3
-    batch: int = 32
-    accumulate: int = 1
-    clip: Number = 1.0
-    warmup: Number = 0.08
-    final: Number = 0.1
-    weight_decay: Number = 0.0
-    preference_weight: Number = 1.0
-    supervised_weight: Number = 0.0
-    scale: Number = 1.0
-    mean_tokens: bool = False
-    compute_dtype: str = "float32"
-    remat: bool | str = False
-    drop_unedited: bool | str = "auto"
-    chunk: int = 20
-    probe: int = 64
-    trim: int = 8
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip", "scale"):
-            check_positive(name, getattr(self, name))
-        for name in ("weight_decay", "preference_weight", "supervised_weight"):
-            check_non_negative(name, getattr(self, name))
-        for name in ("warmup", "final"):
-            check_probability(name, getattr(self, name))
-        for name in ("epochs", "batch", "accumulate", "chunk", "probe", "trim"):
-            check_int(name, getattr(self, name), 1)
-        check_in("compute_dtype", self.compute_dtype, COMPUTE_DTYPES)
-        check_in("remat", self.remat, (False, True, "light", "full"))
-        check_in("drop_unedited", self.drop_unedited, ("auto", True, False))
-        if self.batch % self.accumulate:
-            raise ValueError(
-                f"accumulate must divide batch = {self.batch}, but it is {self.accumulate}: parts are of equal size"
-            )
-        if self.preference_weight == 0 and self.supervised_weight == 0:
-            raise ValueError(
-                "preference_weight and supervised_weight are both 0: there is nothing to learn from"
-            )
-        if self.mean_tokens and self.preference_weight > 0:
-            raise ValueError(
-                "mean_tokens must be False beside a preference loss, which is of summed log-probabilities"
-            )
-
-    @property
-    def drops_unedited(self) -> bool:
-        """Whether pairs with equal edit and response are left out."""
-        return (
-            self.supervised_weight == 0 if isinstance(self.drop_unedited, str) else bool(self.drop_unedited)
-        )
-
-
-def sft(learning_rate: Number = 1e-3, *, mean_tokens: bool = True, **options: Any) -> Settings:
-    """Supervised fine-tuning on the edits: mean token negative log-likelihood, or summed."""
-    return Settings(
-        learning_rate, preference_weight=0.0, supervised_weight=1.0, mean_tokens=mean_tokens, **options
-    )
-
-
-def dpo(learning_rate: Number = 5e-4, *, scale: Number = 1.0, **options: Any) -> Settings:
-    """DPO: edits preferred to responses, with coefficient `scale` (s)."""
-    return Settings(learning_rate, scale=scale, **options)
-
-
-def early(
-    learning_rate: Number = 5e-4, *, supervised_weight: Number = 0.05, scale: Number = 1.0, **options: Any
-) -> Settings:
-    """EarlyEnsemble: DPO plus `supervised_weight` (lambda) times the summed negative log-likelihood of the edit."""
-    return Settings(learning_rate, supervised_weight=supervised_weight, scale=scale, **options)
-
-
-# -- training ------------------------------------------------------------------------------------------------------------
 
 
 def train(
@@ -161,27 +56,12 @@ def train(
     pairs.check(model.architecture.vocab_size)
     if reference is not None:
         reference.check(pairs)
-    kept = np.arange(pairs.size)
-    if settings.drops_unedited:
-        kept = np.flatnonzero(np.asarray(pairs.edited))
-        if not len(kept):
-            raise ValueError(
-                f"pairs must hold at least one edited pair for a preference loss, but all {pairs.size} are unedited"
-            )
-    if settings.batch > len(kept):
-        left = "" if len(kept) == pairs.size else f" that are edited (of {pairs.size})"
-        raise ValueError(f"batch must be at most the {len(kept)} pairs{left}, but it is {settings.batch}")
+    kept = _kept(pairs, settings)
     micro = settings.batch // settings.accumulate
     if reference is None:
         reference = reference_log_probs(model, pairs, micro, compute_dtype=settings.compute_dtype)
     short = pairs.trimmed(settings.trim)
-    supervised_only = settings.preference_weight == 0
-    names = Columns._fields[:4] if supervised_only else Columns._fields[:6]
-    columns = Columns(*(np.asarray(getattr(short, name))[kept] for name in names))
-    if not supervised_only:
-        columns = columns._replace(
-            reference_edit=reference.edit[kept], reference_response=reference.response[kept]
-        )
+    columns = _columns(short, reference, kept, supervised_only=settings.preference_weight == 0)
     mesh = train_state.data_mesh(devices, micro)
     order = Order(key, len(kept), settings.batch)
 
@@ -264,6 +144,30 @@ def pretrain(
         else fingerprint(f"pretrain {steps} {settings!r}", eqx.filter(model, eqx.is_array), key)
     )
     return _run(model, settings, inputs, steps, key, None, mesh, checkpoint, identity, progress)
+
+
+def _kept(pairs: Pairs, settings: Settings) -> np.ndarray:
+    """Rows that are trained on. Raises ValueError if there is none, or less than a batch."""
+    kept = np.arange(pairs.size)
+    if settings.drops_unedited:
+        kept = np.flatnonzero(np.asarray(pairs.edited))
+        if not len(kept):
+            raise ValueError(
+                f"pairs must hold at least one edited pair for a preference loss, but all {pairs.size} are unedited"
+            )
+    if settings.batch > len(kept):
+        left = "" if len(kept) == pairs.size else f" that are edited (of {pairs.size})"
+        raise ValueError(f"batch must be at most the {len(kept)} pairs{left}, but it is {settings.batch}")
+    return kept
+
+
+def _columns(pairs: Pairs, reference: RefLogProbs, kept: np.ndarray, supervised_only: bool) -> Columns:
+    """What batches are taken from; without the responses for purely supervised training."""
+    names = Columns._fields[:4] if supervised_only else Columns._fields[:6]
+    columns = Columns(*(np.asarray(getattr(pairs, name))[kept] for name in names))
+    if supervised_only:
+        return columns
+    return columns._replace(reference_edit=reference.edit[kept], reference_response=reference.response[kept])
 
 
 WATCHED = ("drift_edit", "drift_response", "preference_accuracy")

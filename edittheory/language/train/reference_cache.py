@@ -18,10 +18,9 @@ from jaxtyping import Array, Float
 from edittheory.core.validation import check_in, check_int
 from edittheory.language.model import transformer
 from edittheory.language.train.batches import Pairs
+from edittheory.language.train.train_state import COMPUTE_DTYPES
 from edittheory.runs import checkpoints
 from edittheory.runs.files import make_folder
-
-COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 
 
 class RefLogProbs(NamedTuple):

@@ -17,12 +17,26 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from edittheory.core.errors import RunError
+from edittheory.core.validation import check_in, check_non_negative, check_positive, check_probability
 from edittheory.language.model import lora
 from edittheory.learn.training import Progress
 from edittheory.learn.training_loop import BLOW_UP
 from edittheory.runs import checkpoints
 
 History = dict[str, np.ndarray]
+
+COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_settings(settings: Any) -> None:
+    """Raises ValueError if a field that all trainings have is out of range: `Hyper`'s, compute_dtype and remat."""
+    for name in ("learning_rate", "clip"):
+        check_positive(name, getattr(settings, name))
+    check_non_negative("weight_decay", settings.weight_decay)
+    for name in ("warmup", "final"):
+        check_probability(name, getattr(settings, name))
+    check_in("compute_dtype", settings.compute_dtype, COMPUTE_DTYPES)
+    check_in("remat", settings.remat, (False, True, "light", "full"))
 
 
 class Hyper(NamedTuple):
