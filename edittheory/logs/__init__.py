@@ -1,0 +1,1 @@
+"""Logs of real edits: read and check, measure costs, export for trainers. `edittheory log --help`."""
