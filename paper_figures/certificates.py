@@ -11,7 +11,7 @@ from . import style
 from .figure import Figure
 
 LADDER = (
-    ("B2 paper", "PREF", "B2(a), paper's form", style.GREY, "-", "o"),
+    ("B2 paper", "PREF", "B2(a), shape of the paper", style.GREY, "-", "o"),
     ("B2 sharp", "PREF", "B2(b), sharp", style.GREY, "--", "s"),
     ("B3 slow", "RL", "B3(a)", style.GREY, ":", "^"),
     ("likelihood ratio", "PREF", "certificate of PREF", style.VERMILLION, "--", "s"),

@@ -1,0 +1,83 @@
+"""What README and docs say: numbers agree with committed rows, code runs, links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments import prose
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+OURS = {
+    "3",
+    "0.3",
+    "10",
+    "2",
+    "99",
+    "100",
+    "1",
+    "3.11",
+    "200",
+    "2025",
+    "400",
+    "30",
+    "3,000",
+    "64",
+    "300",
+    "1,000",
+    "2.0",
+    "640",
+    "4",
+}
+"""Numbers of README that are settings, names or years, and not results."""
+
+
+def test_every_sentence_agrees_with_its_rows():
+    assert prose.differences() == []
+
+
+def test_every_number_of_readme_is_checked_or_a_setting():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    page = re.sub(r"`[^`]*`|\]\([^)]*\)|B\d\([a-z]\)|float\d+", "", page)
+    written = " ".join(sentence.written() for sentence in prose.SENTENCES)
+    numbers = r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])"
+    known = set(re.findall(numbers, written)) | OURS
+    unknown = [number for number in re.findall(numbers, page) if number.rstrip(",.") not in known]
+    assert unknown == []
+
+
+def test_write_mends_a_number_and_nothing_else(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Before. It is\n0.13 of 12 here. After 0.13.")
+    sentence = prose.Sentence(
+        "page.md", "It is {share:.2f} of {all} here", lambda: {"share": 0.25, "all": 40}
+    )
+    assert prose.differences([sentence], tmp_path) == ["page.md does not say: It is 0.25 of 40 here"]
+    assert prose.write([sentence], tmp_path) == 1
+    assert page.read_text() == "Before. It is 0.25 of 40 here. After 0.13."
+    assert prose.differences([sentence], tmp_path) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    broken = [
+        link
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+        if not link.startswith("http") and not ((ROOT / page).parent / link).exists()
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/your-own-claim.md"])
+def test_python_of_the_page_runs(page, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, page, "exec"), {})
+    said = capsys.readouterr().out
+    if page == "README.md":
+        few, many, bound = (float(line.split(":")[1]) for line in said.splitlines())
+        assert 0 <= many <= few and bound > many
+    else:
+        assert "pinsker held" in said and "hopeful refuted in float64, not confirmed" in said
