@@ -18,8 +18,7 @@ KNOBS = {
     "cost noise": "noise of costs / $c_{\\max}$",
     "misspecification": "share of wrong features",
 }
-# RL and its plug-in share a colour elsewhere, told apart by the line; here pessimistic RL is the darker.
-COLORS = {name: style.look(name).color for name in LEARNERS} | {"RL": "#004D38"}
+COLORS = {name: style.look(name).color for name in LEARNERS}
 SHADES = ((0.5, 1.0, "next best at least twice as bad"), (0.2, 0.6, "1.25 times"), (0.0, 0.3, "less"))
 
 

@@ -16,7 +16,7 @@ COLUMN, PAGE = 3.4, 7.0  # widths in inches
 # Okabe and Ito's palette, told apart by all common kinds of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
-DARK_GREEN = "#00442F"
+DARK_GREEN = "#004D38"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -70,8 +70,8 @@ class Look:
 LEARNERS = {
     "sup": Look("SUP", BLUE, "o"),
     "pref": Look("PREF", VERMILLION, "s"),
-    "rl": Look("RL", GREEN, "^"),
-    "rl_plugin": Look("RL plug-in", DARK_GREEN, "v", "--"),
+    "rl": Look("RL", DARK_GREEN, "^"),
+    "rl_plugin": Look("RL plug-in", GREEN, "v", "--"),
     "early": Look("Early", PURPLE, "D"),
     "late": Look("Late", ORANGE, "P"),
     "medley": Look("medley", SKY, "X"),
