@@ -44,7 +44,7 @@ STUDIES: Mapping[str, Study] = {
     "ensemble_robustness": Study(("ensemble_robustness",)),
     "balance_test": Study(("balance_test",)),
     "certificates": Study(("certificates",)),
-    "exact_certificates": Study(),
+    "exact_certificates": Study(("exact_certificates",)),
     "medley": Study(("medley",)),
     "tiny_llm": Study(
         ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"

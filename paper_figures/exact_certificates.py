@@ -1,0 +1,104 @@
+"""Certificates over each problem's own quantile of SubOpt: anytime sets, and exact ones at one n."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from . import style
+from .figure import Figure
+
+LOOKS = {
+    "mixture": style.Look("anytime, preferences", style.SKY, "o"),
+    "joint": style.Look("anytime, both kinds", style.BLUE, "s"),
+    "exact set": style.Look("exact set, one n", style.VERMILLION, "^"),
+    "pivot": style.Look("exact pivot, one n", style.ORANGE, "D"),
+}
+TITLES = {"line": "dense class along a line", "backwards": "scattered class"}
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Left: ratio of each problem's median certificate to its own quantile. Right: share of wrong certificates, by fault."""
+    data = rows["exact_certificates"]
+    delta = manifests["exact_certificates"]["config"]["delta"]
+    sizes = sorted(data["n"].unique().to_list())
+    figure, axes = style.new_figure(1, 3, width=style.PAGE, height=2.6, width_ratios=(1.2, 1.0, 1.0))
+    _ratios(axes[0, 0], data.filter((pl.col("fault") == "none") & (pl.col("family") == "line")), sizes, delta)
+    for ax, fault, title in zip(
+        axes[0, 1:], ("none", "habit .3"), ("balanced users", "users with a 30% habit"), strict=True
+    ):
+        _wrong(ax, data.filter((pl.col("fault") == fault) & (pl.col("family") == "line")), sizes, delta)
+        ax.set_title(title)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7)
+    return figure
+
+
+def _places(sizes: list[int]) -> dict[tuple[str, int], float]:
+    forms = list(LOOKS)
+    return {(form, n): i + 0.18 * (forms.index(form) - 1.5) for i, n in enumerate(sizes) for form in forms}
+
+
+def _axis(ax, sizes: list[int]) -> None:
+    ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
+    ax.set_xlabel("edits n")
+    ax.grid(axis="x", visible=False)
+
+
+def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
+    places = _places(sizes)
+    problems = (
+        data.group_by("n", "form", "problem")
+        .agg(
+            median=pl.col("value").median(),
+            quantile=pl.col("realised").quantile(1 - delta, interpolation="higher"),
+        )
+        .filter(pl.col("quantile") > 1e-9)
+    )
+    for form, look in LOOKS.items():
+        middles = []
+        for n in sizes:
+            mine = problems.filter((pl.col("form") == form) & (pl.col("n") == n))
+            ratio = (mine["median"] / mine["quantile"]).to_numpy()
+            x = places[form, n]
+            ax.plot(
+                np.full(len(ratio), x),
+                ratio,
+                linestyle="none",
+                marker=look.marker,
+                color=look.color,
+                markersize=2.5,
+                alpha=0.5,
+            )
+            middles.append((x, np.median(ratio)))
+        ax.plot(*zip(*middles, strict=True), linestyle="none", marker="_", markersize=11, markeredgewidth=1.6, color=look.color,
+                label=look.label)  # fmt: skip
+    ax.set_yscale("log")
+    ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
+    ax.axhline(3.0, color=style.GREY, linewidth=0.7, linestyle=":")
+    ax.set_ylabel(f"certificate / problem's {1 - delta:.0%} quantile")
+    ax.set_title("dots: problems; dashes: medians")
+    _axis(ax, sizes)
+
+
+def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
+    places = _places(sizes)
+    bad = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
+    for form, look in LOOKS.items():
+        for n in sizes:
+            mine = data.filter((pl.col("form") == form) & (pl.col("n") == n)).select(bad.alias("bad"))["bad"]
+            share, half = mine.mean(), 1.96 * np.sqrt(max(mine.mean() * (1 - mine.mean()), 1e-12) / len(mine))
+            style.errorbars(ax, [places[form, n]], [share], [max(share - half, 0)], [share + half], look)
+    ax.axhline(delta, color=style.BLACK, linewidth=0.7)
+    ax.text(len(sizes) - 0.55, delta, " promised", fontsize=7, va="bottom", ha="right")
+    ax.set_ylim(0, None)
+    ax.set_ylabel("share of wrong certificates (95% interval)")
+    _axis(ax, sizes)
+
+
+FIGURE = Figure(
+    name="exact_certificates",
+    needs=("exact_certificates",),
+    draw=draw,
+    summary="Exact conditional certificates are within about three times each problem's own quantile at their promised level; a habit breaks "
+    "every certificate that uses preferences.",
+)
