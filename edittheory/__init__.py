@@ -42,7 +42,7 @@ if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_threefry_partitionable", True)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "EditDataset": "edittheory.problem.edit_problem",

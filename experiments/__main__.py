@@ -29,11 +29,14 @@ from edittheory.runs.launchers import SlurmLauncher, TasksFailed
 from edittheory.runs.ledger import Ledger, RunError
 from edittheory.runs.slurm import SlurmOptions
 
-from . import REGISTRY, overrides
+from . import REGISTRY, overrides, sweeps
 from . import get as get_experiment
 from .experiment import Experiment, Work
 
-USAGE = "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...] [--launcher slurm]"
+USAGE = (
+    "python -m experiments [NAME|all] [--preset NAME] [--out DIR] [--config.FIELD VALUE ...] "
+    "[--sweep FIELD=VALUES ...] [--launcher slurm]"
+)
 SHORT = ("agent",)
 """Fields that may be written --FIELD, without the prefix of overrides."""
 SLURM = "--slurm-"
@@ -81,6 +84,7 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
     parser.add_argument("name", nargs="?")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--out", default="results", type=Path)
+    parser.add_argument("--sweep", nargs="+", action="extend", default=[])
     parser.add_argument("--launcher", default="local", choices=("local", "slurm"))
     for field in dataclasses.fields(SlurmOptions):
         name, kind = SLURM + field.name.replace("_", "-"), typing.get_type_hints(SlurmOptions)[field.name]
@@ -106,10 +110,43 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
             _describe(experiment)
         return 0
     launcher = _launcher(known)
+    if known.sweep:
+        if known.name == "all":
+            raise RunError("all takes no --sweep; name one experiment")
+        return _sweep(chosen[0], known, rest, launcher, get)
     jobs = [_prepare(experiment, known.preset, rest, known.out) for experiment in chosen]
     for _, _, ledger in jobs:
         ledger.check()
     return max([_run(*job, launcher, get) for job in jobs])
+
+
+def _sweep(
+    experiment: Experiment,
+    known: argparse.Namespace,
+    rest: list[str],
+    launcher: SlurmLauncher | None,
+    get: Callable[[str], Experiment],
+) -> int:
+    """One run for each combination, checked before the first is started; then all rows in one file."""
+    fields = sweeps.parse(known.sweep)
+    jobs = []
+    for changed in sweeps.combinations(fields):
+        if both := set(changed) & set(overrides.split(rest)):
+            raise RunError(f"{overrides.PREFIX}{min(both)} is swept; give it once")
+        words = [
+            *rest,
+            *(word for name, (value,) in changed.items() for word in (f"{overrides.PREFIX}{name}={value}",)),
+        ]
+        jobs.append(_prepare(experiment, known.preset, words, sweeps.folder(known.out, changed)))
+    for _, _, ledger in jobs:
+        ledger.check()
+    codes, runs = [], []
+    for number, (_, config, ledger) in enumerate(jobs, 1):
+        say(f"{experiment.name}: run {number} of {len(jobs)}, {ledger.folder.parent.name}")
+        codes.append(_run(experiment, config, ledger, launcher, get))
+        runs.append(({name: getattr(config, name) for name in fields}, ledger.rows()))
+    print(f"all rows {sweeps.collect(known.out, experiment.name, runs)}", flush=True)
+    return max(codes)
 
 
 def _launcher(known: argparse.Namespace) -> SlurmLauncher | None:

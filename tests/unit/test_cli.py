@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import experiments
@@ -156,3 +157,37 @@ def test_the_real_command_lists_and_refuses():
     refused = command("rate")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "error: unknown experiment 'rate'; did you mean 'rates'?\n"
+
+
+def test_sweep_runs_every_combination_and_collects_their_rows(capsys, tmp_path):
+    words = f"toy --out {tmp_path} --sweep seed=0:2 scale=1,2.5 --config.cells 2"
+    code, out, err = run(capsys, *words.split())
+    assert code == 0 and out[-1] == f"all rows {tmp_path / 'toy.parquet'}"
+    together = pl.read_parquet(tmp_path / "toy.parquet")
+    assert together.columns[:2] == ["config.seed", "config.scale"]
+    counts = together.group_by("config.seed", "config.scale").len()
+    assert sorted(counts["config.scale"].to_list()) == [1.0, 1.0, 2.5, 2.5] and counts["len"].n_unique() == 1
+    single, alone = tmp_path / "alone", "--config.seed 1 --config.scale 2.5 --config.cells 2"
+    assert run(capsys, "toy", "--out", str(single), *alone.split())[0] == 0
+    mine = together.filter((pl.col("config.seed") == 1) & (pl.col("config.scale") == 2.5)).drop(
+        "config.seed", "config.scale"
+    )
+    assert mine.equals(pl.read_parquet(single / "toy" / "rows.parquet"))
+    code, again, err = run(capsys, *words.split())
+    assert code == 0 and again == out and sum(line.endswith("already complete") for line in err) == 4
+
+
+@pytest.mark.parametrize("words, message", [
+    ("--sweep seed", "--sweep 'seed' must have the form FIELD=VALUE"),
+    ("--sweep seed=0:x", "the ends of a range must be integers"),
+    ("--sweep seed=3:3", "has no values"),
+    ("--sweep seed=1,1", "names a value twice"),
+    ("--sweep seed=0:2 seed=5", "--sweep gives seed twice"),
+    ("--sweep seed=0:20000", "at most 10,000"),
+    ("--sweep sed=1,2", "unknown field --config.sed"),
+    ("--sweep scale=1,-1", "scale must be a finite number > 0, but it is -1.0"),
+    ("--sweep seed=0:2 --config.seed 4", "--config.seed is swept; give it once"),
+])  # fmt: skip
+def test_mistakes_in_a_sweep_are_said_before_anything_runs(capsys, tmp_path, words, message):
+    code, out, err = run(capsys, "toy", "--out", str(tmp_path / "out"), *words.split())
+    assert code == 2 and out == [] and len(err) == 1 and message in err[0] and not (tmp_path / "out").exists()
