@@ -10,9 +10,9 @@ from rich.table import Table
 
 from edittheory.core.logspace import log_normalise, total_variation
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_int, check_probability
+from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.problem import balanced_problem, coverage, random_problems
-from edittheory.runs.identity import execution_field
+from edittheory.runs.identity import execution_field, later_field
 
 from . import spaces
 from .experiment import Experiment, Report
@@ -29,6 +29,7 @@ class Config:
     num_letters: int = 2
     max_length: int = 3
     seed: int = 0
+    beta: float = later_field(0.3)
     width: int = execution_field(100)
 
     def __post_init__(self):
@@ -37,6 +38,7 @@ class Config:
         check_int("trials", self.trials, 1, 10**7)
         check_int("rounds", self.rounds, 1, 100)
         check_int("width", self.width, 1, 10**6)
+        check_positive("beta", self.beta)
 
 
 def cells(config: Config) -> list[dict]:
@@ -51,7 +53,7 @@ def trial(key, config: Config, strength) -> dict:
     locality = dice.log_uniform(1.0, 8.0)
     optimal = log_normalise(dice.log_uniform(0.5, 2.5) * dice.centre)
     problem = balanced_problem(
-        jnp.full(config.num_contexts, 1 / config.num_contexts), optimal, distance, 0.3, strength, locality
+        jnp.full(config.num_contexts, 1 / config.num_contexts), optimal, distance, config.beta, strength, locality
     )
     # The worst policies for a contraction sit on one response or far from the optimum: try all the former, many of the latter.
     corners = jnp.broadcast_to(jnp.log(jnp.eye(size))[:, None, :], (size, config.num_contexts, size))

@@ -12,22 +12,22 @@ from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.learn import learners
 from edittheory.problem import coverage, random_problems
-from edittheory.runs.identity import execution_field
+from edittheory.runs.identity import execution_field, later_field
 
 from . import spaces
 from .experiment import Experiment, Report
 
-# name: (strength of the balanced user, share of the habit, n, who should win)
-SETTINGS = {
-    "strong user": (0.9, 0.0, 30, ("SUP",)),
-    "weak balanced user": (0.05, 0.0, 100, ("PREF",)),
-    "habit": (0.05, 0.3, 3000, ("RL", "RL plug-in")),
-}
+SETTINGS = {"strong user": ("SUP",), "weak balanced user": ("PREF",), "habit": ("RL", "RL plug-in")}
+"""Each setting, and who should win there."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One cell for each setting; `trials` random problems in each, all learners on the same data."""
+    """One cell for each setting; `trials` random problems in each, all learners on the same data.
+
+    strong, weak: strength of the user's balanced edits, the latter also of the one with a habit; habit: share of edits pulled to
+    one form; strong_n, weak_n, habit_n: edits in each setting.
+    """
 
     trials: int = 400
     beta: float = 0.1
@@ -39,6 +39,12 @@ class Config:
     num_letters: int = 3
     max_length: int = 3
     seed: int = 0
+    strong: float = later_field(0.9)
+    weak: float = later_field(0.05)
+    habit: float = later_field(0.3)
+    strong_n: int = later_field(30)
+    weak_n: int = later_field(100)
+    habit_n: int = later_field(3000)
     width: int = execution_field(20)
 
     def __post_init__(self):
@@ -48,6 +54,18 @@ class Config:
         check_probability("level", self.level)
         check_int("num_candidates", self.num_candidates, 2, 4096)
         check_int("width", self.width, 1, 10**6)
+        for name in ("strong", "weak", "habit"):
+            check_probability(name, getattr(self, name))
+        for name in ("strong_n", "weak_n", "habit_n"):
+            check_int(name, getattr(self, name), 1, 10**7)
+
+    def setting(self, name: str) -> tuple[float, float, int]:
+        """Strength, habit and n of a setting."""
+        return {
+            "strong user": (self.strong, 0.0, self.strong_n),
+            "weak balanced user": (self.weak, 0.0, self.weak_n),
+            "habit": (self.weak, self.habit, self.habit_n),
+        }[name]
 
 
 def cells(config: Config) -> list[dict]:
@@ -57,7 +75,7 @@ def cells(config: Config) -> list[dict]:
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: setting, n, seed, learner, suboptimality, value (expected edit cost), violation of balance."""
-    strength, habit, n, _ = SETTINGS[cell["setting"]]
+    strength, habit, n = config.setting(cell["setting"])
     strings = spaces.strings(config.num_letters, config.max_length)
 
     def trial(trial_key):
@@ -101,8 +119,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
     """For each setting the mean SubOpt of every learner, the winner, and its paired margin to each other learner."""
     records = []
-    comparisons = sum(len(rows["learner"].unique()) - len(winners) for *_, winners in SETTINGS.values())
-    for setting, (*_, winners) in SETTINGS.items():
+    comparisons = sum(len(rows["learner"].unique()) - len(winners) for winners in SETTINGS.values())
+    for setting, winners in SETTINGS.items():
         mine = rows.filter(pl.col("setting") == setting)
         wide = mine.pivot(on="learner", index="seed", values="suboptimality").sort("seed")
         losses = {name: wide[name].to_numpy() for name in wide.columns if name != "seed"}
