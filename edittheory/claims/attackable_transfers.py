@@ -100,12 +100,14 @@ def at_time(point: Point, log_policy: Array) -> Array:
 
 
 def path_cover(point: Point) -> Sides:
+    """C~ at one place of the path is at most the certified maximum over it."""
     here = at_time(point, log_path(point, point.probe))
     right = coverage.path_preference_coverage(point.problem, point.probe[None])[0]
     return here, right, 1.0 + right
 
 
 def path_ends(point: Point) -> Sides:
+    """FALSE: C~ anywhere on the path is at most the larger of its ends."""
     here = at_time(point, log_path(point, point.probe))
     right = jnp.maximum(at_time(point, point.problem.log_optimal), at_time(point, point.probe))
     return here, right, 1.0 + right

@@ -19,6 +19,7 @@ from edittheory.runs import device_memory
 
 
 def run_names(labels: Sequence[str] | None, num_runs: int) -> Sequence[str]:
+    """A name for each run, for messages. Raises ValueError for another number of labels."""
     if labels is None:
         return [f"run {index}" for index in range(num_runs)]
     if len(labels) != num_runs:

@@ -46,6 +46,8 @@ class Job(eqx.Module):
 
 
 class State(eqx.Module):
+    """One run in training: parameters, optimiser, step, losses, the best so far on held-out data, and whether it diverged."""
+
     params: Any
     optimizer: Any
     step: Array
@@ -62,6 +64,7 @@ class State(eqx.Module):
 
 
 def init_one(shared: Any, job: Job, static: Static) -> State:
+    """The state of one run before its first step."""
     model = eqx.combine(shared, job.model)
     params = jax.tree.map(lambda leaf: leaf.astype(job.weights.dtype), model.init(job.key))
     loss = mean_loss(job.objective, model, params, job.data, job.weights)
@@ -182,6 +185,7 @@ def _over_runs(function: Callable, shared: Any, varying: tuple, width: int, mesh
 
 @partial(jax.jit, static_argnames=("static",))
 def start(shared, job, static):
+    """The states of all runs before their first step."""
     return _over_runs(
         lambda shared, job: init_one(shared, job, static), shared, (job,), static.width, static.mesh
     )
@@ -189,6 +193,8 @@ def start(shared, job, static):
 
 @partial(jax.jit, static_argnames=("static",), donate_argnames=("state",))
 def advance(shared, job, state, limits, static):
+    """The states of all runs after the steps between `limits`; `state` is donated."""
+
     def one(shared, job, state):
         return _advance_one(shared[0], job, state, shared[1], static)
 
@@ -197,6 +203,8 @@ def advance(shared, job, state, limits, static):
 
 @partial(jax.jit, static_argnames=("static",))
 def finish(shared, job, state, static):
+    """What training returns of all runs."""
+
     def one(shared, job, state):
         return _finish_one(shared, job, state, static)
 

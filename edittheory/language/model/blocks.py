@@ -74,6 +74,7 @@ class Rotary(NamedTuple):
 
 
 def rotary_tables(architecture: Architecture, positions: Int[Array, "..."]) -> Rotary:
+    """cos and sin of every position times every frequency of the architecture, each (..., head_dim / 2), float32."""
     frequency = jnp.asarray(rotary_frequencies(architecture), dtype=jnp.float32)
     angle = positions.astype(jnp.float32)[..., None] * frequency
     return Rotary(jnp.cos(angle), jnp.sin(angle))
