@@ -5,6 +5,7 @@ below it more than a share delta of the time, and its median over the logs is co
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -143,6 +144,11 @@ def by_problem(rows: pl.DataFrame, delta: float) -> pl.DataFrame:
     )
 
 
+def _finite(value: Any) -> float | None:
+    """None for the infinity of empty sets: JSON has no word for it."""
+    return float(value) if np.isfinite(value) else None
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Median ratio, share of problems within 3 times, and how often each form is wrong; not ok if a promised level is refuted."""
     table = Table(
@@ -182,15 +188,16 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
             refuted.append(f"{form} ({family}, n = {n})")
         record = {
             "family": family, "fault": fault, "n": n, "form": form,
-            "certificate": here["median"].median(), "quantile": here["quantile"].median(),
-            "ratio": usable["ratio"].median() if usable.height else None,
+            "certificate": _finite(here["median"].median()), "quantile": here["quantile"].median(),
+            "ratio": _finite(usable["ratio"].median()) if usable.height else None,
             "within": float((usable["ratio"] <= 3).mean()) if usable.height else None,  # type: ignore[arg-type]
             "wrong": bad / of, "empty": here["empty"].mean(),
         }  # fmt: skip
         records.append(record)
         ratio = "" if record["ratio"] is None else f"{record['ratio']:.2f}"
         within = "" if record["within"] is None else f"{record['within']:.0%}"
-        table.add_row(family, fault, f"{n:,}", form, f"{record['certificate']:.2g}", f"{record['quantile']:.2g}", ratio, within,
+        certificate = "inf" if record["certificate"] is None else f"{record['certificate']:.2g}"
+        table.add_row(family, fault, f"{n:,}", form, certificate, f"{record['quantile']:.2g}", ratio, within,
                       f"{bad / of:.1%} [{float(low):.1%}, {float(high):.1%}]", f"{record['empty']:.0%}")  # fmt: skip
     closing = (
         f"Promised: wrong in at most {config.delta:.0%} without fault; "

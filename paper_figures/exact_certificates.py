@@ -26,7 +26,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(1, 3, width=style.PAGE, height=2.6, width_ratios=(1.2, 1.0, 1.0))
     _ratios(axes[0, 0], data.filter((pl.col("fault") == "none") & (pl.col("family") == "line")), sizes, delta)
     for ax, fault, title in zip(
-        axes[0, 1:], ("none", "habit .3"), ("balanced users", "users with a 30% habit"), strict=True
+        axes[0, 1:], ("none", "habit .3"), ("balanced users, 95% intervals", "a 30% habit"), strict=True
     ):
         _wrong(ax, data.filter((pl.col("fault") == fault) & (pl.col("family") == "line")), sizes, delta)
         ax.set_title(title)
@@ -77,8 +77,9 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     ax.set_yscale("log")
     ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
     ax.axhline(3.0, color=style.GREY, linewidth=0.7, linestyle=":")
-    ax.set_ylabel(f"certificate / problem's {1 - delta:.0%} quantile")
-    ax.set_title("dots: problems; dashes: medians")
+    ax.set_ylabel("certificate / quantile")
+    ax.set_ylim(0.03, 15)
+    ax.set_title(f"certificate over the problem's own\n{1 - delta:.0%} quantile (dash: median)")
     _axis(ax, sizes)
 
 
@@ -98,7 +99,7 @@ def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     ax.axhline(delta, color=style.BLACK, linewidth=0.7)
     ax.text(len(sizes) - 0.55, delta, " promised", fontsize=7, va="bottom", ha="right")
     ax.set_ylim(0, None)
-    ax.set_ylabel("share of wrong certificates (95% interval)")
+    ax.set_ylabel("wrong certificates")
     _axis(ax, sizes)
 
 

@@ -10,6 +10,8 @@ from experiments import prose
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 OURS = {
+    "90",
+    "480",
     "3",
     "0.3",
     "10",
