@@ -15,6 +15,7 @@ import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
+NUMBER = r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?%?"
 
 
 class Sentence(NamedTuple):
@@ -34,8 +35,8 @@ class Sentence(NamedTuple):
         for literal, field, *_ in string.Formatter().parse(self.text):
             parts.append(r"\s+".join(re.escape(word) for word in re.split(r"\s+", literal)))
             if field is not None:
-                parts.append(r"[-+\d.,e]+?")
-        return re.compile("".join(parts) + r"(?![\d])")
+                parts.append(NUMBER)
+        return re.compile("".join(parts))
 
 
 def rows(name: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""`edittheory log check | costs | export FILE`: a log of real edits, read, measured and written for trainers.
+"""`edittheory log check | costs | test | export FILE`: a log of real edits, read, measured and written for trainers.
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
 line on stderr. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
@@ -6,6 +6,7 @@ line on stderr. With --json stdout holds exactly one JSON object; notes and prog
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def _parser() -> Parser:
     for name, text in (
         ("check", "read every line, count, keep the bad ones in FILE.bad.jsonl"),
         ("costs", "what the edits cost, by several measures, with intervals"),
+        ("test", "do edits push texts one way? sequential tests of text features, and how far editors agree"),
         ("export", "write training files for TRL or chat trainers"),
     ):
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -62,6 +64,14 @@ def _parser() -> Parser:
             one.add_argument("--measure", nargs="+", default=[], help="words, characters, ter, logged")
             one.add_argument("--figure", type=Path, help="draw the distribution to this .png or .pdf")
             one.add_argument("--level", type=float, default=0.05, help="error of the intervals (0.05)")
+        if name == "test":
+            one.add_argument("--by", help="test within each source, user, editor or document")
+            one.add_argument(
+                "--level",
+                type=float,
+                default=0.05,
+                help="chance of any false alarm, over all tests and all n (0.05)",
+            )
         if name == "export":
             one.add_argument("--format", required=True, help="trl-sft, trl-dpo, trl-kto, openai")
             one.add_argument("--out", type=Path, required=True)
@@ -150,6 +160,48 @@ def _show_costs(found: dict[str, Any]) -> list[Any]:
     return [table, *said, *ranks, *([f"figure: {found['figure']}"] if found["figure"] else [])]
 
 
+def _test(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
+    from edittheory.logs import directions
+
+    if not 0 < given.level <= 0.5:
+        raise InputError(f"--level must be in (0, 0.5], but it is {given.level:g}")
+    if given.by not in (None, "source", "user", "editor", "document"):
+        raise InputError(f"--by must be one of source, user, editor, document, but it is {given.by!r}")
+    log, count = reading.load(given.file, options, _note)
+    counts = {key: count.summary()[key] for key in ("read", "used", "skipped")}
+    return {"file": log.path, **counts, **directions.summary(log.records, given.by, given.level)}
+
+
+def _show_test(found: dict[str, Any]) -> list[Any]:
+    table = Table("group", "feature", "changed", "raised", "evidence", "verdict", "after")
+    for one in found["directions"]:
+        if one["changed"]:
+            share = f"{one['raised'] / one['changed']:.0%}"
+            verdict = (
+                ("raised" if 2 * one["raised"] > one["changed"] else "lowered")
+                if one["rejected"]
+                else "no direction shown"
+            )
+            after = f"{one['needed']:,} edits" if one["needed"] else ""
+            counts = (f"{one['changed']:,}", share, f"{one['log_e'] / math.log(10):.1f}")
+            table.add_row(one["group"], one["feature"], *counts, verdict, after)
+    lines = [
+        f"Null: {found['hypothesis']}. Chance of any false alarm at any n: {found['level']:g}, over {found['tests']} tests.",
+        "evidence: powers of ten. A direction is a taste or a habit; texts alone cannot tell which.",
+    ]
+    pair = found["agreement"]
+    if pair["texts"]:
+        lines.append(
+            f"{pair['texts']:,} responses with two editors or more: their edits differ by {pair['between']:.3f} of the response's words, "
+            f"and cost {pair['from_response']:.3f}; {pair['same']:.0%} of pairs are equal."
+        )
+    else:
+        lines.append(
+            "No response was edited by two people (editor or user): how far they agree cannot be said."
+        )
+    return [table, *lines]
+
+
 def _export(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
     from edittheory.logs.export import export
 
@@ -172,6 +224,7 @@ def _show_export(found: dict[str, Any]) -> list[Any]:
 COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], list[Any]]]] = {
     "check": (_check, _show_check),
     "costs": (_costs, _show_costs),
+    "test": (_test, _show_test),
     "export": (_export, _show_export),
 }
 

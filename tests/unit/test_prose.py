@@ -48,6 +48,7 @@ def test_every_number_of_readme_is_checked_or_a_setting():
     known = set(re.findall(numbers, written)) | OURS
     unknown = [number for number in re.findall(numbers, page) if number.rstrip(",.") not in known]
     assert unknown == []
+    assert re.findall(r"\d\.\d+\.\d", page) == []
 
 
 def test_write_mends_a_number_and_nothing_else(tmp_path):

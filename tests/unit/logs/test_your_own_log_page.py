@@ -15,7 +15,7 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, capsys):
     block = re.search(r"```\n(pip install.*?)```", page, re.DOTALL)
     assert block is not None
     commands = [shlex.split(line) for line in block[1].splitlines() if line.startswith("edittheory ")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     shutil.copy(ROOT / "tests" / "fixtures" / "logs" / "edits.jsonl", tmp_path)
     monkeypatch.chdir(tmp_path)
     for command in commands:
