@@ -50,7 +50,7 @@ def test_pairs_of_log_rows():
     np.testing.assert_array_equal(pairs.response_len, [3, 2, 5])
     np.testing.assert_array_equal(pairs.edit_len, [3, 4, 2])
     assert tokeniser.decode(pairs.edits[1].tolist()) == "d c b"
-    assert pairs.only_edited().size == 2
+    assert pairs.select(pairs.edited).size == 2
     pairs.check(tokeniser.size)
     with pytest.raises(ValueError, match="rows must hold at least one item"):
         batches.make_pairs(tokeniser, [], 6, 5)

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from edittheory.language.evaluate.text_measures import (
-    cut_repetition,
     has_loop,
-    loop_rate,
     repeated_phrase,
     repeated_sentence,
 )
@@ -171,22 +169,8 @@ def test_costs():
 )
 def test_loops(text, loops):
     assert has_loop(text) is loops
-    assert loop_rate([text, "fine"]) == loops / 2
 
 
 def test_loop_details():
     assert repeated_phrase("x a b a b a b y".split()) == (1, 2)
     assert repeated_sentence("We went home. It rained. We went home.") == "We went home."
-    with pytest.raises(ValueError, match="texts must hold at least one"):
-        loop_rate([])
-
-
-def test_cut_repetition():
-    block = "".join(chr(97 + k % 26) + str(k) for k in range(90))
-    assert len(block) > 200
-    assert cut_repetition(block + block) == block
-    assert cut_repetition(block) == block
-    assert cut_repetition("abc" * 3, limit=3) == "abc"
-    assert cut_repetition("x" * 500) == "x" * 200
-    with pytest.raises(ValueError, match="limit"):
-        cut_repetition("x", 0)

@@ -79,15 +79,3 @@ def judge(
 def _measures(context: Context, response: str) -> tuple[float, bool, int]:
     """Recall, whether there is a loop, and length: the same with every user."""
     return fact_recall(context, response), has_loop(response), num_words(response)
-
-
-def item_shares(rows: pl.DataFrame) -> dict[str, float]:
-    """Share of the responses that had each item, among those whose user wanted it; from the column `satisfied`."""
-    counts: dict[str, list[int]] = {}
-    for text, size in rows.group_by("satisfied").len().iter_rows():
-        for part in text.split():
-            name, _, on = part.rpartition(":")
-            pair = counts.setdefault(name.replace("_", " "), [0, 0])
-            pair[0] += size * int(on)
-            pair[1] += size
-    return {name: held / total for name, (held, total) in sorted(counts.items())}

@@ -178,9 +178,3 @@ def cost_of_edits(rows: Sequence[LogRow], user: Editor) -> float:
         again = user.edit(row.edit, source, luck("again", name, place), 0)
         total += normalised_cost(row.edit, again.text)
     return total / len(rows)
-
-
-def chance_of_reach(missing: int, keep_prob: float | int) -> float:
-    """Chance that a user who fixes each lacking item with chance `keep_prob` fixes all: what `by_missing` should show."""
-    check_int("missing", missing, 1)
-    return float(keep_prob) ** missing

@@ -49,21 +49,3 @@ def has_loop(text: str) -> bool:
     """Whether the text repeats a sentence, or a phrase several times in a row."""
     tokens = [token.casefold() for token in word_tokens(text) if token != "\n"]
     return repeated_sentence(text) is not None or repeated_phrase(tokens) is not None
-
-
-def loop_rate(texts: Sequence[str]) -> float:
-    """Share of the texts with a loop; ValueError if there is none to look at."""
-    if not texts:
-        raise ValueError("texts must hold at least one text, but it is empty")
-    return sum(map(has_loop, texts)) / len(texts)
-
-
-def cut_repetition(text: str, limit: int = 200) -> str:
-    """The text cut before its first stretch of `limit` characters that already stands earlier (the paper's guard)."""
-    if limit < 1:
-        raise ValueError(f"limit must be an integer >= 1, but it is {limit!r}")
-    first: dict[str, int] = {}
-    for start in range(len(text) - limit + 1):
-        if first.setdefault(text[start : start + limit], start) + limit <= start:
-            return text[:start]
-    return text

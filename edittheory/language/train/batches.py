@@ -55,10 +55,6 @@ class Pairs(eqx.Module):
         rows = np.asarray(rows)
         return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[rows]), self)
 
-    def only_edited(self) -> "Pairs":
-        """The pairs whose edit differs from the response."""
-        return self.select(np.flatnonzero(np.asarray(self.edited)))
-
     def trimmed(self, multiple: int = 8) -> "Pairs":
         """Without the columns of padding that no row needs, widths rounded up to `multiple` (but never above what they are).
 
