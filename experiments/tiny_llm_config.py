@@ -27,7 +27,7 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
 """Learning rates where the configuration leaves them open."""
 
 _LEAST = {
-    0: "prompt_length response_length rl_steps least_steps samples",
+    0: "prompt_length response_length rl_steps least_steps samples lora_rank",
     1: "base_seeds train_seeds online_seeds dim layers heads hidden_dim batch base_steps base_batch warm_examples epochs "
     "batch_answers",
 }
@@ -63,10 +63,11 @@ class Config:
     Candidates come last whose share of texts without an end exceeds `most_unended`, whose share of texts with a loop
     exceeds the reference policy's by more than `most_loops`, or whose recall of facts is below `least_recall` times the
     reference policy's. keep_prob: chance that a weak user fixes an item (where a drifting one begins); slip_prob: chance
-    a word that a noisy user slips; style_rate: chance of a style slot in what the reference policy learns. medley_power: of
-    the likelihoods in `medley_over_candidates`, with rl_beta as its beta. rivals: replay the other bandits too, not the
-    variants of Late alone. samples: rounds whose texts are kept in the rows. batch_answers, keep_models: how to compute,
-    and whether to leave the trained checkpoints in `shared/models`.
+    a word that a noisy user slips; style_rate: chance of a style slot in what the reference policy learns. lora_rank: of
+    the adapters that are trained in place of all weights (alpha twice the rank, on every projection), 0 for none.
+    medley_power: of the likelihoods in `medley_over_candidates`, with rl_beta as its beta. rivals: replay the other bandits
+    too, not the variants of Late alone. samples: rounds whose texts are kept in the rows. batch_answers, keep_models: how
+    to compute, and whether to leave the trained checkpoints in `shared/models`.
     """
 
     agent: str = "nano"
@@ -118,6 +119,7 @@ class Config:
     style_rate: float = later_field(0.25)
     least_recall: float = later_field(0.5)
     most_loops: float = later_field(0.05)
+    lora_rank: int = later_field(0)
     batch_answers: int = execution_field(256)
     keep_models: bool = execution_field(False)
 

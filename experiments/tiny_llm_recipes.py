@@ -72,13 +72,14 @@ class RL:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A candidate on the first `size` interactions of a log."""
+    """A candidate on the first `size` interactions of a log, as adapters of rank `lora_rank` unless that is 0."""
 
     candidate: Candidate
     size: int
     epochs: int
     batch: int
     rl: RL | None
+    lora_rank: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +144,6 @@ def trial(config: Config, place: Place, method: str, size: int) -> Trial:
     if method != "base":
         candidate = next(one for one in candidates(c, size) if one.label == method)
         rl = RL(c.rl_steps, c.rl_beta, c.rl_pessimism) if candidate.family == "RL" else None
-        training = Training(candidate, size, epochs(c, size), c.batch, rl)
+        training = Training(candidate, size, epochs(c, size), c.batch, rl, c.lora_rank)
     logs = log(c, place), log(c, place, "validation")
     return Trial(logs[0], training, logs[1], c.online_seeds, c.rounds, c.keep_models)

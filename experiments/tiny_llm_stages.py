@@ -18,7 +18,7 @@ from edittheory.language.evaluate import held_out
 from edittheory.language.evaluate.text_measures import has_loop
 from edittheory.language.model.tokens import WordTokeniser
 from edittheory.language.model.transformer import Transformer
-from edittheory.language.train import batches, cost_net, fine_tuning, reference_cache, reinforcement
+from edittheory.language.train import batches, reference_cache
 from edittheory.language.train.agents import Agent, nano_architecture, pretrain
 from edittheory.language.train.batches import Pairs
 from edittheory.language.train.reference_cache import RefLogProbs
@@ -30,7 +30,8 @@ from edittheory.runs.identity import run_key, stable_hash
 
 from . import tiny_llm_pretrained
 from .tiny_llm_pretrained import Warmed
-from .tiny_llm_recipes import RL, Edits, Reference, Responses, Training, Trial, identity
+from .tiny_llm_recipes import Edits, Reference, Responses, Training, Trial, identity
+from .tiny_llm_training import trained
 
 Made = TypeVar("Made")
 
@@ -171,28 +172,8 @@ class Workshop:
         made, asked = self.log(log).first(training.size), log.responses
         place = [asked.reference.base_seed, asked.train_seed, asked.task, log.name]
         key = _key(asked.reference, stage="train", place=place, n=training.size)
-        base, candidate = self.reference(asked.reference), training.candidate
-        if training.rl is not None:
-            return _reinforced(base, made.pairs, training, training.rl, key)
-        learnable = made.pairs.size
-        if candidate.family == "DPO":
-            learnable = int(np.sum(np.asarray(made.pairs.edited)))
-            if learnable == 0:
-                return Trained(base.model, {}, 0)  # no preference to learn from
-        batch = min(training.batch, learnable)
-        options: dict[str, Any] = {
-            "epochs": training.epochs,
-            "batch": batch,
-            "compute_dtype": base.compute_dtype,
-        }
-        rate, scale = candidate.learning_rate, candidate.scale
-        if candidate.family == "SFT":
-            settings = fine_tuning.sft(rate, **options)
-        elif candidate.family == "DPO":
-            settings = fine_tuning.dpo(rate, scale=scale, **options)
-        else:
-            settings = fine_tuning.early(rate, supervised_weight=candidate.weight, scale=scale, **options)
-        return fine_tuning.train(base.model, made.pairs, settings, key, reference=made.reference)
+        base = self.reference(asked.reference)
+        return trained(base, made.pairs, made.reference, training, key)
 
     def tests(self, recipe: Trial, deployment: int) -> list[Context]:
         """The contexts of one deployment, the same for every policy."""
@@ -219,8 +200,8 @@ class Workshop:
         held = self.log(recipe.held)
         log_probs = held.reference.edit, held.reference.response
         if recipe.training is not None:
-            trained = self.train(recipe.log, recipe.training)
-            agent, steps = agent.with_model(trained.model), int(trained.steps)
+            found = self.train(recipe.log, recipe.training)
+            agent, steps = agent.with_model(found.model), int(found.steps)
             log_probs = agent.log_probs(held.pairs)
             if recipe.keep_model:
                 tiny_llm_pretrained.keep(self.folder / "models", agent, _name(recipe))
@@ -229,9 +210,9 @@ class Workshop:
             agent, [*(self.tests(recipe, seed) for seed in range(recipe.deployments)), contexts]
         )
         measures = self._measures(recipe, contexts, answers) | {"steps": steps}
-        found = held_out.evaluate(log_probs, held.pairs, held.reference)
-        measures |= {"held_loss": found.token_nll, "held_accuracy": found.preference_accuracy}
-        measures |= {"drift_edit": found.drift_edit, "drift_response": found.drift_response}
+        beside = held_out.evaluate(log_probs, held.pairs, held.reference)
+        measures |= {"held_loss": beside.token_nll, "held_accuracy": beside.preference_accuracy}
+        measures |= {"drift_edit": beside.drift_edit, "drift_response": beside.drift_response}
         known = {name: value if np.isfinite(value) else None for name, value in measures.items()}
         edit, response = (np.array([round(float(value), 4) for value in each]) for each in log_probs)
         return Outcome(tests, answers, known, response, edit)
@@ -250,29 +231,6 @@ class Workshop:
             "held_recall": float(np.mean(recall)),
             "held_loops": float(np.mean([has_loop(text) for text in texts])),
         }
-
-
-def _reinforced(base: Agent, pairs: Pairs, training: Training, rl: RL, key: Any) -> Trained:
-    fit_key, train_key = jax.random.split(key)
-    options: dict[str, Any] = {"compute_dtype": base.compute_dtype}
-    ensemble = cost_net.fit_ensemble(base.model, pairs, fit_key, multiple=rl.pessimism, **options)
-    settings = reinforcement.Settings(
-        base.response_length,
-        training.candidate.learning_rate,
-        steps=rl.steps,
-        batch=min(training.batch, pairs.size),
-        beta=rl.beta,
-        **options,
-    )
-    return reinforcement.train(
-        base.model,
-        pairs.prompts,
-        pairs.prompt_len,
-        ensemble,
-        settings,
-        train_key,
-        eos_id=base.tokeniser.eos_id,
-    )
 
 
 def _answers(agent: Agent, parts: Sequence[Sequence[Context]]) -> list[tuple[list[str], list[bool]]]:

@@ -156,3 +156,18 @@ def test_errors():
         generate(model, prompts, prompt_len, 40, EOS)
     with pytest.raises(ValueError, match="max_new must be an integer >= 1"):
         generate(model, prompts, prompt_len, 0, EOS)
+
+
+def test_any_of_several_ends_stops_a_row():
+    """The text of a row is the same up to the first end of any kind; what is beyond is filled with the first kind."""
+    model = model_of(jax.random.key(5))
+    prompts, prompt_len = prompts_of(jax.random.key(6))
+    expected, _ = greedy_by_full_forwards(model, prompts, prompt_len, 9)
+    first, second = (int(token) for token in np.argsort(-np.bincount(expected.ravel()))[:2])
+    found = generate(model, prompts, prompt_len, 9, (first, second))
+    ends = np.isin(expected, (first, second))
+    length = np.where(ends.any(1), ends.argmax(1) + 1, 9)
+    assert np.any(np.asarray(generate(model, prompts, prompt_len, 9, first).lengths) > length)
+    np.testing.assert_array_equal(found.lengths, length)
+    inside = np.arange(9) < length[:, None]
+    np.testing.assert_array_equal(found.tokens, np.where(inside, expected, first))

@@ -35,7 +35,7 @@ FIRST_STAGE = {
     "responses": ["logs"],
     "log": ["keep_prob"],
     "policy": ["batch", "epochs", "least_steps", "rl_steps", "rl_rate", "rl_beta", "rl_pessimism",
-               "sft_rates", "dpo_rates", "dpo_scales", "early_rates", "early_weights"],
+               "lora_rank", "sft_rates", "dpo_rates", "dpo_scales", "early_rates", "early_weights"],
     "outcome": ["held_out", "rounds", "online_seeds"],
     "rows": ["tasks", "train_users", "test_users", "base_seeds", "train_seeds", "other_seeds", "curve", "select",
              "most_unended", "least_recall", "most_loops", "medley_power", "late_exploration", "rivals", "samples"],
@@ -115,7 +115,21 @@ def test_another_user_is_not_given_the_numbers_that_are_kept(tmp_path):
 
 
 def test_defaults_of_later_fields_leave_the_identity_as_it_was():
-    assert not {"keep_prob", "slip_prob", "style_rate", "least_recall", "most_loops"} & set(
+    assert not {"keep_prob", "slip_prob", "style_rate", "least_recall", "most_loops", "lora_rank"} & set(
         canonical(Config())
     )
     assert canonical(Config(keep_prob=0.2))["keep_prob"] == 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["DPO s=1", "RL"])
+def test_adapters_train_another_policy(method, tmp_path):
+    """With `lora_rank` a cell runs, and what it trains is not what all weights give."""
+    config = tiny_llm.EXPERIMENT.resolve(dataclasses.replace(SMOKE, rl_rate=1e-2, dpo_rates=(1e-2,)))
+    cell = next(cell for cell in cells(config) if cell["method"] == method)
+    folder = tmp_path / "shared"
+    found = [
+        tiny_llm.run_cell(dataclasses.replace(config, lora_rank=rank), cell, None, folder) for rank in (0, 2)
+    ]
+    assert found[0]["held_loss"][0] != found[1]["held_loss"][0]
+    assert found[1]["drift_edit"][0] != 0

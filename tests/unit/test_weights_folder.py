@@ -57,7 +57,7 @@ def test_written_and_read_back(change, tmp_path, getkey):
     save_folder(tmp_path / "a", model, words, {"eos": 2, "bos": 1})
     again, found = load_folder(tmp_path / "a")
     assert found == dataclasses.replace(architecture, interleaved_rotary=False)
-    assert special_ids(tmp_path / "a") == {"bos": 1, "eos": 2, "pad": None}
+    assert special_ids(tmp_path / "a") == {"bos": (1,), "eos": (2,), "pad": ()}
     assert tuple(json.loads((tmp_path / "a" / "words.json").read_text())) == words.tokens
     if not architecture.interleaved_rotary:
         for one, two in zip(jax.tree.leaves(again), jax.tree.leaves(model), strict=True):

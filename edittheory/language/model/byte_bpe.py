@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from edittheory.core.errors import InputError
 from edittheory.core.validation import check_int
+from edittheory.language.model.chat_template import frame_of, read_template
 from edittheory.runs.identity import stable_hash
 
 CHATML = ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n")
@@ -121,10 +122,12 @@ class ByteBPE:
         """Read a tokenizer.json, or the one of a folder.
 
         Special tokens that are not named here are those of a tokenizer_config.json beside it, else of this class's own
-        files, else the first of the usual names that the vocabulary has.
+        files, else the first of the usual names that the vocabulary has. Without `frame` it is that of the folder's chat
+        template (`chat_template`), if there is one.
 
         Raises:
-            InputError: no such file, no tokenizer, or no bos and eos to be found; names the file.
+            InputError: no such file, no tokenizer, no bos and eos to be found, or a chat template that fails; names the
+                file.
         """
         path = Path(path)
         path = path / "tokenizer.json" if path.is_dir() else path
@@ -134,12 +137,17 @@ class ByteBPE:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # `tokenizers` raises bare Exceptions
             raise InputError(f"{path} is not a tokenizer: {error}") from None
-        named = _configured(path.parent / "tokenizer_config.json")
+        config = _configuration(path.parent / "tokenizer_config.json")
+        named = _named(config)
         if all(tokenizer.token_to_id(token) == place for place, token in enumerate(_TRAINED)):
             named = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>", "sep": "<sep>"} | named
         bos = bos or named.get("bos") or _first(tokenizer, _BOS, path, "bos")
         eos = eos or named.get("eos") or _first(tokenizer, _EOS, path, "eos")
         pad, sep = pad or named.get("pad"), sep or named.get("sep")
+        template = read_template(path.parent, config) if frame is None else None
+        if template is not None:
+            specials = {"bos_token": bos, "eos_token": eos, "pad_token": pad}
+            frame = frame_of(template, specials, f"the chat template of {path.parent}")
         return cls(tokenizer, bos=bos, eos=eos, pad=pad, sep=sep, frame=frame, name=str(path))
 
     @classmethod
@@ -149,7 +157,7 @@ class ByteBPE:
         Args:
             parts: "model" ("gpt2"), "pre", "tokens", "merges" ("left right" each), "token_types" (3: special) or None,
                 "bos", "eos", "pad" (numbers; pad may be None).
-            frame: as for the class; CHATML for SmolLM2-Instruct.
+            frame: as for the class; that of the part "chat_template" if None and there is one.
 
         Raises:
             InputError: a kind of tokeniser that is not known, or parts that do not fit together.
@@ -181,6 +189,10 @@ class ByteBPE:
         bos, eos = names["bos"] or names["eos"], names["eos"]
         if bos is None or eos is None:
             raise InputError("tokeniser: eos is missing")
+        template = parts.get("chat_template")
+        if frame is None and template is not None:
+            specials = {"bos_token": bos, "eos_token": eos, "pad_token": names["pad"]}
+            frame = frame_of(template, specials, "the chat template of the GGUF file")
         return cls(tokenizer, bos=bos, eos=eos, pad=names["pad"], frame=frame, name="the GGUF tokeniser")
 
     def files(self) -> dict[str, str]:
@@ -240,8 +252,8 @@ def _first(tokenizer: Tokenizer, names: Sequence[str], path: Path, role: str) ->
     raise InputError(f"{path}: no token for {role} found ({', '.join(names)}); name one")
 
 
-def _configured(path: Path) -> dict[str, str]:
-    """Names of bos, eos, pad and sep in a tokenizer_config.json, if there is one."""
+def _configuration(path: Path) -> dict[str, Any]:
+    """What a tokenizer_config.json holds; nothing if there is none."""
     if not path.is_file():
         return {}
     try:
@@ -250,10 +262,13 @@ def _configured(path: Path) -> dict[str, str]:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path} must hold an object, got {type(data).__name__}")
-    found = {}
-    for role in ("bos", "eos", "pad", "sep"):
-        token = data.get(f"{role}_token")
-        token = token.get("content") if isinstance(token, dict) else token
-        if isinstance(token, str):
-            found[role] = token
-    return found
+    return data
+
+
+def _named(config: Mapping[str, Any]) -> dict[str, str]:
+    """Names of bos, eos, pad and sep in a tokenizer_config.json."""
+    tokens = {role: config.get(f"{role}_token") for role in ("bos", "eos", "pad", "sep")}
+    names = {
+        role: token.get("content") if isinstance(token, dict) else token for role, token in tokens.items()
+    }
+    return {role: name for role, name in names.items() if isinstance(name, str)}

@@ -37,16 +37,18 @@ def load_folder(path: str | Path, dtype: Any = jnp.float32) -> tuple[Transformer
     return model, architecture
 
 
-def special_ids(folder: str | Path) -> dict[str, int | None]:
-    """Token numbers "bos", "eos" and "pad" from config.json or generation_config.json; None where neither says.
-
-    Of several ends of text the first is given.
-    """
-    second = Path(folder) / "generation_config.json"
-    other = read_json(second) if second.exists() else {}
-    both = other | {name: v for name, v in read_json(Path(folder) / "config.json").items() if v is not None}
-    found = {name: both.get(f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    return {name: next(iter(v), None) if isinstance(v, list) else v for name, v in found.items()}
+def special_ids(folder: str | Path) -> dict[str, tuple[int, ...]]:
+    """Token numbers "bos", "eos" and "pad" of config.json and generation_config.json: all ends of text that either names."""
+    files = [
+        file for name in ("config.json", "generation_config.json") if (file := Path(folder) / name).exists()
+    ]
+    configs = [read_json(file) for file in files]
+    found: dict[str, tuple[int, ...]] = {}
+    for role in ("bos", "eos", "pad"):
+        values = [config.get(f"{role}_token_id") for config in configs]
+        each = [number for value in values for number in (value if isinstance(value, list) else [value])]
+        found[role] = tuple(dict.fromkeys(number for number in each if isinstance(number, int)))
+    return found
 
 
 def save_folder(

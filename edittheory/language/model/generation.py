@@ -27,7 +27,7 @@ from edittheory.language.model.transformer import Transformer, context_layer, pr
 
 
 class Generated(NamedTuple):
-    """Tokens (N, max_new), `eos_id` beyond the length; lengths (N,) with the eos; whether each row has ended."""
+    """Tokens (N, max_new), the (first) `eos_id` beyond the length; lengths (N,) with the eos; whether each row has ended."""
 
     tokens: Int[Array, "N M"] | np.ndarray
     lengths: Int[Array, " N"] | np.ndarray
@@ -39,14 +39,14 @@ def generate(
     prompts: Int[Array, "N P"],
     prompt_len: Int[Array, " N"],
     max_new: int,
-    eos_id: int,
+    eos_id: int | tuple[int, ...],
     *,
     temperature: float | int | Float[Array, ""] = 0.0,
     key: PRNGKeyArray | None = None,
     compute_dtype: Any = None,
     first_row: int | Int[Array, ""] = 0,
 ) -> Generated:
-    """At most `max_new` tokens after each left-padded prompt, ending with `eos_id`.
+    """At most `max_new` tokens after each left-padded prompt, ending with `eos_id`, or with any of several.
 
     Temperature 0 takes the likeliest token (the first of several); above, tokens are drawn from softmax(logits /
     temperature), and a key is needed. Row n draws with the key folded with first_row + n, so its text does not
@@ -62,13 +62,14 @@ def generate(
     if key is None and (isinstance(temperature, jax.core.Tracer) or float(temperature) != 0):
         raise ValueError("key must be given for a temperature that may be above 0")
     temperature = jnp.asarray(temperature, jnp.float32)
+    ends = eos_id if isinstance(eos_id, tuple) else (eos_id,)
     return _generate(
-        model.cast(compute_dtype), prompts, prompt_len, temperature, key, first_row, max_new, eos_id
+        model.cast(compute_dtype), prompts, prompt_len, temperature, key, first_row, max_new, ends
     )
 
 
-@partial(jax.jit, static_argnames=("max_new", "eos_id"))
-def _generate(model, prompts, prompt_len, temperature, key, first_row, max_new, eos_id):
+@partial(jax.jit, static_argnames=("max_new", "ends"))
+def _generate(model, prompts, prompt_len, temperature, key, first_row, max_new, ends):
     a = model.architecture
     rows, before = prompts.shape[0], prompts.shape[1] - 1
     start = prompts.shape[1] - prompt_len
@@ -108,15 +109,15 @@ def _generate(model, prompts, prompt_len, temperature, key, first_row, max_new, 
             )
             logits = logits + temperature * draws(keys)
         token = jax.lax.argmax(logits, 1, jnp.int32)
-        token = jnp.where(ended, jnp.int32(eos_id), token)
+        token = jnp.where(ended, jnp.int32(ends[0]), token)
         tokens = jax.lax.dynamic_update_slice_in_dim(tokens, token[:, None], step, axis=1)
         lengths = lengths + (~ended).astype(jnp.int32)
-        return step + 1, token, tokens, lengths, ended | (token == eos_id), caches
+        return step + 1, token, tokens, lengths, ended | jnp.isin(token, jnp.array(ends, jnp.int32)), caches
 
     state = (
         jnp.zeros((), jnp.int32),
         prompts[:, -1].astype(jnp.int32),
-        jnp.full((rows, max_new), eos_id, jnp.int32),
+        jnp.full((rows, max_new), ends[0], jnp.int32),
         jnp.zeros((rows,), jnp.int32),
         jnp.zeros((rows,), bool),
         [(empty, empty) for _ in layers],
@@ -130,7 +131,7 @@ def generate_batched(
     prompts: Int[Array, "N P"] | np.ndarray,
     prompt_len: Int[Array, " N"] | np.ndarray,
     max_new: int,
-    eos_id: int,
+    eos_id: int | tuple[int, ...],
     batch: int,
     *,
     temperature: float | int = 0.0,

@@ -34,7 +34,7 @@ class Agent:
     """What answers prompts.
 
     prompt_length and response_length: in tokens; longer prompts are cut at a word, responses stop. batch: prompts answered
-    at a time. instruction: a text with `{}` in place of the prompt, for models that were taught a chat format.
+    at a time. ends: tokens beside the tokeniser's eos that end a response.
     """
 
     model: Transformer
@@ -43,6 +43,7 @@ class Agent:
     response_length: int
     batch: int = 256
     compute_dtype: str = "float32"
+    ends: tuple[int, ...] = ()
 
     def with_model(self, model: Transformer) -> "Agent":
         """The same with other weights."""
@@ -69,7 +70,7 @@ class Agent:
             np.asarray(prompts),
             np.asarray(prompt_len),
             self.response_length,
-            self.tokeniser.eos_id,
+            (self.tokeniser.eos_id, *self.ends),
             min(self.batch, len(prompts)),
             temperature=temperature,
             key=key,
