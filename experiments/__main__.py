@@ -222,7 +222,7 @@ def _run(
         experiment.run_into(config, ledger, lambda ledger: launcher.collect(ledger, work))
     report = experiment.report(ledger.rows(), config)
     write_json(ledger.folder / "summary.json", canonical(report.summary))
-    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=140)
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=150)
     for renderable in report.renderables:
         console.print(renderable)
     print(f"rows {ledger.rows_path}, manifest {ledger.manifest_path}", flush=True)
@@ -261,7 +261,7 @@ def _describe(experiment: Experiment) -> None:
     for field in dataclasses.fields(experiment.config_class):
         values = [str(getattr(config, field.name)) for config in experiment.presets.values()]
         table.add_row(*map(escape, [field.name, overrides.kind_name(kinds[field.name]), *values]))
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
     console.print(_slurm_table())
 
