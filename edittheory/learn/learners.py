@@ -43,7 +43,8 @@ def population_preference(
         scale,
     )
     law = problem.context_probs[:, None, None] * problem.pair_law()
-    return jnp.argmin(jnp.sum(law * table, axis=(-3, -2, -1)))
+    # A pair that is never logged must not matter, even where a member's loss on it is infinite.
+    return jnp.argmin(jnp.sum(jnp.where(law > 0, law * table, 0.0), axis=(-3, -2, -1)))
 
 
 @shaped
