@@ -45,7 +45,7 @@ REALISABLE = 1e-9
 LOG_REALISABLE = 1e-6
 """Largest |log v - log pi| at which a member v counts as the policy pi: total variation says nothing of rare responses, R does."""
 BALANCED = 1e-9
-"""Largest gap between observed and predicted preference, and largest flow out of balance, at which a user counts as balanced."""
+"""Largest gap between observed and predicted preference, and flow out of balance summed over pairs, at which a user counts as balanced."""
 
 
 # -- assumptions --------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def _require(holds: Array, reason: str) -> None:
 def _require_balance(problem: EditProblem) -> None:
     for gap, what in (
         (coverage.largest_pair_gap(problem), "some pair's preference is off by"),
-        (coverage.largest_flow_gap(problem), "pi*(a) q(b|a) - pi*(b) q(a|b) of some pair is"),
+        (coverage.largest_flow_gap(problem), "|pi*(a) q(b|a) - pi*(b) q(a|b)|, summed over pairs, is"),
     ):
         _require(gap <= BALANCED, f"balance (Assumption 1) fails: {what} {gap!s}, allowed {BALANCED:g}")
 

@@ -109,13 +109,14 @@ def largest_pair_gap(problem: EditProblem) -> Scalar:
 
 
 def largest_flow_gap(problem: EditProblem) -> Scalar:
-    """The largest |pi*(a) q(b|a) - pi*(b) q(a|b)| over pairs and contexts that occur: 0 to rounding for a balanced user.
+    """The sum of |pi*(a) q(b|a) - pi*(b) q(a|b)| over unordered pairs, in the worst context that occurs: 0 for a balanced user.
 
-    Unlike `largest_pair_gap` it does not weigh pairs by the reference, which may hardly ever answer with one of them.
+    Unlike `largest_pair_gap` it does not weigh pairs by the reference, which may hardly ever answer with one of them. The sum
+    bounds TV(q o pi*, pi*); the largest term does not, where there are many pairs.
     """
     flow = jnp.exp(problem.log_optimal)[..., :, None] * problem.user
-    gap = jnp.abs(flow - jnp.swapaxes(flow, -1, -2))
-    return jnp.max(jnp.where(problem.context_probs[:, None, None] > 0, gap, 0.0))
+    gap = 0.5 * jnp.sum(jnp.abs(flow - jnp.swapaxes(flow, -1, -2)), axis=(-2, -1))
+    return jnp.max(jnp.where(problem.context_probs > 0, gap, 0.0))
 
 
 # -- coverage of pairs (PREF) -------------------------------------------------------------------------------------------

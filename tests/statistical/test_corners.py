@@ -74,7 +74,7 @@ def test_contraction_refuses_a_user_who_moves_the_optimum():
         jnp.asarray([[0.0, 1.0], [1.0, 0.0]]),
         beta,
     )
-    with pytest.raises(bounds.AssumptionError, match=r"balance .* of some pair is 0\.24"):
+    with pytest.raises(bounds.AssumptionError, match=r"balance .* summed over pairs, is 0\.24"):
         bounds.contraction(problem, problem.log_optimal)
 
 
