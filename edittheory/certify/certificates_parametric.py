@@ -128,7 +128,8 @@ def preference_set(
     least = best.loss * len(rows)
     # The proven excess covers that the minimiser is not exact, and a binding radius.
     depth = level - least + best.excess * len(rows)
-    outer = _logistic_ellipsoid(unique, weights, np.asarray(best.theta), depth, radius)
+    most = max(depth, _rounding(least, level))
+    outer = _logistic_ellipsoid(unique, weights, np.asarray(best.theta), most, radius)
     inner = np.asarray(best.theta) if least <= level else None
     empty = depth < -_rounding(least, level)
     return ConvexSet(unique, weights, zero, np.zeros(len(zero)), level, radius, outer, inner, empty)
@@ -165,8 +166,11 @@ def cost_set(
     gram = psi.T @ psi
     level = errors - 0.5 * float(cost_max) ** 2 * np.log(float(delta)) - float(costs @ costs)
     centre = np.linalg.lstsq(gram, moment)[0]
-    depth = level - float(centre @ gram @ centre - 2.0 * moment @ centre)
-    outer = _with_ball(gram, centre, depth, float(radius))
+    least = float(centre @ gram @ centre - 2.0 * moment @ centre)
+    # As the excess of `preference_set`: what the slope that is left at the centre can gain within the ball.
+    slope = 2.0 * float(np.linalg.norm(gram @ centre - moment))
+    depth = level - least + slope * (float(radius) + float(np.linalg.norm(centre)))
+    outer = _with_ball(gram, centre, max(depth, _rounding(least, level)), float(radius))
     best, floor = _least_in_ball(gram, moment, float(radius))
     found = ConvexSet(np.zeros((0, d)), np.zeros(0), gram, moment, level, float(radius), outer, None)
     inner = best if found.contains(best) else None
@@ -182,7 +186,9 @@ def _least_in_ball(gram: np.ndarray, target: np.ndarray, radius: float) -> tuple
     """A near-minimiser of theta^T gram theta - 2 target . theta on ||theta|| <= radius, and a proven lower bound on the minimum.
 
     For every multiplier t >= 0, -target^T (gram + t)^-1 target - t radius^2 is a lower bound (Lagrange), equal at the right t,
-    where ||(gram + t)^-1 target|| = radius, or t = 0 if the free minimiser lies inside.
+    where ||(gram + t)^-1 target|| = radius, or t = 0 if the free minimiser lies inside. Directions whose curvature is lost in
+    rounding are left out of the minimiser at t = 0, but not out of the bound: there the slope alone gains at most its length
+    times the diameter.
     """
     values, vectors = np.linalg.eigh(gram)
     values, moved = np.maximum(values, 0.0), vectors.T @ target
@@ -198,7 +204,8 @@ def _least_in_ball(gram: np.ndarray, target: np.ndarray, radius: float) -> tuple
             lambda t: float(np.linalg.norm(theta(t))) - radius, 0.0, most + 1e-300, xtol=1e-300, rtol=1e-14
         )
     best = theta(t)
-    floor = -float(moved @ best) - t * radius**2
+    dead = 0.0 if t > 0 else float(np.linalg.norm(moved[~live]))
+    floor = -float(moved @ best) - t * radius**2 - 2.0 * dead * radius
     return vectors @ best * min(1.0, radius / max(float(np.linalg.norm(best)), 1e-300)), floor
 
 
