@@ -30,11 +30,22 @@ LEAST_FACTOR = 0.499
 # -- likelihoods ---------------------------------------------------------------------------------------------------------
 
 
-def preference_log_likelihood(log_class: Class, log_reference: Policy, data: EditDataset) -> LogLikelihood:
-    """log p_v(i) = log sigmoid(u_v(x_i; y_i, y'_i)) of each member at each example: direction given the unordered pair."""
+def preference_log_likelihood(
+    log_class: Class,
+    log_reference: Policy,
+    data: EditDataset,
+    log_behaviour: Float[Array, "N Y"] | None = None,
+) -> LogLikelihood:
+    """log p_v(i) = log sigmoid(u_v(x_i; y_i, y'_i)) of each member at each example: direction given the unordered pair.
+
+    log_behaviour: log pi_i(. | x_i) of the policy that answered example i, chosen from the past, in the place of the reference:
+    for logs whose policy changed while they were written (C13). Sets and tests made of it stay valid.
+    """
     x, y, edit = data.contexts, data.responses, data.edits
+    rows = jnp.arange(data.size)
+    answered = log_reference[x] if log_behaviour is None else log_behaviour
     loss = losses.preference(
-        log_class[:, x, edit], log_class[:, x, y], log_reference[x, edit], log_reference[x, y]
+        log_class[:, x, edit], log_class[:, x, y], answered[rows, edit], answered[rows, y]
     )
     return -loss.T
 
