@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
+from edittheory.problem import random_problems
 from experiments import prose
+from tests.finite_toys import STRINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
@@ -84,3 +87,18 @@ def test_python_of_the_page_runs(page, capsys):
         assert 0 <= many <= few and bound > many
     else:
         assert "pinsker held" in said and "hopeful refuted in float64, not confirmed" in said
+
+
+def test_python_of_the_guide_on_late_ensembles_runs():
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/late-ensembles.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    instance = random_problems.balanced_backwards(jax.random.key(0), STRINGS, 2, 4)
+    problem = instance.problem
+    given = {
+        "problem": problem,
+        "log_policies": instance.log_class[:4],
+        "log": problem.sample(jax.random.key(1), 100),
+    }
+    exec(compile(code, "late-ensembles.md", "exec"), given)
+    assert given["curves"].costs.shape == (1000, 1)
