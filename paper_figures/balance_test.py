@@ -24,7 +24,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data, manifest = rows["balance_test"], manifests["balance_test"]
     config = manifest["config"]
     order = (
-        data.group_by("kind")
+        data.group_by("kind", maintain_order=True)
         .agg(pl.col("balanced").first(), pl.col("violation").mean())
         .sort(["balanced", "violation", "kind"], descending=[True, False, False])
     )
@@ -42,7 +42,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         for test, (label, color, marker, dashes) in TESTS.items():
             part = (
                 mine.filter(pl.col("test") == test)
-                .group_by("n")
+                .group_by("n", maintain_order=True)
                 .agg(pl.col("rejected").sum().alias("count"), pl.len().alias("trials"))
                 .sort("n")
             )

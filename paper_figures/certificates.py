@@ -39,7 +39,7 @@ def _ladder(ax, data: pl.DataFrame, family: str) -> list:
     for form, player, label, color, dashes, marker in LADDER:
         part = (
             issued.filter((pl.col("form") == form) & (pl.col("player") == player))
-            .group_by("n")
+            .group_by("n", maintain_order=True)
             .agg(pl.col("value").mean())
             .sort("n")
         )
@@ -50,7 +50,7 @@ def _ladder(ax, data: pl.DataFrame, family: str) -> list:
     for form, player, label, marker in REALISED:
         part = (
             issued.filter((pl.col("form") == form) & (pl.col("player") == player))
-            .group_by("n")
+            .group_by("n", maintain_order=True)
             .agg(pl.col("realised").mean())
             .sort("n")
         )

@@ -14,7 +14,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     horizons = sorted(data["horizon"].unique().to_list())
     changes = data["change"].unique(maintain_order=True).to_list()
     bandits = data["bandit"].unique(maintain_order=True).to_list()
-    means = data.group_by("horizon", "change", "bandit").agg(
+    means = data.group_by("horizon", "change", "bandit", maintain_order=True).agg(
         (100 * pl.col("excess").sum() / pl.col("best_fixed").sum()).alias("excess")
     )
     at = {

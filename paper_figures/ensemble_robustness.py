@@ -32,7 +32,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     methods = [name for name in ORDER if name in set(data["method"].unique())]
     means = {
         (row["setting"], row["method"]): row["cost"]
-        for row in data.group_by("setting", "method").agg(pl.col("cost").mean()).iter_rows(named=True)
+        for row in data.group_by("setting", "method", maintain_order=True)
+        .agg(pl.col("cost").mean())
+        .iter_rows(named=True)
     }
     figure, axes = style.new_figure(1, 2, width=style.PAGE, height=3.0, width_ratios=(1.6, 1.0), sharey=True)
     left, right = axes[0]

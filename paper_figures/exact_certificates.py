@@ -49,7 +49,7 @@ def _axis(ax, sizes: list[int]) -> None:
 def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     places = _places(sizes)
     problems = (
-        data.group_by("n", "form", "problem")
+        data.group_by("n", "form", "problem", maintain_order=True)
         .agg(
             median=pl.col("value").median(),
             quantile=pl.col("realised").quantile(1 - delta, interpolation="higher"),

@@ -31,7 +31,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         for index, bandit in enumerate(SHOWN):
             table = (
                 mine.filter(pl.col("bandit") == bandit)
-                .group_by("t")
+                .group_by("t", maintain_order=True)
                 .agg(pl.col("regret").mean(), (pl.col("regret").std() / pl.len().sqrt()).alias("error"))
                 .sort("t")
             )

@@ -31,7 +31,9 @@ def facts(rows: pl.DataFrame) -> tuple[list[summaries.Setting], dict[str, list[f
     for name, _ in FACTS:
         means = {
             row[:2]: row[2]
-            for row in base.group_by("task", "train_user").agg(pl.col(name).mean()).iter_rows()
+            for row in base.group_by("task", "train_user", maintain_order=True)
+            .agg(pl.col(name).mean())
+            .iter_rows()
         }
         found[name] = [means[setting] for setting in settings]
     return settings, found
@@ -89,7 +91,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     policies = summaries.full_log(data).filter(
         (pl.col("kind") == "policy") & (pl.col("test_user") == "strong") & (pl.col("method") != "base")
     )
-    each = policies.group_by("task", "train_user", "method").agg(
+    each = policies.group_by("task", "train_user", "method", maintain_order=True).agg(
         pl.col("cost", "held_cost", "log_value", "log_size").mean()
     )
     ax.plot(each["held_cost"], each["cost"], "o", color=style.GREEN, label="asked again, held-out")

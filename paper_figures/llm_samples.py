@@ -24,7 +24,7 @@ def samples(rows: pl.DataFrame) -> pl.DataFrame:
         (pl.col("base_seed") == pl.col("base_seed").min())
         & (pl.col("train_seed") == pl.col("train_seed").min())
     )
-    rounds = first.group_by("task", "source").agg(pl.col("round").min())
+    rounds = first.group_by("task", "source", maintain_order=True).agg(pl.col("round").min())
     return first.join(rounds, on=["task", "source", "round"], how="semi")
 
 

@@ -27,11 +27,13 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.3, sharey="row")
     for ax, (task, user) in zip(axes[0], settings, strict=True):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
-        seeds = mine.group_by("method", "n", "base_seed", "train_seed", "seed").agg(pl.col("cost").mean())
+        seeds = mine.group_by("method", "n", "base_seed", "train_seed", "seed", maintain_order=True).agg(
+            pl.col("cost").mean()
+        )
         for name, look, dashes in candidates(data):
             table = (
                 seeds.filter(pl.col("method") == name)
-                .group_by("n")
+                .group_by("n", maintain_order=True)
                 .agg(
                     pl.col("cost").mean(),
                     pl.col("cost").min().alias("low"),

@@ -24,7 +24,11 @@ def means(rows: pl.DataFrame) -> pl.DataFrame:
     table = rows.group_by(*CELL, "learner", maintain_order=True).agg(
         pl.col("suboptimality").cast(pl.Float64).mean()
     )
-    best = table.filter(pl.col("learner").is_in(PLAIN)).group_by(CELL).agg(best=pl.col("suboptimality").min())
+    best = (
+        table.filter(pl.col("learner").is_in(PLAIN))
+        .group_by(CELL, maintain_order=True)
+        .agg(best=pl.col("suboptimality").min())
+    )
     return table.join(best, on=CELL).with_columns(
         ratio=pl.col("suboptimality") / pl.col("best").clip(lower_bound=NEGLIGIBLE),
         idle=(pl.col("suboptimality") <= NEGLIGIBLE) & (pl.col("best") <= NEGLIGIBLE),
@@ -71,7 +75,7 @@ def _curves(ax, table: pl.DataFrame, reduce, title: str) -> None:
         mine = table.filter((pl.col("learner") == name) & ~pl.col("idle"))
         if not len(mine):
             continue
-        curve = mine.group_by("n").agg(pl.col("ratio")).sort("n")
+        curve = mine.group_by("n", maintain_order=True).agg(pl.col("ratio")).sort("n")
         values = [reduce(np.asarray(each)) for each in curve["ratio"].to_list()]
         look = style.Look("B7", style.GREY, "*", "-") if name == "prototype" else style.look(name)
         wide = 2.0 if name == "medley" else 0.9

@@ -20,7 +20,7 @@ ORDER = (
 def curve(data: pl.DataFrame, column: str, grid: np.ndarray) -> np.ndarray:
     """Mean over runs at the rounds of `grid`; within an epoch regret is a straight line."""
     curves = []
-    for _, part in data.group_by("problem", "seed"):
+    for _, part in data.group_by("problem", "seed", maintain_order=True):
         part = part.sort("t")
         curves.append(
             np.interp(grid, np.concatenate([[0], part["t"]]), np.concatenate([[0.0], part[column]]))

@@ -25,12 +25,12 @@ SHADES = ((0.5, 1.0, "next best at least twice as bad"), (0.2, 0.6, "1.25 times"
 def winners(rows: pl.DataFrame) -> pl.DataFrame:
     """Best learner of each (space, panel, value, n), whether all others are clearly worse, and margin / next best."""
     contest = rows.filter(pl.col("learner").is_in(LEARNERS))
-    means = contest.group_by("space", "panel", "value", "n", "learner").agg(
+    means = contest.group_by("space", "panel", "value", "n", "learner", maintain_order=True).agg(
         pl.col("suboptimality").cast(pl.Float64).mean(), pl.col("excess_low").first()
     )
     least = pl.col("suboptimality")
     best = pl.col("excess_low").is_null()
-    return means.group_by("space", "panel", "value", "n").agg(
+    return means.group_by("space", "panel", "value", "n", maintain_order=True).agg(
         best=pl.col("learner").filter(best).first(),
         won=(pl.col("excess_low").min() > 0),
         margin=1.0 - least.filter(best).first() / least.filter(~best).min(),

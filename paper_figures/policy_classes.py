@@ -23,7 +23,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     every = sorted(data["n"].unique())
     sizes = (every[1], every[-1])
     figure, axes = style.new_figure(2, len(users), width=style.PAGE, height=4.6, sharex=True, sharey=True)
-    stats = data.group_by("user", "class", "learner", "n").agg(
+    stats = data.group_by("user", "class", "learner", "n", maintain_order=True).agg(
         mean=pl.col("suboptimality").cast(pl.Float64).mean(),
         spread=pl.col("suboptimality").cast(pl.Float64).std(),
         count=pl.len(),

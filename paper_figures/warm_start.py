@@ -24,7 +24,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         for index, (bandit, estimator) in enumerate(SHOWN):
             table = (
                 mine.filter((pl.col("bandit") == bandit) & (pl.col("estimator") == estimator))
-                .group_by("logged")
+                .group_by("logged", maintain_order=True)
                 .agg(pl.col("regret").mean(), (2.58 * pl.col("regret").std() / pl.len().sqrt()).alias("half"))
                 .sort("logged")
             )
