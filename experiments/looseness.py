@@ -14,7 +14,7 @@ import scipy.stats
 from rich.table import Table
 
 from edittheory import bounds
-from edittheory.claims.statements import Trial, make_trial
+from edittheory.claims.trial import Trial, make_trial
 from edittheory.core.logspace import expect
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_each, check_int, check_probability

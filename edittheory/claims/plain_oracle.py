@@ -25,6 +25,7 @@ class Case:
         self.q = take["user"] / take["user"].sum(axis=-1, keepdims=True)
         self.dist, self.beta = take["distance"], take["beta"]
         self.pi = normalise(np.exp(take["probe"]))
+        self.rivals = [*(normalise(np.exp(law)) for law in take["log_class"]), self.pi, self.ref]
         self.time = take["time"]
         self.cost = (self.q * self.dist).sum(axis=-1)
         self.costs = np.concatenate([take["cost_class"][:-1], self.cost[None]])
@@ -251,7 +252,7 @@ PI = Real(np.pi)
 
 ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "A.identity": lambda c: (np.abs(c.objective(c.pi) - c.objective(c.opt) - c.suboptimality(c.pi)), Real(0)),
-    "A.optimum": lambda c: (c.objective(c.opt), c.objective(c.pi)),
+    "A.optimum": lambda c: (c.objective(c.opt), np.array([c.objective(law) for law in c.rivals])),
     "A.preference": lambda c: _preference(c, 1 / c.beta),
     "A.dpo": lambda c: _calibrated(c, 1),
     "A.stationary": lambda c: (tv(c.edited(c.opt), c.opt), Real(0)),

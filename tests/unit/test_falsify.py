@@ -18,7 +18,7 @@ from edittheory.claims import (
     statements,
 )
 from edittheory.claims.attack_space import Space, starting_vectors
-from edittheory.claims.attackable import Attack
+from edittheory.claims.statement import Attack
 from edittheory.core.errors import InputError
 from experiments import falsification, recheck
 
