@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.certify import balance_test
 from edittheory.core import statistics
@@ -23,6 +22,7 @@ from edittheory.problem.random_problems import Spaces
 from edittheory.runs.identity import execution_field
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 SEQUENTIAL: tuple[balance_test.Combination, ...] = ("union", "average", "joint", "rich")
@@ -169,9 +169,9 @@ def draw_base(keys, space: Spaces, num_contexts: int, num_candidates: int, beta,
 @eqx.filter_jit
 def draw_given_reference(keys, space: Spaces, num_contexts: int, num_candidates: int) -> Drawn:
     """`families.balanced_sinkhorn`."""
-    instances = jax.vmap(lambda key: random_problems.balanced_sinkhorn(key, space, num_contexts, num_candidates))(
-        keys
-    )
+    instances = jax.vmap(
+        lambda key: random_problems.balanced_sinkhorn(key, space, num_contexts, num_candidates)
+    )(keys)
     return Drawn(instances.problem, instances.cost_class)
 
 
@@ -319,13 +319,9 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     """Level and power at the largest n, times, and whether any level was broken."""
     records = rates(rows, config)
     last = max(config.sizes)
-    table = Table(
-        title=f"Share of {config.trials} random users rejected by n = {last:,} at delta = {config.delta:g}",
-        title_justify="left",
-    )
-    columns = ("kind of user", "violation", *SEQUENTIAL, FIXED, *(f"median time, {t}" for t in SEQUENTIAL))
-    for column in columns:
-        table.add_column(column, justify="left" if column == columns[0] else "right")
+    title = f"Share of {config.trials} random users rejected by n = {last:,} at delta = {config.delta:g}"
+    numbers = "violation", *SEQUENTIAL, FIXED, *(f"median time, {t}" for t in SEQUENTIAL)
+    table = blank(title, ("kind of user",), numbers)
     at = {(r["kind"], r["test"]): r for r in records if r["n"] == last}
     for kind in config.kinds:
         found = [at[kind, test] for test in (*SEQUENTIAL, FIXED)]

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_in, check_int
 
 from . import worlds
+from .columns import blank
 from .experiment import Experiment, Report
 from .world_configs import TextWorldConfig, provenance, resolve
 
@@ -205,13 +205,11 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     for space in config.spaces:
         for panel in config.panels:
             knob = PANELS[panel][0]
-            table = Table(
-                title=f"{panel}, {space}: least mean SubOpt over {config.trials} worlds (in brackets: a tie)",
-                title_justify="left",
+            table = blank(
+                f"{panel}, {space}: least mean SubOpt over {config.trials} worlds (in brackets: a tie)",
+                (knob, *(f"n = {n:,}" for n in config.sample_sizes)),
+                (),
             )
-            table.add_column(knob)
-            for n in config.sample_sizes:
-                table.add_column(f"n = {n:,}")
             here = (r for r in records if (r["space"], r["panel"]) == (space, panel))
             mine = {(r["value"], r["n"]): r for r in here}
             for value in knob_values(config, panel):

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory import bounds
 from edittheory.core import statistics
@@ -17,6 +16,7 @@ from edittheory.problem import random_problems
 from edittheory.runs.identity import execution_field
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 USERS = {"strong": 0.9, "weak": 0.1}
@@ -151,14 +151,11 @@ def slopes(rows: pl.DataFrame, config: Config) -> list[dict]:
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean SubOpt by n, fitted slopes; not ok if some bound fails more often than delta (2 delta for B3) allows."""
-    table = Table(
-        title=f"Mean SubOpt over {config.trials} problems, dense class of {config.num_candidates}, beta = {config.beta:g}",
-        title_justify="left",
+    table = blank(
+        f"Mean SubOpt over {config.trials} problems, dense class of {config.num_candidates}, beta = {config.beta:g}",
+        ("user", "series"),
+        (*(f"n = {n:,}" for n in config.sample_sizes), "slope [interval]"),
     )
-    table.add_column("user")
-    table.add_column("series")
-    for name in (*(f"n = {n:,}" for n in config.sample_sizes), "slope [interval]"):
-        table.add_column(name, justify="right")
     fits = {(record["user"], record["learner"]): record for record in slopes(rows, config)}
     means = rows.group_by("user", "series", "n").agg(pl.col("value").mean())
     for user in USERS:

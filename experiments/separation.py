@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
@@ -15,6 +14,7 @@ from edittheory.problem import coverage, random_problems
 from edittheory.runs.identity import execution_field, later_field
 
 from . import spaces
+from .columns import Column, Record, table
 from .experiment import Experiment, Report
 
 SETTINGS = {"strong user": ("SUP",), "weak balanced user": ("PREF",), "habit": ("RL", "RL plug-in")}
@@ -148,31 +148,30 @@ def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
     return records
 
 
+def _least_margin(record: Record) -> str:
+    return "{:.4f} [{:.4f}, {:.4f}]".format(*min(record["margins"].values(), key=lambda margin: margin[1]))
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean SubOpt by setting and learner; not ok unless the expected learner beats each other one."""
     records = margins(rows, config)
     names = list(records[0]["means"])
-    table = Table(
-        title=f"Mean SubOpt over {config.trials:,} random problems, beta = {config.beta:g}",
-        title_justify="left",
+    columns = [
+        Column("setting"),
+        Column("n", style=","),
+        Column("violation", style=".3f"),
+        *(Column(name, ("means", name), ".4f") for name in names),
+        Column("winner", lambda record: record["expected"] if record["won"] else "not separated"),
+        Column("least margin [interval]", _least_margin),
+    ]
+    shown = table(
+        f"Mean SubOpt over {config.trials:,} random problems, beta = {config.beta:g}", columns, records
     )
-    for column in ("setting", "n", "violation", *names, "winner", "least margin [interval]"):
-        table.add_column(column, justify="left" if column in ("setting", "winner") else "right")
-    for record in records:
-        gap = min(record["margins"].values(), key=lambda g: g[1])
-        table.add_row(
-            record["setting"],
-            f"{record['n']:,}",
-            f"{record['violation']:.3f}",
-            *(f"{record['means'][name]:.4f}" for name in names),
-            record["expected"] if record["won"] else "not separated",
-            f"{gap[0]:.4f} [{gap[1]:.4f}, {gap[2]:.4f}]",
-        )
     lost = [record["setting"] for record in records if not record["won"]]
     closing = (
         f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL wins one setting."
     ) + (f" Paired bootstrap, level {config.level:g} divided over all comparisons.")
-    return Report((table, closing), not lost, {"settings": records})
+    return Report((shown, closing), not lost, {"settings": records})
 
 
 EXPERIMENT = Experiment(
