@@ -9,6 +9,7 @@ import polars as pl
 
 from edittheory.bounds import online
 from edittheory.core import statistics
+from edittheory.core.slopes import slope_fit
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.deploy import iterated
 from edittheory.problem import cost_classes, coverage, random_problems
@@ -180,7 +181,7 @@ def exponents(grid: pl.DataFrame, config: Config, start: float = 0.05) -> list[d
     for (setting, learner), part in late.group_by("setting", "learner", maintain_order=True):
         times = np.sort(part["t"].unique().to_numpy())
         curves = part.sort("problem", "seed", "t")["regret"].to_numpy().reshape(-1, len(times))
-        fit = statistics.slope_fit(times, curves, np.random.default_rng(config.seed), level=config.level)
+        fit = slope_fit(times, curves, np.random.default_rng(config.seed), level=config.level)
         record = {
             "setting": setting,
             "learner": learner,

@@ -9,6 +9,7 @@ import polars as pl
 
 from edittheory import bounds
 from edittheory.core import statistics
+from edittheory.core.slopes import slope_fit
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.learn import learners
@@ -141,7 +142,7 @@ def slopes(rows: pl.DataFrame, config: Config) -> list[dict]:
                 "high": None,
             }
             if (losses.mean(axis=0) > 0).all():
-                fit = statistics.slope_fit(
+                fit = slope_fit(
                     sizes, losses, np.random.default_rng(config.seed), level=config.level / family
                 )
                 record |= {"slope": fit.slope, "low": fit.low, "high": fit.high}

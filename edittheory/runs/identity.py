@@ -108,3 +108,8 @@ def run_key(seed: "int | np.integer | Key[Array, '']", identity: Any) -> "Key[Ar
     for word in struct.unpack(">8I", bytes.fromhex(stable_hash(identity))):
         key = jax.random.fold_in(key, word)
     return key
+
+
+def run_identity(experiment: str, config: Any, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run itself: the experiment's name, the resolved configuration, the cell's parameters."""
+    return {"experiment": experiment, "config": canonical(config), "cell": canonical(cell)}

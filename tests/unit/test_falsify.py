@@ -20,7 +20,7 @@ from edittheory.claims import (
 from edittheory.claims.attack_space import Space, starting_vectors
 from edittheory.claims.statement import Attack
 from edittheory.core.errors import InputError
-from experiments import falsification, recheck
+from experiments import falsification, falsification_report, recheck
 
 SPACES = {balanced: Space(balanced, 2, 3) for balanced in (True, False)}
 ATTACKS = {attack.name: attack for attack in attackable.ATTACKS}
@@ -53,7 +53,7 @@ def test_every_statement_of_the_package_is_attacked():
     for attack in everything:
         assert attack.mutant == attack.name.startswith("mutant.")
     assert len({attack.name for attack in everything}) == len(everything)
-    assert sorted(falsification.names()) == sorted(attack.name for attack in everything)
+    assert sorted(falsification_report.names()) == sorted(attack.name for attack in everything)
     grouped = [attack for balanced in (True, False) for group in attackable_random.groups(balanced).values()
                for attack in group]  # fmt: skip
     assert len(grouped) == len(attackable_random.ATTACKS)
@@ -292,7 +292,7 @@ def test_mean_costs_of_a_bandit_are_checked(tmp_path):
 def rows_with(verdicts: dict[str, bool]) -> pl.DataFrame:
     """Rows of the table in which exactly the given names are refuted or not, the others as they should be."""
     rows = []
-    for name in falsification.names():
+    for name in falsification_report.names():
         attack = {**instance_files.DETERMINISTIC, **instance_files.STATISTICAL, **instance_files.BANDITS}[
             name
         ]
@@ -316,14 +316,14 @@ def test_the_report_fails_on_a_wrong_verdict(verdicts, refuted, survived):
     report = falsification.report(rows_with(verdicts), falsification.Config())
     assert report.ok == (not refuted and not survived)
     assert report.summary["refuted"] == refuted and report.summary["survived"] == survived
-    assert len(report.summary["statements"]) == len(falsification.names())
+    assert len(report.summary["statements"]) == len(falsification_report.names())
 
 
 def test_a_statement_is_judged_by_its_worst_row():
     """A refutation at one sample size counts whatever the others say; attempts add up."""
     one, other = rows_with({"B1.b": True}), rows_with({}).with_columns(ratio=pl.lit(3.0))
-    best = falsification.worst(pl.concat([other, one]))
-    assert best["statement"].to_list() == falsification.names()
+    best = falsification_report.worst(pl.concat([other, one]))
+    assert best["statement"].to_list() == falsification_report.names()
     mine = best.row(by_predicate=pl.col("statement") == "B1.b", named=True)
     assert mine["refuted"] and mine["attempts"] == 20
     assert not falsification.report(pl.concat([other, one]), falsification.Config()).ok

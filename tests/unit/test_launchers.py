@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edittheory.core.errors import ConfigurationMismatch, RunError
 from edittheory.runs import launchers, provenance
 from edittheory.runs.launchers import Detached, SlurmLauncher, TasksFailed
-from edittheory.runs.ledger import ConfigurationMismatch, Ledger, RunError
+from edittheory.runs.ledger import Ledger
 from edittheory.runs.slurm import Slurm, SlurmOptions, Task
 from experiments.__main__ import main
 from experiments.experiment import Work

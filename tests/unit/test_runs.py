@@ -14,19 +14,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from edittheory.core.errors import ConfigurationMismatch, FolderBusy, FolderError, RunError
 from edittheory.runs import files
 from edittheory.runs import ledger as runs
 from edittheory.runs.files import lock_folder, sha256_file, write_atomically
-from edittheory.runs.identity import execution_field
-from edittheory.runs.ledger import (
-    ConfigurationMismatch,
-    FolderBusy,
-    FolderError,
-    Ledger,
-    RunError,
-    run_key,
-    stable_hash,
-)
+from edittheory.runs.identity import execution_field, run_key, stable_hash
+from edittheory.runs.ledger import Ledger
 from tests.toy_experiment import EXPERIMENT, ToyConfig
 
 ROOT = Path(__file__).resolve().parents[2]
