@@ -21,6 +21,7 @@ from edittheory.core.validation import check_each, check_positive, check_probabi
 from edittheory.learn.class_losses import Policy
 from edittheory.medley.likelihoods import Counts
 from edittheory.medley.linear_messages import (
+    Features,
     Message,
     Scalar,
     blur,
@@ -104,6 +105,41 @@ def _hypotheses(config: LinearMedley) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return np.array(directions), np.array(edits), np.array(both)
 
 
+def _mode(phi: Features, precision: Array, expand: Callable[[Array], Message]) -> Array:
+    """Newton's method from 0 on one likelihood, a Gaussian prior of that precision added."""
+    d = phi.shape[-1]
+
+    def newton(_, theta):
+        message = expand(theta)
+        target = jnp.linalg.solve(message.precision + precision * jnp.eye(d), message.shift)
+        return towards(phi, theta, target)
+
+    return jax.lax.fori_loop(0, 8, newton, jnp.zeros(d))
+
+
+def _weigh(messages: Message, of_costs: Message, log_prior: Array, scale: Array) -> tuple[Array, Array]:
+    """Log evidence and posterior mean of theta for each of a stack of messages, the costs' and the prior added."""
+    d = of_costs.shift.shape[-1]
+
+    def one(precision, shift, constant, prior):
+        chol = jnp.linalg.cholesky(precision + of_costs.precision + jnp.eye(d) / scale**2)
+        total = shift + of_costs.shift
+        theta = jax.scipy.linalg.cho_solve((chol, True), total)
+        volume = jnp.sum(jnp.log(jnp.diag(chol))) + d * jnp.log(scale)
+        return constant + prior - volume + 0.5 * total @ theta, theta
+
+    return jax.vmap(one)(*messages, log_prior)
+
+
+def _joint(directions: Message, edits: Message, share: Array) -> Message:
+    """The message on the parameter of directions where that of edits is `share` times it."""
+    return Message(
+        directions.precision + share**2 * edits.precision,
+        directions.shift + share * edits.shift,
+        jnp.zeros(()),
+    )
+
+
 def fit(
     features: Float[Array, "..."],
     log_reference: Policy,
@@ -128,41 +164,14 @@ def fit(
     middle = 1.0 / scales[len(config.spreads) // 2 + 1 if len(config.spreads) > 2 else 0] ** 2
     edits = jnp.sum(counts.pairs, axis=-2)
 
-    def mode(expand: Callable[[Array], Message]) -> Array:
-        def newton(_, theta):
-            message = expand(theta)
-            target = jnp.linalg.solve(message.precision + middle * jnp.eye(d), message.shift)
-            return towards(phi, theta, target)
-
-        return jax.lax.fori_loop(0, 8, newton, jnp.zeros(d))
-
     directions_at = lambda theta: direction_message(phi, counts.pairs, theta)  # noqa: E731
     edits_at = lambda theta: edit_message(phi, log_reference, edits, theta)  # noqa: E731
     rows = [jnp.asarray(each) for each in _hypotheses(config)]
     kinds = [each[:, 4].astype(int) for each in rows]
 
-    def weigh(messages: Message, log_prior: Array, scale: Array) -> tuple[Array, Array]:
-        """Log evidence and posterior mean of theta for each of a stack of messages, the costs' and the prior added."""
-
-        def one(precision, shift, constant, prior):
-            chol = jnp.linalg.cholesky(precision + of_costs.precision + jnp.eye(d) / scale**2)
-            total = shift + of_costs.shift
-            theta = jax.scipy.linalg.cho_solve((chol, True), total)
-            volume = jnp.sum(jnp.log(jnp.diag(chol))) + d * jnp.log(scale)
-            return constant + prior - volume + 0.5 * total @ theta, theta
-
-        return jax.vmap(one)(*messages, log_prior)
-
     def combine(state):
         at_directions, at_edits = state[:2]
         first, second = directions_at(at_directions), edits_at(at_edits)
-
-        def joint(share):
-            return Message(
-                first.precision + share**2 * second.precision,
-                first.shift + share * second.shift,
-                jnp.zeros(()),
-            )
 
         def at_scale(scale):
             blurred = [
@@ -173,9 +182,11 @@ def fit(
             prior = (rows[0][:, None, 3] + rows[1][None, :, 3]).reshape(-1) + np.log(
                 max(1 - config.agree, 1e-300)
             )
-            together = jax.vmap(lambda row: blur(joint(row[2]), row[0], (row[1] * scale) ** 2))(rows[2])
+            together = jax.vmap(
+                lambda row: blur(_joint(first, second, row[2]), row[0], (row[1] * scale) ** 2)
+            )(rows[2])
             stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), pairs, together)
-            return weigh(stacked, jnp.concatenate([prior, rows[2][:, 3]]), scale)
+            return _weigh(stacked, of_costs, jnp.concatenate([prior, rows[2][:, 3]]), scale)
 
         log_evidence, thetas = jax.vmap(at_scale)(scales)
         weights = jax.nn.softmax(log_evidence.reshape(-1)).reshape(log_evidence.shape)
@@ -189,7 +200,9 @@ def fit(
             jax.vmap(lambda row, m=m: parameter(m, row[0], (row[1] * scale) ** 2, theta))(row)
             for m, row in ((first, rows[0]), (second, rows[1]))
         ]
-        shared = jax.vmap(lambda row: parameter(joint(row[2]), row[0], (row[1] * scale) ** 2, theta))(rows[2])
+        shared = jax.vmap(
+            lambda row: parameter(_joint(first, second, row[2]), row[0], (row[1] * scale) ** 2, theta)
+        )(rows[2])
         return (
             towards(phi, at_directions, of_directions @ own[0] + of_both @ shared),
             towards(phi, at_edits, of_edits @ own[1] + (of_both * rows[2][:, 2]) @ shared),
@@ -200,7 +213,7 @@ def fit(
         )
 
     empty = [jnp.zeros(len(each)) for each in rows]
-    state = (mode(directions_at), mode(edits_at), jnp.zeros(d), *empty)
+    state = (_mode(phi, middle, directions_at), _mode(phi, middle, edits_at), jnp.zeros(d), *empty)
     state = jax.lax.fori_loop(0, config.rounds, lambda _, each: combine(each), state)
     theta, of_directions, of_edits, of_both = state[2:]
     both = jnp.sum(of_both)
