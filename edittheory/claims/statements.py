@@ -230,9 +230,7 @@ def _preference(form, at_learned: bool = False) -> Callable[[Trial], Sides]:
 
 
 def _cost_set(trial: Trial) -> Sides:
-    radius = cost_classes.confidence_radius(
-        trial.problem.cost_max, trial.instance.num_candidates, trial.delta
-    )
+    radius = cost_classes.confidence_radius(trial.problem.cost_max, trial.instance.num_candidates, trial.delta)
     return trial.set_error, radius
 
 

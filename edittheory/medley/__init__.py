@@ -12,14 +12,4 @@ from edittheory.medley.finite import (
     posterior,
 )
 
-__all__ = [
-    "DEFAULT",
-    "MODELS",
-    "Medley",
-    "MedleyResult",
-    "Posterior",
-    "combine",
-    "fit",
-    "fit_path",
-    "posterior",
-]
+__all__ = ["DEFAULT", "MODELS", "Medley", "MedleyResult", "Posterior", "combine", "fit", "fit_path", "posterior"]
