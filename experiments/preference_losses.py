@@ -132,7 +132,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     if cell["class"] == "finite":
         member_key = jax.random.fold_in(jax.random.key(config.seed), 10**6)
         members = finite_class(drawn, member_key, jnp.zeros(config.candidates - 1))
-        policies = {
+        policies: dict[Any, Any] = {
             value: chosen_members(members, drawn, logs.counts + logs.held_out, each)
             for value, each in wanted.items()
         }

@@ -32,7 +32,7 @@ def tuned(rows: pl.DataFrame) -> dict[tuple[str, str, int], dict[str, np.ndarray
         table = np.where(np.isfinite(table), table, np.inf)
         half = np.arange(table.shape[1]) % 2
         picks = [int(np.argmin(table[:, half == 1 - side].mean(axis=1))) for side in (0, 1)]
-        found.setdefault((str(user), str(kind), int(n)), {})[str(loss)] = table[  # type: ignore[call-overload]
+        found.setdefault((str(user), str(kind), int(n)), {})[str(loss)] = table[
             np.asarray(picks)[half], np.arange(table.shape[1])
         ]
     return found
@@ -119,7 +119,7 @@ def report(rows: pl.DataFrame, config: Any) -> Report:
             table.add_column(user, justify="right")
         mine = [r for r in records if r["class"] == kind and r["n"] == most]
         for loss in dict.fromkeys(r["loss"] for r in mine):
-            row = []
+            line = []
             for user in config.users:
                 record = next(r for r in mine if (r["user"], r["loss"]) == (user, loss))
                 sign = (
@@ -132,8 +132,8 @@ def report(rows: pl.DataFrame, config: Any) -> Report:
                     else "="
                 )
                 value = best.get((user, kind, loss, most))
-                row.append(f"{record['mean']:.4f} {sign} {'' if value is None else f'({value:g})'}")
-            table.add_row(loss, *row)
+                line.append(f"{record['mean']:.4f} {sign} {'' if value is None else f'({value:g})'}")
+            table.add_row(loss, *line)
         renderables.append(table)
     moved = displacement(rows)
     table = Table(
