@@ -8,8 +8,9 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
 from edittheory.learn import learners
+from edittheory.learn.preference_losses import PREFERENCE_LOSSES
 from edittheory.problem import coverage, random_problems
 from edittheory.runs.identity import execution_field, later_field
 
@@ -26,7 +27,8 @@ class Config:
     """One cell for each setting; `trials` random problems in each, all learners on the same data.
 
     strong, weak: strength of the user's balanced edits, the latter also of the one with a habit; habit: share of edits pulled to
-    one form; strong_n, weak_n, habit_n: edits in each setting.
+    one form; strong_n, weak_n, habit_n: edits in each setting. losses: names of `PREFERENCE_LOSSES` that join the learners, at
+    scale 1.
     """
 
     trials: int = 400
@@ -45,6 +47,7 @@ class Config:
     strong_n: int = later_field(30)
     weak_n: int = later_field(100)
     habit_n: int = later_field(3000)
+    losses: tuple[str, ...] = later_field(())
     width: int = execution_field(20)
 
     def __post_init__(self):
@@ -58,6 +61,7 @@ class Config:
             check_probability(name, getattr(self, name))
         for name in ("strong_n", "weak_n", "habit_n"):
             check_int(name, getattr(self, name), 1, 10**7)
+        check_each("losses", self.losses, check_in, tuple(PREFERENCE_LOSSES))
 
     def setting(self, name: str) -> tuple[float, float, int]:
         """Strength, habit and n of a setting."""
@@ -90,9 +94,9 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             habit=habit,
         )
         problem = instance.problem
-        found = learners.every_learner(
-            instance, problem.sample(data_key, n), config.delta, config.supervised_weight
-        )
+        data = problem.sample(data_key, n)
+        found = learners.every_learner(instance, data, config.delta, config.supervised_weight)
+        found |= learners.every_pair_loss(instance, data, config.losses)
         scores = {
             name: (problem.suboptimality(policy), problem.value(policy)) for name, policy in found.items()
         }

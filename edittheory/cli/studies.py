@@ -30,6 +30,7 @@ STUDIES: Mapping[str, Study] = {
     "contraction": Study(("contraction",), verified=True),
     "rates": Study(("rates",)),
     "preference_scale": Study(("preference_scale",), verified=True),
+    "preference_losses": Study(("preference_losses",)),
     "separation": Study(("separation",)),
     "phase_diagram": Study(("phase_diagram", "tradeoffs")),
     "coverage": Study(("coverage",)),
