@@ -55,7 +55,9 @@ def _parser() -> Parser:
         )
         reads = "--format" if name != "export" else "--read-format"
         one.add_argument(
-            reads, dest="read_format", help="mlqe-pe, qe4pe, divemt, lamp, trl, prelude, jsonl, csv, ..."
+            reads,
+            dest="read_format",
+            help="mlqe-pe, qe4pe, divemt, lamp, trl, prelude, ua-gec, jsonl, csv, ...",
         )
         if name == "costs":
             one.add_argument(
