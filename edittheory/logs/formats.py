@@ -191,7 +191,8 @@ def _flat(value: Any) -> Any:
 
 def prelude(path: Path) -> Iterator[Row]:
     """Logs of PRELUDE's agents (gao-g/prelude, `Agent.metrics`): one JSON object a round; source is the latent preference."""
-    names = {"prompt": "message", "response": "completion", "edit": "edited", "source": "preference_groundtruth", "cost": "cost"}  # fmt: skip
+    names = {"prompt": "message", "response": "completion", "edit": "edited"}
+    names |= {"source": "preference_groundtruth", "cost": "cost"}
     for number, row, raw in json_lines(path):
         if not isinstance(row, BadLine):
             tokens = row.get("completion_logprobs")
