@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from edittheory.logs.commands import diagnose
+from edittheory.logs.commands import diagnose, fit
 
-OWN: dict[str, ModuleType] = {"diagnose": diagnose}
+OWN: dict[str, ModuleType] = {"diagnose": diagnose, "fit": fit}
 """Name of the command -> its module."""
