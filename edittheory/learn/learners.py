@@ -63,6 +63,23 @@ def early_ensemble(
 
 
 @shaped
+def by_pair_loss(
+    name: str,
+    log_class: Class,
+    log_reference: Policy,
+    data: EditDataset,
+    scale: float | Float[Array, ""] = 1.0,
+    option: float | Float[Array, ""] | None = None,
+    supervised_weight: float | Float[Array, ""] = 0.0,
+) -> Int[Array, ""]:
+    """Index of the minimiser of any loss of `PREFERENCE_LOSSES` (docs/losses.md) + supervised_weight * supervised loss."""
+    preferring = class_losses.pair_loss(name, log_class, log_reference, data, scale, option)
+    return jnp.argmin(
+        preferring + losses.weighted(class_losses.supervised(log_class, data), supervised_weight)
+    )
+
+
+@shaped
 def pessimistic_cost(
     cost_class: Float[Array, "F X Y"],
     log_reference: Policy,

@@ -1,8 +1,8 @@
-"""Supervised fine-tuning, DPO and EarlyEnsemble of a language model on the pairs of a log, and its pretraining.
+"""Supervised fine-tuning, DPO and its relatives, and EarlyEnsemble of a language model on the pairs of a log, and its pretraining.
 
-One loss serves all: preference_weight * PREF + supervised_weight * SUP (`edittheory.learn.losses`) on summed log-probabilities.
-Its numbers are traced, so that for given shapes there are two compiled programs: with the response, and without
-for purely supervised training.
+One loss serves all: preference_weight * PREF + supervised_weight * SUP (`pair_objectives`). Its numbers and the choice of
+PREF are traced, so that for given shapes there are two compiled programs: with the response, and without for purely
+supervised training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
@@ -21,12 +20,22 @@ from edittheory.language.train import train_state
 from edittheory.language.train.batches import Batch, Columns, Order, Pairs, assemble
 from edittheory.language.train.pair_objectives import Coefficients, Static, advance
 from edittheory.language.train.reference_cache import RefLogProbs, reference_log_probs, summed_log_probs
-from edittheory.language.train.settings import Settings, dpo, early, sft
+from edittheory.language.train.settings import Settings, dpo, early, preferring, sft
 from edittheory.language.train.train_state import FineTuningDiverged, Hyper, Trained
 from edittheory.learn.training import Progress
 from edittheory.runs.checkpoints import fingerprint
 
-__all__ = ["FineTuningDiverged", "Settings", "Trained", "dpo", "early", "pretrain", "sft", "train"]
+__all__ = [
+    "FineTuningDiverged",
+    "Settings",
+    "Trained",
+    "dpo",
+    "early",
+    "preferring",
+    "pretrain",
+    "sft",
+    "train",
+]
 
 
 def train(
@@ -188,9 +197,7 @@ def _run(
     params, frozen = train_state.split(model)
     frozen = train_state.place(frozen, mesh)
     hyper = Hyper.of(settings, steps)
-    numbers = Coefficients(
-        *(jnp.asarray(getattr(settings, name), dtype=jnp.float32) for name in Coefficients._fields)
-    )
+    numbers = Coefficients.of(settings)
     static = Static(settings.compute_dtype, settings.remat, mesh)
     by_row = PartitionSpec(None, None, "data")
 
