@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from edittheory.logs.commands import diagnose, fit
+from edittheory.logs.commands import diagnose, fit, train
 
-OWN: dict[str, ModuleType] = {"diagnose": diagnose, "fit": fit}
+OWN: dict[str, ModuleType] = {"diagnose": diagnose, "train": train, "fit": fit}
 """Name of the command -> its module."""
