@@ -62,27 +62,24 @@ def cells(config: Any) -> list[dict]:
     ]
 
 
-def measure(log: advice_logs.Log, family: str) -> np.ndarray:
-    """What advice would see of a log."""
+def measure(log: advice_logs.Log, family: str) -> tuple[judging.Judgement, np.ndarray]:
+    """What advice would see of a log: its cross-validation and its statistics."""
     policies = KIND[family] == "policies"
     judged = judging.judge(log.sample, log.beta, policies=policies)
     features = statistics.as_features(log.sample) if policies else log.sample
-    return statistics.measure(features, judged, log.beta)
+    return judged, statistics.measure(features, judged, log.beta)
 
 
-def rows_of(config: Any, cell: dict, key, split: str) -> list[dict]:
-    """One row a log: family, user, setting, seed, n, beta, SubOpt of each learner, statistics."""
-    found = []
-    for log in advice_logs.simulate(config, cell["family"], cell["user"], split, key):
-        which = {"setting": log.parameters, "seed": log.seed, "n": log.n, "beta": log.beta}
-        seen = dict(zip(statistics.NAMES, measure(log, cell["family"]).tolist(), strict=True))
-        found.append({**cell, **which, **log.suboptimality, **seen})
-    return found
+def row_of(log: advice_logs.Log, cell: dict, seen: np.ndarray) -> dict[str, Any]:
+    """A row: family, user, setting, seed, n, beta, SubOpt of each learner, statistics."""
+    which = {"setting": log.parameters, "seed": log.seed, "n": log.n, "beta": log.beta}
+    return {**cell, **which, **log.suboptimality, **dict(zip(statistics.NAMES, seen.tolist(), strict=True))}
 
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
-    """The rows of `rows_of` on users to tune on."""
-    return pl.DataFrame(rows_of(config, cell, key, "tune"))
+    """One row a log of the users to tune on."""
+    logs = advice_logs.simulate(config, cell["family"], cell["user"], "tune", key)
+    return pl.DataFrame([row_of(log, cell, measure(log, cell["family"])[1]) for log in logs])
 
 
 def losses_of(rows: pl.DataFrame) -> np.ndarray:

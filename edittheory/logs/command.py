@@ -1,4 +1,4 @@
-"""`edittheory log check | costs | test | export FILE`: a log of real edits, read, measured and written for trainers.
+"""`edittheory log check | costs | test | advise | export FILE`: a log of real edits, read, measured and written for trainers.
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
 line on stderr. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from edittheory.core.errors import InputError, RunError
 from edittheory.logs import reading
+from edittheory.logs.advice import command as advice
 from edittheory.logs.records import FIELDS, SYNONYMS, parse_map
 
 
@@ -38,6 +39,7 @@ def _parser() -> Parser:
         ("check", "read every line, count, keep the bad ones in FILE.bad.jsonl"),
         ("costs", "what the edits cost, by several measures, with intervals"),
         ("test", "do edits push texts one way? sequential tests of text features, and how far editors agree"),
+        ("advise", advice.HELP),
         ("export", "write training files for TRL or chat trainers"),
     ):
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -72,6 +74,8 @@ def _parser() -> Parser:
                 default=0.05,
                 help="chance of any false alarm, over all tests and all n (0.05)",
             )
+        if name == "advise":
+            advice.add_options(one)
         if name == "export":
             one.add_argument("--format", required=True, help="trl-sft, trl-dpo, trl-kto, openai")
             one.add_argument("--out", type=Path, required=True)
@@ -225,6 +229,7 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any
     "check": (_check, _show_check),
     "costs": (_costs, _show_costs),
     "test": (_test, _show_test),
+    "advise": (lambda given, options: advice.run(given, options, _note), advice.show),
     "export": (_export, _show_export),
 }
 

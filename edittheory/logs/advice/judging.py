@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from edittheory.logs.advice import proxies
-from edittheory.logs.advice.samples import Sample, group_means, group_sums
+from edittheory.logs.advice.samples import Sample, group_sums
 
 FOLDS = 5
 LARGEST_WEIGHT = 50.0
@@ -20,10 +20,11 @@ LARGEST_WEIGHT = 50.0
 
 class Judgement(NamedTuple):
     """Of L learners in the order of `proxies.LEARNERS`: value (L,), estimated J_beta less that of the reference; error (L, L):
-    standard error of the difference of each two; effective (L,): effective share of the sample behind each value."""
+    standard error of the difference of each two; alone (L,): of each value; effective (L,): effective share of the sample behind it."""
 
     value: Float[np.ndarray, " L"]
     error: Float[np.ndarray, "L L"]
+    alone: Float[np.ndarray, " L"]
     effective: Float[np.ndarray, " L"]
 
 
@@ -61,7 +62,8 @@ def judge(sample: Sample, beta: float, policies: bool = False, folds: int = FOLD
             influence[i, held] = (total - weight * mean + mean - (sample.cost - mean_cost))[held]
             effective[i] += weight.sum() ** 2 / np.sum(weight**2) / size / folds
     gap = influence[:, None, :] - influence[None, :, :]
-    return Judgement(value, gap.std(axis=-1, ddof=1) / np.sqrt(size), effective)
+    alone = influence.std(axis=-1, ddof=1) / np.sqrt(size)
+    return Judgement(value, gap.std(axis=-1, ddof=1) / np.sqrt(size), alone, effective)
 
 
 def _anchored(sample: Sample, train, shape: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
