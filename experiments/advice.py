@@ -4,6 +4,7 @@ On simulated logs of known truth, of users whose parameters and keys the rule wa
 """
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -71,13 +72,19 @@ def comparisons(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
     Bootstrap over worlds; the level is divided over all comparisons with RIVALS.
     """
     worlds = by_world(rows)
-    groups = [((family, "all users"), mine) for (family,), mine in worlds.group_by("family", maintain_order=True)]
+    groups = [
+        ((family, "all users"), mine) for (family,), mine in worlds.group_by("family", maintain_order=True)
+    ]
     groups += [(key, mine) for key, mine in worlds.group_by("family", "user", maintain_order=True)]
     level, found = config.level / (len(groups) * len(RIVALS)), []
     for (family, user), mine in groups:
         rng = np.random.default_rng(config.seed)
         excess = {
-            name: tuple(statistics.bootstrap(mine[name].to_numpy() - mine["advice"].to_numpy(), rng, level=level, method="percentile"))
+            name: tuple(
+                statistics.bootstrap(
+                    mine[name].to_numpy() - mine["advice"].to_numpy(), rng, level=level, method="percentile"
+                )
+            )
             for name in (*RIVALS, *ALSO)
         }
         means = {name: float(mine[name].mean()) for name in ("advice", *RIVALS, *ALSO)}  # type: ignore[arg-type]
@@ -95,7 +102,9 @@ def errors(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
     groups = list(rows.group_by("family", "n", maintain_order=True))
     found = []
     for (family, n), mine in groups:
-        verdict = statistics.violation_check(int(mine["wrong"].sum()), mine.height, rule.DELTA, config.level / len(groups))
+        verdict = statistics.violation_check(
+            int(mine["wrong"].sum()), mine.height, rule.DELTA, config.level / len(groups)
+        )
         low, high = statistics.clopper_pearson(verdict.violations, mine.height, config.level / len(groups))
         whole = float((mine["separated"] == len(LEARNERS) - 1).mean())  # type: ignore[arg-type]
         found.append({
@@ -109,9 +118,11 @@ def forecasts(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
     """Of logs that were not separated but forecast to be by the next size: how many were then; and of those forecast not to be."""
     sizes = sorted(config.sample_sizes)
     found = []
-    for now, later in zip(sizes[:-1], sizes[1:], strict=True):
+    for now, later in itertools.pairwise(sizes):
         keys = ["family", "user", "setting", "seed"]
-        both = rows.filter(pl.col("n") == now).join(rows.filter(pl.col("n") == later), on=keys, suffix=" later")
+        both = rows.filter(pl.col("n") == now).join(
+            rows.filter(pl.col("n") == later), on=keys, suffix=" later"
+        )
         both = both.filter(pl.col("separated") < len(LEARNERS) - 1)
         soon = (pl.col("more") <= later - now).fill_null(False)
         for name, mine in (("by then", both.filter(soon)), ("not by then", both.filter(~soon))):
@@ -126,12 +137,19 @@ def forecasts(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Regrets and errors; not ok unless the advice is below each rival over all users of a family and no stated error is refuted."""
     compared, wrong, soon = comparisons(rows, config), errors(rows, config), forecasts(rows, config)
-    table = Table(title=f"{rows.height:,} logs: mean SubOpt in thousandths; * the advice is below it, ! above it", title_justify="left")
+    table = Table(
+        title=f"{rows.height:,} logs: mean SubOpt in thousandths; * the advice is below it, ! above it",
+        title_justify="left",
+    )
     for column in ("family", "user", "worlds", "best", "advice", *RIVALS, *ALSO):
         table.add_column(column, justify="left" if column in ("family", "user") else "right")
     for one in compared:
-        marks = {name: "*" if name in one["below"] else "!" if name in one["above"] else "" for name in RIVALS}
-        values = [f"{1e3 * one['means'][name]:.2f}{marks.get(name, '')}" for name in ("advice", *RIVALS, *ALSO)]
+        marks = {
+            name: "*" if name in one["below"] else "!" if name in one["above"] else "" for name in RIVALS
+        }
+        values = [
+            f"{1e3 * one['means'][name]:.2f}{marks.get(name, '')}" for name in ("advice", *RIVALS, *ALSO)
+        ]
         table.add_row(one["family"], one["user"], str(one["worlds"]), f"{1e3 * one['best']:.2f}", *values)
     second = Table(title=f"Wrong separations (stated: at most {rule.DELTA:g})", title_justify="left")
     for column in ("family", "n", "logs", "wrong", "all separated", "some separated", ""):
@@ -139,13 +157,16 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     for each in wrong:
         rate = f"{each['wrong']:.1%} [{each['low']:.1%}, {each['high']:.1%}]"
         verdict = "refuted" if each["refuted"] else "holds"
-        second.add_row(each["family"], f"{each['n']:,}", f"{each['logs']:,}", rate, f"{each['separated']:.0%}", f"{each['some']:.0%}", verdict)
+        shares = (f"{each['separated']:.0%}", f"{each['some']:.0%}")
+        second.add_row(each["family"], f"{each['n']:,}", f"{each['logs']:,}", rate, *shares, verdict)
     lines = [
         f"n = {one['n']:,}: of {one['logs']:,} logs forecast to separate {one['forecast']} (n = {one['later']:,}), "
         f"{one['separated']:.0%} [{one['low']:.0%}, {one['high']:.0%}] did."
         for one in soon
     ]
-    short = [one["family"] for one in compared if one["user"] == "all users" and len(one["below"]) < len(RIVALS)]
+    short = [
+        one["family"] for one in compared if one["user"] == "all users" and len(one["below"]) < len(RIVALS)
+    ]
     bad = any(one["refuted"] for one in wrong)
     closing = f"Intervals: bootstrap over worlds and exact binomial, level {config.level:g} divided over the comparisons of a table."
     summary = {"comparisons": compared, "errors": wrong, "forecasts": soon}
@@ -156,8 +177,16 @@ EXPERIMENT = Experiment(
     name="advice",
     summary="regret and stated error of `edittheory log advise` on simulated logs of known truth",
     config_class=Config,
-    presets={"quick": Config(trials=4), "standard": Config(), "paper": Config(trials=200)},
-    times={"quick": "2 minutes on 1 CPU core", "standard": "4 minutes on 1 CPU core", "paper": "half an hour on 1 CPU core"},
+    presets={
+        "quick": Config(settings=2, trials=4),
+        "standard": Config(),
+        "paper": Config(settings=30, trials=20),
+    },
+    times={
+        "quick": "2 minutes on 1 CPU core",
+        "standard": "4 minutes on 1 CPU core",
+        "paper": "half an hour on 1 CPU core",
+    },
     cells=advice_tuning.cells,
     run_cell=run_cell,
     report=report,

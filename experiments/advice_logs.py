@@ -1,7 +1,7 @@
 """Simulated logs whose truth is known, and what each learner makes of them: for the experiment on advice.
 
-Users come in types; within a type the parameters on which the rule was tuned and those on which it is tested are disjoint, and so
-are the keys. Log-linear: strings, policies trained by gradient on features that hold the truth (but for one type). Finite: a class
+Users come in types; within a type the parameters on which the rule was tuned and those on which it is tested are different points of
+the same ranges, and the keys are others. Log-linear: strings, policies trained by gradient on features that hold the truth (but for one type). Finite: a class
 of candidate policies, of which each learner picks one.
 """
 
@@ -38,31 +38,37 @@ class Log(NamedTuple):
     n: int
 
 
-def _knobs(**values: tuple[float, float, float, float]) -> dict[str, list[Parameters]]:
-    """Four values of each knob: two to tune on, then two to test on."""
-    each = [{name: numbers[i] for name, numbers in values.items()} for i in range(4)]
-    return {"tune": each[:2], "test": each[2:]}
-
-
-USERS: Mapping[str, Mapping[str, list[Parameters]]] = {
-    "strong": _knobs(strength=(0.8, 0.9, 0.75, 0.95)),
-    "medium": _knobs(strength=(0.3, 0.5, 0.4, 0.6)),
-    "weak": _knobs(strength=(0.02, 0.1, 0.05, 0.15)),
-    "local edits": _knobs(strength=(0.02, 0.04, 0.03, 0.05), locality=(4.0, 12.0, 6.0, 9.0)),
-    "habit": _knobs(strength=(0.05, 0.15, 0.1, 0.2), habit=(0.15, 0.4, 0.25, 0.5)),
-    "strong, habit": _knobs(strength=(0.8, 0.9, 0.75, 0.95), habit=(0.35, 0.15, 0.3, 0.2)),
-    "noisy costs": _knobs(strength=(0.1, 0.6, 0.05, 0.4), noise=(0.5, 2.0, 1.0, 1.5)),
-    "noisy costs, habit": _knobs(strength=(0.1, 0.6, 0.05, 0.4), noise=(0.5, 2.0, 1.0, 1.5), habit=(0.3, 0.15, 0.2, 0.4)),
-    "wrong features": _knobs(strength=(0.1, 0.4, 0.2, 0.05), misfit=(0.2, 0.5, 0.35, 0.6)),
-}  # fmt: skip
-"""Types of users; strength, habit, locality, noise of costs and misfit of features as in `worlds.Knobs`."""
-BETAS = {"tune": (0.1, 0.2), "test": (0.15, 0.08)}
-"""beta of the two parameter settings of each type."""
+USERS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "strong": {"strength": (0.7, 0.95)},
+    "medium": {"strength": (0.3, 0.6)},
+    "weak": {"strength": (0.02, 0.2)},
+    "local edits": {"strength": (0.02, 0.1), "locality": (4.0, 12.0)},
+    "habit": {"strength": (0.03, 0.25), "habit": (0.1, 0.5)},
+    "strong, habit": {"strength": (0.7, 0.95), "habit": (0.1, 0.4)},
+    "noisy costs": {"strength": (0.05, 0.8), "noise": (0.3, 2.0)},
+    "noisy costs, habit": {"strength": (0.05, 0.8), "noise": (0.3, 2.0), "habit": (0.1, 0.4)},
+    "wrong features": {"strength": (0.05, 0.6), "misfit": (0.15, 0.6)},
+}
+"""Types of users and the ranges of strength, habit, locality, noise of costs and misfit of features, as in `worlds.Knobs`."""
+BETA = (0.06, 0.24)
+"""Range of beta, in logarithms."""
 FAMILIES = {
     "log-linear": tuple(USERS),
-    "finite": tuple(name for name, each in USERS.items() if not {"misfit", "locality"} & set(each["tune"][0])),
+    "finite": tuple(name for name, ranges in USERS.items() if not {"misfit", "locality"} & set(ranges)),
 }
 """Families and the types of users that each has."""
+
+
+def setting(user: str, split: str, number: int) -> tuple[float, Parameters]:
+    """beta and the parameters of a type's setting: points of a Kronecker sequence, the even ones to tune on, the odd ones to test on."""
+    step = 1.0 / np.array([1.2207440846, 1.2207440846**2, 1.2207440846**3, 1.2207440846**4])
+    first, *rest = (0.5 + step * (2 * number + SPLITS.index(split) + 1)) % 1.0
+    ranges = USERS[user]
+    found = {
+        name: float(low + (high - low) * u)
+        for (name, (low, high)), u in zip(ranges.items(), rest, strict=False)
+    }
+    return float(BETA[0] * (BETA[1] / BETA[0]) ** first), found
 
 
 @partial(jax.jit, static_argnames=("trials", "num_contexts", "num_features", "most"))
@@ -125,7 +131,14 @@ def _finite(keys, beta, strength, habit, noise, *, tastes, candidates, contexts,
     def one(key):
         problem_key, data_key, noise_key = jax.random.split(key, 3)
         instance = random_problems.balanced_backwards(
-            problem_key, strings, contexts, candidates, beta=beta, strength=strength, habit=habit, tastes=tastes
+            problem_key,
+            strings,
+            contexts,
+            candidates,
+            beta=beta,
+            strength=strength,
+            habit=habit,
+            tastes=tastes,
         )
         problem = instance.problem
         data = problem.sample(data_key, most)
@@ -160,7 +173,8 @@ def finite(config: Any, knobs: Parameters, beta: float, number: int, key) -> Ite
 
 
 def simulate(config: Any, family: str, user: str, split: str, key) -> Iterator[Log]:
-    """All logs of one type of user; `config` has trials, sample_sizes and the sizes of a problem."""
+    """All logs of one type of user; `config` has settings, trials, sample_sizes and the sizes of a problem."""
     make = {"log-linear": log_linear, "finite": finite}[family]
-    for number, knobs in enumerate(USERS[user][split]):
-        yield from make(config, knobs, BETAS[split][number], number, jax.random.fold_in(key, number))
+    for number in range(config.settings):
+        beta, knobs = setting(user, split, number)
+        yield from make(config, knobs, beta, number, jax.random.fold_in(key, number))

@@ -34,11 +34,12 @@ ALLOWED = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One cell for each family and type of user: for either of its two settings `trials` worlds, a log of each size from each."""
+    """One cell for each family and type of user: for each of `settings` of its parameters `trials` worlds, from each a log of every size."""
 
     families: tuple[str, ...] = tuple(advice_logs.FAMILIES)
     sample_sizes: tuple[int, ...] = (50, 200, 800)
-    trials: int = 24
+    settings: int = 8
+    trials: int = 6
     num_contexts: int = 3
     num_features: int = 8
     num_candidates: int = 32
@@ -49,7 +50,13 @@ class Config:
     def __post_init__(self) -> None:
         check_each("families", self.families, check_in, tuple(advice_logs.FAMILIES))
         check_each("sample_sizes", self.sample_sizes, check_int, 20, 10**6)
-        for name, least in (("trials", 2), ("num_contexts", 1), ("num_features", 2), ("num_candidates", 2)):
+        for name, least in (
+            ("settings", 1),
+            ("trials", 2),
+            ("num_contexts", 1),
+            ("num_features", 2),
+            ("num_candidates", 2),
+        ):
             check_int(name, getattr(self, name), least, 10**5)
         check_int("num_letters", self.num_letters, 1, 26)
         check_int("max_length", self.max_length, 1, 8)
@@ -58,7 +65,9 @@ class Config:
 def cells(config: Any) -> list[dict]:
     """One cell for each family and type of user."""
     return [
-        {"family": family, "user": user} for family in config.families for user in advice_logs.FAMILIES[family]
+        {"family": family, "user": user}
+        for family in config.families
+        for user in advice_logs.FAMILIES[family]
     ]
 
 
@@ -163,8 +172,16 @@ EXPERIMENT = Experiment(
     name="advice_tuning",
     summary="simulated logs on which the rule of `edittheory log advise` is tuned",
     config_class=Config,
-    presets={"quick": Config(trials=2), "standard": Config(), "paper": Config(trials=200)},
-    times={"quick": "1 minute on 1 CPU core", "standard": "4 minutes on 1 CPU core", "paper": "half an hour on 1 CPU core"},
+    presets={
+        "quick": Config(settings=1, trials=4),
+        "standard": Config(),
+        "paper": Config(settings=30, trials=20),
+    },
+    times={
+        "quick": "1 minute on 1 CPU core",
+        "standard": "4 minutes on 1 CPU core",
+        "paper": "half an hour on 1 CPU core",
+    },
     cells=cells,
     run_cell=run_cell,
     report=report,
@@ -176,7 +193,9 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or not (Path(arguments[0]) / "rows.parquet").is_file():
         print("error: give one folder that holds rows.parquet of advice_tuning", file=sys.stderr)
         return 2
-    rows = pl.read_parquet(Path(arguments[0]) / "rows.parquet").with_columns(pl.col(pl.Categorical).cast(pl.String))
+    rows = pl.read_parquet(Path(arguments[0]) / "rows.parquet").with_columns(
+        pl.col(pl.Categorical).cast(pl.String)
+    )
     place = Path(rule.__file__).with_name("rule.json")
     for kind, one in write(rows, place).items():
         print(f"{kind}: margin {one.margin:g}")

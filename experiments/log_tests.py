@@ -94,7 +94,15 @@ def _draw(keys, *, kind: str, config: Config):
             problem = instance.problem
             ratios = instance.log_class[: config.num_candidates] - problem.log_reference
         data = problem.sample(data_key, config.edits)
-        return data.contexts, data.responses, data.edits, data.costs, problem.log_reference, ratios, problem.cost_max
+        return (
+            data.contexts,
+            data.responses,
+            data.edits,
+            data.costs,
+            problem.log_reference,
+            ratios,
+            problem.cost_max,
+        )
 
     return jax.vmap(one)(keys)
 
@@ -116,7 +124,9 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     for seed in range(config.trials):
         x, y, edit, cost, reference, ratios, cost_max = (part[seed] for part in drawn)
         moved = features[edit] - features[y]
-        tests = direction_models.reference_tests(moved, reference[x, edit] - reference[x, y], y != edit, config.delta)
+        tests = direction_models.reference_tests(
+            moved, reference[x, edit] - reference[x, y], y != edit, config.delta
+        )
         if kind in HABITS:
             sample = Sample(x, ratios[:, x, y].T, ratios[:, x, edit].T, cost)
             names = tuple(str(k) for k in range(len(ratios)))
@@ -156,13 +166,18 @@ def rates(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Every test's rejections by kind of user; not ok if the level of a true hypothesis is refuted."""
     found = rates(rows, config)
-    table = Table(title=f"{config.trials:,} users of each kind, {config.edits:,} interactions, level {config.delta:g} a log", title_justify="left")
+    title = (
+        f"{config.trials:,} users of each kind, {config.edits:,} interactions, level {config.delta:g} a log"
+    )
+    table = Table(title=title, title_justify="left")
     for column in ("user", "hypothesis", "", "rejected", "median edits needed"):
         table.add_column(column, justify="left" if column in ("user", "hypothesis", "") else "right")
     for one in found:
         state = "true" if one["true"] else "false"
         rate = f"{one['rate']:.1%} [{one['low']:.1%}, {one['high']:.1%}]"
-        table.add_row(one["kind"], one["hypothesis"], state, rate, f"{one['needed']:,.0f}" if one["needed"] else "")
+        table.add_row(
+            one["kind"], one["hypothesis"], state, rate, f"{one['needed']:,.0f}" if one["needed"] else ""
+        )
     broken = [one for one in found if one["broken"]]
     closing = (
         f"Level refuted: {', '.join(one['kind'] + ' / ' + one['hypothesis'] for one in broken)}."
@@ -176,8 +191,16 @@ EXPERIMENT = Experiment(
     name="log_tests",
     summary="what a log of edits can refute from texts, log-probabilities and candidates: level, power, edits needed",
     config_class=Config,
-    presets={"quick": Config(trials=30), "standard": Config(trials=400), "paper": Config(trials=4000, edits=3000)},
-    times={"quick": "under a minute on 1 CPU core", "standard": "about 5 minutes on 1 CPU core", "paper": "for a cluster"},
+    presets={
+        "quick": Config(trials=30),
+        "standard": Config(trials=400),
+        "paper": Config(trials=4000, edits=3000),
+    },
+    times={
+        "quick": "under a minute on 1 CPU core",
+        "standard": "about 5 minutes on 1 CPU core",
+        "paper": "for a cluster",
+    },
     cells=cells,
     run_cell=run_cell,
     report=report,

@@ -25,7 +25,7 @@ ASSUMES = {
 }
 GENERAL = (
     "interactions are independent and the user is the same throughout",
-    "learners are compared by stand-ins: policies log-linear in the features of `log test`, or the policies given; yours may rank them otherwise",
+    "learners are compared by stand-ins (log-linear in the features of `log test`, or the policies given) and rank as yours would",
     "beta is yours: the price of one nat of divergence from the policy that wrote, in units of the cost",
 )
 
@@ -43,11 +43,13 @@ def advise(
 ) -> list[dict[str, Any]]:
     """Advice for all records and, where there are several sources, for each; JSON-like. Raises InputError with the reason if there is
     none to give."""
-    order = records.with_row_index("place").sort("time" if records["time"].null_count() == 0 else "line", maintain_order=True)
+    order = records.with_row_index("place").sort(
+        "time" if records["time"].null_count() == 0 else "line", maintain_order=True
+    )
     places = {EVERYTHING: order["place"].to_numpy()}
     sources = order.group_by(pl.col("source").fill_null("(none)"), maintain_order=True).agg("place")
     if sources.height > 1:
-        places |= {str(name): rows.to_numpy() for name, rows in sources.iter_rows()}
+        places |= {str(name): np.array(rows) for name, rows in sources.iter_rows()}
     lacking = {name: _lacking(records[rows], cost[rows]) for name, rows in places.items()}
     if lacking[EVERYTHING]:
         raise InputError(f"no advice: {lacking[EVERYTHING]}")
@@ -55,7 +57,12 @@ def advise(
     return [
         {"source": name, "records": len(rows), "refused": lacking[name]}
         if lacking[name]
-        else {"source": name, "records": len(rows), "refused": None, **_one(records, cost, given, rows, share)}
+        else {
+            "source": name,
+            "records": len(rows),
+            "refused": None,
+            **_one(records, cost, given, rows, share),
+        }
         for name, rows in places.items()
     ]
 
@@ -74,7 +81,13 @@ def _lacking(records: pl.DataFrame, cost: Float[np.ndarray, " N"]) -> str | None
     return None
 
 
-def _one(records: pl.DataFrame, cost: np.ndarray, given: LogProbabilities | None, rows: np.ndarray, options: Options) -> dict[str, Any]:
+def _one(
+    records: pl.DataFrame,
+    cost: np.ndarray,
+    given: LogProbabilities | None,
+    rows: np.ndarray,
+    options: Options,
+) -> dict[str, Any]:
     rows = rows[samples.thinned(len(rows))]
     mine, cost = records[rows], cost[rows]
     raw = samples.sample_of_texts(mine, cost)
@@ -83,7 +96,9 @@ def _one(records: pl.DataFrame, cost: np.ndarray, given: LogProbabilities | None
     many = given is not None and len(given.names) > 1
     chosen = _ratios(features, given, rows) if given is not None else features
     if not many and features.response.shape[1] == 0:
-        raise InputError("no advice: no feature of `edittheory log test` differs between the responses; give --policies")
+        raise InputError(
+            "no advice: no feature of `edittheory log test` differs between the responses; give --policies"
+        )
     judged = judging.judge(chosen if many else features, options.beta, policies=many)
     seen = statistics.measure(statistics.as_features(chosen) if many else features, judged, options.beta)
     kind = "policies" if many else "features"
@@ -124,22 +139,34 @@ def _ratios(features: Sample, given: LogProbabilities, rows: np.ndarray) -> Samp
 
 
 def _with_probabilities(
-    records: pl.DataFrame, raw: Sample, chosen: Sample, given: LogProbabilities, rows: np.ndarray, changed: np.ndarray, options: Options
+    records: pl.DataFrame,
+    raw: Sample,
+    chosen: Sample,
+    given: LogProbabilities,
+    rows: np.ndarray,
+    changed: np.ndarray,
+    options: Options,
 ) -> dict[str, Any]:
     """Tests of the policy that wrote, and tests, picks and bounds of the candidates."""
     moved = raw.edit - raw.response
     reference = given.reference_edit[rows] - given.reference_response[rows]
-    tests = direction_models.reference_tests(moved, np.where(changed, reference, 0.0), changed, options.level / 3)
+    tests = direction_models.reference_tests(
+        moved, np.where(changed, reference, 0.0), changed, options.level / 3
+    )
     found: dict[str, Any] = {"policies": []}
     if given.names:
         ratios = chosen._replace(edit=np.where(changed[:, None], chosen.edit, chosen.response))
         prompts, texts = _numbers(records)
         cost_max = float(raw.cost.max()) if options.cost_max is None else options.cost_max
-        seen = candidates.examine(given.names, ratios, prompts, moved, options.beta, cost_max, options.level / 3, texts)
+        seen = candidates.examine(
+            given.names, ratios, prompts, moved, options.beta, cost_max, options.level / 3, texts
+        )
         tests.append(seen.tested)
         picks = proxies.policy_losses(ratios, options.beta).picks()
         apart = candidates.divergences(ratios, options.beta)
-        worst = apart[:, seen.possible].max(axis=1) if seen.possible.any() else np.full(len(given.names), np.nan)
+        worst = (
+            apart[:, seen.possible].max(axis=1) if seen.possible.any() else np.full(len(given.names), np.nan)
+        )
         found["policies"] = [
             {
                 "policy": name, "log_e": float(seen.log_e[k]), "possible": bool(seen.possible[k]),
@@ -149,9 +176,7 @@ def _with_probabilities(
             }
             for k, name in enumerate(given.names)
         ]  # fmt: skip
-    found["tests"] = [
-        {**one._asdict(), "says": direction_models.HYPOTHESES[one.hypothesis]} for one in tests
-    ]
+    found["tests"] = [{**one._asdict(), "says": direction_models.HYPOTHESES[one.hypothesis]} for one in tests]
     return found
 
 

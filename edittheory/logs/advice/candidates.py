@@ -46,7 +46,9 @@ def cost_pairs(prompts: Int[np.ndarray, " N"]) -> Int[np.ndarray, "M 2"]:
     return np.array(found, dtype=int).reshape(-1, 2)
 
 
-def cost_evidence(sample: Sample, prompts: Int[np.ndarray, " N"], beta: float, cost_max: float) -> Float[np.ndarray, "N K"]:
+def cost_evidence(
+    sample: Sample, prompts: Int[np.ndarray, " N"], beta: float, cost_max: float
+) -> Float[np.ndarray, "N K"]:
     """log-evidence after each record against each candidate, by bets on differences of costs within a prompt.
 
     If pi_k is the preferred law, cost + beta h_k has one mean for all responses of a prompt, so its differences have mean 0. Needs

@@ -13,8 +13,8 @@ Evidence is that of universal inference (Wasserman, Ramdas and Balakrishnan 2020
 the largest likelihood in the hypothesis. Under it the evidence ever reaches 1 / level with chance at most `level`.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +63,9 @@ def log_sigmoid(u: np.ndarray) -> np.ndarray:
     return -np.logaddexp(0.0, -u)
 
 
-def fit_logistic(design: Float[np.ndarray, "n d"], offset: Float[np.ndarray, " n"], ridge: float) -> Float[np.ndarray, " d"]:
+def fit_logistic(
+    design: Float[np.ndarray, "n d"], offset: Float[np.ndarray, " n"], ridge: float
+) -> Float[np.ndarray, " d"]:
     """argmax of sum log sigmoid(offset + design . theta) - ridge |theta|^2 / 2, by damped Newton steps."""
     theta = np.zeros(design.shape[1])
 
@@ -111,14 +113,16 @@ def _regression(moved: Float[np.ndarray, "N d"]) -> Float[np.ndarray, " N"]:
     size = len(moved)
     spread = np.sqrt(np.cumsum(moved**2, axis=0) / np.arange(1, size + 1)[:, None])
     found, borders = np.full(size, np.log(0.5)), [0, *looks(size)]
-    for first, last in zip(borders[1:-1], borders[2:], strict=True):
+    for first, last in itertools.pairwise(borders[1:]):
         scale = np.where(spread[first - 1] > 0, spread[first - 1], np.inf)
         theta = fit_logistic(moved[:first] / scale, np.zeros(first), RIDGE)
         found[first:last] = log_sigmoid(np.clip(moved[first:last] / scale @ theta, -8.0, 8.0))
     return found
 
 
-def _scored(guess: Float[np.ndarray, " N"], texts: Int[np.ndarray, "N 2"], rate: float) -> Float[np.ndarray, " N"]:
+def _scored(
+    guess: Float[np.ndarray, " N"], texts: Int[np.ndarray, "N 2"], rate: float
+) -> Float[np.ndarray, " N"]:
     """A guess with a score added for each text, moved after every edit towards what was seen (Elo 1978)."""
     scores: dict[int, float] = {}
     found = np.empty(len(guess))
@@ -136,7 +140,10 @@ def _scored(guess: Float[np.ndarray, " N"], texts: Int[np.ndarray, "N 2"], rate:
 
 
 def evidence(
-    predicted: Float[np.ndarray, " N"], offset: Float[np.ndarray, " N"], design: Float[np.ndarray, "N d"] | None, at: Sequence[int]
+    predicted: Float[np.ndarray, " N"],
+    offset: Float[np.ndarray, " N"],
+    design: Float[np.ndarray, "N d"] | None,
+    at: Int[np.ndarray, " K"],
 ) -> Float[np.ndarray, " K"]:
     """log-evidence after each of `at` records against "sigmoid(offset + design . t) for some t" (without a design: offset alone)."""
     gained = np.cumsum(predicted)
@@ -148,7 +155,9 @@ def evidence(
     return np.array(found)
 
 
-def run(hypothesis: str, log_e: np.ndarray, at: np.ndarray, edits: int, level: float, places: np.ndarray) -> Tested:
+def run(
+    hypothesis: str, log_e: np.ndarray, at: np.ndarray, edits: int, level: float, places: np.ndarray
+) -> Tested:
     """The verdict: `places` are the records' numbers in the log, in order."""
     check_probability("level", level, open_left=True, open_right=True)
     if not len(at):
@@ -169,7 +178,11 @@ def reference_tests(
     moved, own = np.column_stack([moved[places], reference[places]]), reference[places]
     at = looks(len(places)) if len(places) else np.zeros(0, dtype=int)
     predicted = predictions(moved) if len(places) else np.zeros(0)
-    nulls = {"nothing to learn": (np.zeros(len(own)), None), "no taste": (-own, None), "a temperature": (np.zeros(len(own)), own[:, None])}
+    nulls = {
+        "nothing to learn": (np.zeros(len(own)), None),
+        "no taste": (-own, None),
+        "a temperature": (np.zeros(len(own)), own[:, None]),
+    }
     return [
         run(name, evidence(predicted, offset, design, at), at, len(changed), level / len(nulls), places)
         for name, (offset, design) in nulls.items()

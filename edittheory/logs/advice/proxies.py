@@ -100,7 +100,9 @@ def fit_features(
     def terms(theta):
         parts = []
         if learner in ("SFT", "SFT+DPO"):
-            parts.append((SUPERVISED_WEIGHT if learner == "SFT+DPO" else 1.0, _supervised(sample, train, theta)))
+            parts.append(
+                (SUPERVISED_WEIGHT if learner == "SFT+DPO" else 1.0, _supervised(sample, train, theta))
+            )
         if learner in ("DPO", "SFT+DPO"):
             parts.append((1.0, _preference(moved, theta)))
         penalty = (ridge / count * theta @ theta / 2, ridge / count * theta, ridge / count * np.eye(size))
@@ -110,7 +112,9 @@ def fit_features(
     return Fit(sample.response @ theta, theta)
 
 
-def cost_slope(sample: Sample, train: Bool[np.ndarray, " N"], ridge: float = RIDGE) -> Float[np.ndarray, " d"]:
+def cost_slope(
+    sample: Sample, train: Bool[np.ndarray, " N"], ridge: float = RIDGE
+) -> Float[np.ndarray, " d"]:
     """Ridge regression of the costs on the features within groups."""
     group, phi, cost = sample.group[train], sample.response[train], sample.cost[train]
     group = np.unique(group, return_inverse=True)[1]

@@ -37,7 +37,8 @@ class Rule(NamedTuple):
 
 class Decision(NamedTuple):
     """scores (L,); advised: index of the largest; separated (L,): who is told apart from it; outside: names of statistics
-    beyond what the rule was tuned on; more: edits still needed to separate all, or None beyond MOST_FACTOR; 0 if they are."""
+    beyond what the rule was tuned on, and then nothing is separated; more: edits still needed to separate all, 0 if they are, None
+    if no forecast is made."""
 
     scores: Float[np.ndarray, " L"]
     advised: int
@@ -89,12 +90,30 @@ def decide(rule: Rule, statistics: Float[np.ndarray, " S"]) -> Decision:
     scores = score(rule, statistics)
     advised = int(np.argmax(scores))
     separated = scores[advised] - scores > rule.margin
-    far = np.abs((statistics - rule.centre) / rule.scale) > LARGEST
-    outside = tuple(name for name, is_far in zip(NAMES, far, strict=True) if is_far)
-    return Decision(scores, advised, separated, outside, _more(rule, statistics, advised))
+    outside = beyond(rule, statistics)
+    return Decision(
+        scores, advised, separated & (not outside), outside, None if outside else _more(rule, statistics)
+    )
 
 
-def _more(rule: Rule, statistics: Float[np.ndarray, " S"], advised: int) -> int | None:
+def beyond(rule: Rule, statistics: Float[np.ndarray, " S"]) -> tuple[str, ...]:
+    """Names of statistics beyond what the rule was tuned on, for which nothing is stated.
+
+    More edits, less noise and clearer distances than that are no reason to keep silent: they count as the most that was seen.
+    """
+    found = []
+    for name, z in zip(NAMES, (statistics - rule.centre) / rule.scale, strict=True):
+        low, high = z < -LARGEST, z > LARGEST
+        if name == "log n" or " from " in name:
+            high = False
+        elif name.startswith("noise"):
+            low = False
+        if low or high:
+            found.append(name)
+    return tuple(found)
+
+
+def _more(rule: Rule, statistics: Float[np.ndarray, " S"]) -> int | None:
     size = float(np.exp(statistics[NAMES.index("log n")]))
     for factor in np.geomspace(1.0, MOST_FACTOR, 41):
         later = score(rule, project(statistics, float(factor)))
@@ -102,5 +121,3 @@ def _more(rule: Rule, statistics: Float[np.ndarray, " S"], advised: int) -> int 
         if np.all(gap > rule.margin):
             return int(np.ceil(size * (factor - 1.0)))
     return None
-
-

@@ -32,11 +32,16 @@ class Sample(NamedTuple):
     def rows(self, keep: np.ndarray) -> "Sample":
         """Some of the records, groups renumbered."""
         return Sample(
-            np.unique(self.group[keep], return_inverse=True)[1], self.response[keep], self.edit[keep], self.cost[keep]
+            np.unique(self.group[keep], return_inverse=True)[1],
+            self.response[keep],
+            self.edit[keep],
+            self.cost[keep],
         )
 
 
-def group_sums(group: Int[np.ndarray, " N"], values: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "G ..."]:
+def group_sums(
+    group: Int[np.ndarray, " N"], values: Float[np.ndarray, "N ..."]
+) -> Float[np.ndarray, "G ..."]:
     """Sum of the values of each group."""
     if values.ndim == 1:
         return np.bincount(group, weights=values)
@@ -44,7 +49,9 @@ def group_sums(group: Int[np.ndarray, " N"], values: Float[np.ndarray, "N ..."])
     return scipy.sparse.csr_matrix(places, shape=(int(group.max()) + 1, len(group))) @ values
 
 
-def group_means(group: Int[np.ndarray, " N"], values: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "G ..."]:
+def group_means(
+    group: Int[np.ndarray, " N"], values: Float[np.ndarray, "N ..."]
+) -> Float[np.ndarray, "G ..."]:
     """Mean of the values of each group."""
     count = np.bincount(group)
     return group_sums(group, values) / (count if values.ndim == 1 else count[:, None])
@@ -63,7 +70,9 @@ def groups_of(keys: pl.Series) -> Int[np.ndarray, " N"]:
     """A group for each frequent key, and one (the last) for all others."""
     frame = pl.DataFrame({"key": keys.fill_null("")})
     count = frame.select(pl.len().over("key")).to_series()
-    name = frame.select(pl.when(count >= OWN_GROUP).then(pl.lit("own ") + pl.col("key")).otherwise(pl.lit("rest")))
+    name = frame.select(
+        pl.when(count >= OWN_GROUP).then(pl.lit("own ") + pl.col("key")).otherwise(pl.lit("rest"))
+    )
     return np.unique(name.to_series().to_numpy(), return_inverse=True)[1]
 
 
@@ -72,7 +81,10 @@ def text_features(texts: pl.Series) -> Float[np.ndarray, "N d"]:
     unique = texts.unique(maintain_order=True)
     table = np.array([[of(text) for of in FEATURES.values()] for text in unique.to_list()], dtype=float)
     place = pl.DataFrame({"text": texts}).join(
-        pl.DataFrame({"text": unique, "place": np.arange(len(unique))}), on="text", how="left", maintain_order="left"
+        pl.DataFrame({"text": unique, "place": np.arange(len(unique))}),
+        on="text",
+        how="left",
+        maintain_order="left",
     )["place"]
     return np.log1p(table[place.to_numpy()])
 

@@ -49,7 +49,9 @@ def measure(sample: Sample, judged: Judgement, beta: float) -> Float[np.ndarray,
     left = sample.cost - response @ (-beta * fits["cost regression"])
     left = left - group_means(sample.group, left)[sample.group]
     noise = {
-        "cost regression": np.mean(left**2) / beta**2 * np.trace(covariance @ np.linalg.inv(covariance + eye)),
+        "cost regression": np.mean(left**2)
+        / beta**2
+        * np.trace(covariance @ np.linalg.inv(covariance + eye)),
         "DPO": np.trace(covariance @ np.linalg.inv(curvature)),
         "SFT": np.trace(covariance @ np.linalg.inv(covariance + eye)),
     }
