@@ -1,8 +1,8 @@
 """Simulated logs whose truth is known, and what each learner makes of them: for the experiment on advice.
 
 Users come in types; within a type the parameters on which the rule was tuned and those on which it is tested are different points of
-the same ranges, and the keys are others. Log-linear: strings, policies trained by gradient on features that hold the truth (but for one type). Finite: a class
-of candidate policies, of which each learner picks one.
+the same ranges, and the keys are others. Log-linear: strings, policies trained by gradient on features that hold the
+truth (but for one type). Finite: a class of candidate policies, of which each learner picks one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -60,9 +60,9 @@ FAMILIES = {
 
 
 def setting(user: str, split: str, number: int) -> tuple[float, Parameters]:
-    """beta and the parameters of a type's setting: points of a Kronecker sequence, the even ones to tune on, the odd ones to test on."""
-    step = 1.0 / np.array([1.2207440846, 1.2207440846**2, 1.2207440846**3, 1.2207440846**4])
-    first, *rest = (0.5 + step * (2 * number + SPLITS.index(split) + 1)) % 1.0
+    """beta and the parameters of a type's setting: points of a Kronecker sequence, those to test on from further along."""
+    step = 1.1673039782614187 ** -np.arange(1.0, 5.0)
+    first, *rest = (0.5 + step * (number + 1000 * SPLITS.index(split))) % 1.0
     ranges = USERS[user]
     found = {
         name: float(low + (high - low) * u)

@@ -34,7 +34,7 @@ ALLOWED = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One cell for each family and type of user: for each of `settings` of its parameters `trials` worlds, from each a log of every size."""
+    """One cell for each family and type of user: for each of `settings` parameters `trials` worlds, from each a log of every size."""
 
     families: tuple[str, ...] = tuple(advice_logs.FAMILIES)
     sample_sizes: tuple[int, ...] = (50, 200, 800)
