@@ -193,12 +193,12 @@ EXPERIMENT = Experiment(
     config_class=Config,
     presets={
         "quick": Config(trials=30),
-        "standard": Config(trials=400),
+        "standard": Config(trials=150),
         "paper": Config(trials=4000, edits=3000),
     },
     times={
         "quick": "under a minute on 1 CPU core",
-        "standard": "about 5 minutes on 1 CPU core",
+        "standard": "about 3 minutes on 1 CPU core",
         "paper": "for a cluster",
     },
     cells=cells,

@@ -199,6 +199,14 @@ def _show_test(found: dict[str, Any]) -> list[Any]:
             f"{pair['texts']:,} responses with two editors or more: their edits differ by {pair['between']:.3f} of the response's words, "
             f"and cost {pair['from_response']:.3f}; {pair['same']:.0%} of pairs are equal."
         )
+        if pair["closer"]:
+            lines.append(
+                f"Nearer to each other than to the response: {_interval(pair['closer'], '.0%')} of texts."
+            )
+        for two in pair["by_pair"] if len(pair["by_pair"]) > 1 else []:
+            lines.append(
+                f"{' and '.join(two['editors'])}: {two['texts']:,} texts, {two['between']:.3f} apart"
+            )
     else:
         lines.append(
             "No response was edited by two people (editor or user): how far they agree cannot be said."

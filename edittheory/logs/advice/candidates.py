@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Bool, Float, Int
 
-from edittheory.logs.advice.direction_models import Tested, log_sigmoid, predictions, run
+from edittheory.logs.advice.direction_models import SCALES, Tested, log_sigmoid, predictions, run
 from edittheory.logs.advice.samples import Sample
 
 
@@ -60,13 +60,17 @@ def cost_evidence(
     if not len(pairs):
         return found
     first, second = pairs.T
-    apart = beta * (sample.response[second] - sample.response[first])
-    gap = (sample.cost[second] - sample.cost[first])[:, None] + apart
-    bound = cost_max + np.abs(apart)
-    before = np.cumsum(gap, axis=0) - gap
-    squares = np.cumsum(gap**2, axis=0) - gap**2
-    prior = 0.25 * cost_max**2
-    bet = np.clip(before / (prior + squares + np.abs(before) * bound), -0.5 / bound, 0.5 / bound)
+    claimed = -beta * (sample.response[second] - sample.response[first])
+    seen = sample.cost[second] - sample.cost[first]
+    # Whoever has predicted the differences best so far, a candidate or a scaled one, is what is bet on against each.
+    rivals = np.concatenate([scale * claimed for scale in SCALES], axis=1)
+    errors = np.cumsum((seen[:, None] - rivals) ** 2, axis=0) - (seen[:, None] - rivals) ** 2
+    best = np.take_along_axis(rivals, errors.argmin(axis=1)[:, None], axis=1)
+    margin = best - claimed
+    spread = (0.25 * cost_max**2 + errors.min(axis=1)) / np.arange(1, len(pairs) + 1)
+    limit = 0.5 / (cost_max + np.abs(claimed))
+    bet = np.clip(margin / (spread[:, None] + margin**2), -limit, limit)
+    gap = seen[:, None] - claimed
     np.add.at(found, second, np.log1p(bet * gap))
     return np.cumsum(found, axis=0)
 

@@ -118,7 +118,9 @@ def test_held_out_values_are_those_of_the_policies():
     rng = np.random.default_rng(3)
     response = rng.normal(size=(6000, 2))
     cost = 1.0 + response @ [0.1, -0.05] + 0.05 * rng.normal(size=6000)
-    sample = samples.standardised(Sample(np.zeros(6000, int), response, response + np.array([-0.3, 0.1]), cost))
+    sample = samples.standardised(
+        Sample(np.zeros(6000, int), response, response + np.array([-0.3, 0.1]), cost)
+    )
     judged = judging.judge(sample, 0.2)
     theta = np.array([-0.1, 0.05]) / 0.2  # normal responses: E cost moves by b . theta, KL = |theta|^2 / 2
     expected = 0.1 * theta[0] - 0.05 * theta[1] + 0.2 * theta @ theta / 2
