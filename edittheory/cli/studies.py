@@ -47,6 +47,9 @@ STUDIES: Mapping[str, Study] = {
     "certificates": Study(("certificates",)),
     "exact_certificates": Study(("exact_certificates",)),
     "medley": Study(("medley",)),
+    "log_tests": Study(("log_tests",)),
+    "advice_tuning": Study(),
+    "advice": Study(("advice",)),
     "tiny_llm": Study(
         ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
     ),
