@@ -45,6 +45,8 @@ STUDIES: Mapping[str, Study] = {
     "balance_test": Study(("balance_test",)),
     "certificates": Study(("certificates",)),
     "exact_certificates": Study(("exact_certificates",)),
+    "linear_certificates": Study(("linear_certificates",)),
+    "feedback_bounds": Study(("feedback_bounds",)),
     "medley": Study(("medley",)),
     "tiny_llm": Study(
         ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
