@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory import bounds
+from edittheory.claims import attackable_steps as steps
 from edittheory.claims import attackable_transfers as to
 from edittheory.claims.attackable_transfers import Sides, View, natural_size
 from edittheory.claims.statement import Attack
@@ -93,26 +94,6 @@ def _lemma(form) -> Callable[[View], Sides]:
         return after, bounds.contraction(problem, point.probe, form, check=False).value, 1.0
 
     return sides
-
-
-def _mean_row_distance(point: View) -> Array:
-    rows = point.problem.user
-    apart = 0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1)
-    size = rows.shape[-1]
-    return jnp.sum(apart, axis=(-2, -1)) / (size * (size - 1))
-
-
-def _farthest_from_optimum(point: View) -> Array:
-    rows, optimal = point.problem.user, jnp.exp(point.problem.log_optimal)
-    return jnp.max(0.5 * jnp.sum(jnp.abs(rows - optimal[..., None, :]), axis=-1), axis=-1)
-
-
-def _hilbert_schmidt(point: View) -> Array:
-    """The Hilbert-Schmidt norm of q - pi* in L2(pi*): at least the second largest modulus of an eigenvalue of q."""
-    problem = point.problem
-    root = jnp.exp(0.5 * problem.log_optimal)
-    core = root[..., :, None] * problem.user / root[..., None, :] - root[..., :, None] * root[..., None, :]
-    return jnp.sqrt(jnp.sum(core**2, axis=(-2, -1)))
 
 
 def _chain_doeblin(point: View) -> Sides:
@@ -243,6 +224,8 @@ TRUE: tuple[Attack, ...] = (
     Attack("B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2 beta)", to.cost_fast(0.5)),
     Attack("B3.path", "B3(b)", "C_F(pi_t) <= C~_F at every t", to.cost_path(True)),
     Attack("B3.path.worst", "B3(b)", "C_F(pi_t) <= C~_F over the class", to.cost_path(False)),
+    Attack("C14.cell", "C14", "P_v(A) <= exp(-(sqrt(-log P_u(A)) - |v - u| / sqrt 8)^2)", steps.cell(1.0)),
+    Attack("L6.hellinger", "L6", "kappa(r) H2(pi, pi*) <= KL(pi || pi*), r = max log pi* / pi", steps.hellinger(steps.kappa)),
 )  # fmt: skip
 
 MUTANTS: tuple[Attack, ...] = (
@@ -253,9 +236,10 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.L1.squared", "Lemma 1", "Lemma 1 with (1 - gamma_min)^2",
            _contraction(lambda p: (1.0 - coverage.gamma_min(p.problem)) ** 2), True, True),
     Attack("mutant.L1.free", "Lemma 1", "Lemma 1 (Dobrushin) for any user", _lemma("dobrushin"), False, True),
-    Attack("mutant.L1.average", "Lemma 1", "Lemma 1 with the mean TV of two rows", _contraction(_mean_row_distance), True, True),
-    Attack("mutant.L1.optimum", "Lemma 1", "Lemma 1 with max_a TV(q(.|a), pi*)", _contraction(_farthest_from_optimum), True, True),
-    Attack("mutant.L1.spectral", "Lemma 1", "Lemma 1 with the Hilbert-Schmidt norm of q - pi*", _contraction(_hilbert_schmidt), True, True),
+    Attack("mutant.L1.average", "Lemma 1", "Lemma 1 with the mean TV of two rows", _contraction(steps.mean_row_distance), True, True),
+    Attack("mutant.L1.optimum", "Lemma 1", "Lemma 1 with max_a TV(q(.|a), pi*)", _contraction(steps.farthest_from_optimum), True, True),
+    Attack("mutant.L1.spectral", "Lemma 1", "Lemma 1 with the Hilbert-Schmidt norm of q - pi*",
+           _contraction(steps.hilbert_schmidt), True, True),
     Attack("mutant.B0.cmax", "B0", "SubOpt <= c_max D", _range(lambda c, b: c), False, True),
     Attack("mutant.B0.halfB", "B0", "SubOpt <= (c_max + B / 2) D", _range(lambda c, b: c + 0.5 * b), False, True),
     Attack("mutant.B0.over1.05", "B0", "SubOpt <= (c_max + B) D / 1.05", _range(lambda c, b: (c + b) / 1.05), False, True),
@@ -278,6 +262,8 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.B2.path.ends", "B2(c)", "C~ is reached at an end of the path", to.path_ends, True, True),
     Attack("mutant.B3.reference", "B3(a)", "SubOpt <= E_ref[f_bar - c]", to.pessimism(lambda p: p.problem.log_reference), False, True),
     Attack("mutant.B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2.2 beta)", to.cost_fast(1 / 2.2), False, True),
+    Attack("mutant.C14.cell", "C14", "the same at .8 of the distance", steps.cell(0.8), False, True),
+    Attack("mutant.L6.hellinger", "L6", "2 H2(pi, pi*) <= KL(pi || pi*)", steps.hellinger(lambda r: 2.0), False, True),
 )  # fmt: skip
 
 ATTACKS = TRUE + MUTANTS

@@ -124,6 +124,21 @@ def _top(case: Case):
 
 PI = Real(np.pi)
 
+
+def _cell(c, share):
+    u, v = (np.log(p)[:, None, :] - np.log(p)[:, :, None] for p in (c.opt, c.pi))
+    root = np.sqrt(np.log1p(np.exp(-u))) - share * np.abs(v - u) / np.sqrt(Real(8))
+    return 1 / (1 + np.exp(-v)), np.where(root > 0, np.exp(-(root**2)), Real(1))
+
+
+def _kl_share(c):
+    """(t log t - t + 1) / (sqrt t - 1)^2 at the smallest ratio t of pi to pi*, by its series where t is near 1."""
+    t = np.min(c.pi / c.opt, axis=-1)
+    apart = np.where(np.abs(t - 1) < 1e-4, Real(1) / 2, t)
+    exact = (apart * np.log(apart) - apart + 1) / (np.sqrt(apart) - 1) ** 2
+    return np.where(np.abs(t - 1) < 1e-4, 2 + (t - 1) / 3, exact)
+
+
 ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "A.identity": lambda c: (np.abs(c.objective(c.pi) - c.objective(c.opt) - c.suboptimality(c.pi)), Real(0)),
     "A.optimum": lambda c: (c.objective(c.opt), np.array([c.objective(law) for law in c.rivals])),
@@ -142,6 +157,10 @@ ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "D.h2.tv": lambda c: (h2(c.pi, c.opt), 2 * tv(c.pi, c.opt)),
     "D.tv.h2": lambda c: (tv(c.pi, c.opt) ** 2, h2(c.pi, c.opt) * (1 - h2(c.pi, c.opt) / 4)),
     "D.kl.h2": lambda c: (kl(c.pi, c.opt), (2 + _top(c)) * h2(c.pi, c.opt)),
+    "C14.cell": lambda c: _cell(c, Real(1)),
+    "mutant.C14.cell": lambda c: _cell(c, Real(8) / 10),
+    "L6.hellinger": lambda c: (_kl_share(c) * h2(c.pi, c.opt), kl(c.pi, c.opt)),
+    "mutant.L6.hellinger": lambda c: (2 * h2(c.pi, c.opt), kl(c.pi, c.opt)),
     "B1.bias": _bias_paper,
     "B1.bias.context": lambda c: _bias(c, c.rho @ ((1 - c.gamma) * _start(c))),
     "B1.gamma": lambda c: (c.gamma * tv(c.mu, c.opt), (1 - c.gamma) * tv(c.ref, c.mu)),

@@ -46,6 +46,8 @@ STUDIES: Mapping[str, Study] = {
     "balance_test": Study(("balance_test",)),
     "certificates": Study(("certificates",)),
     "exact_certificates": Study(("exact_certificates",)),
+    "linear_certificates": Study(("linear_certificates",)),
+    "feedback_bounds": Study(("feedback_bounds",)),
     "medley": Study(("medley",)),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
