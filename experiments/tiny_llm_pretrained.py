@@ -28,9 +28,15 @@ STYLE_RATE = 0.25
 """Chance that a style slot of a warm-up example is on."""
 
 
-def world_of(name: str, style_rate: float = STYLE_RATE) -> Any:
-    """The world of that name; `real-builtin` is this package's own few texts, for a try without the data packages."""
-    return NanoWorld(style_rate=style_rate) if name == "nano" else RealWorld(builtin=name == "real-builtin")
+def world_of(name: str, style_rate: float = STYLE_RATE, words: tuple[int, int] = (40, 110)) -> Any:
+    """The world of that name; `real-builtin` is this package's own few texts, for a try without the data packages.
+
+    words: least and most words of a real document.
+    """
+    if name == "nano":
+        return NanoWorld(style_rate=style_rate)
+    shortest, longest = words
+    return RealWorld(shortest, longest, builtin=name == "real-builtin")
 
 
 @dataclasses.dataclass(frozen=True)

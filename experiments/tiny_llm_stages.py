@@ -206,9 +206,8 @@ class Workshop:
             if recipe.keep_model:
                 tiny_llm_pretrained.keep(self.folder / "models", agent, _name(recipe))
         contexts, _ = self.responses(recipe.held.responses)
-        *tests, answers = _answers(
-            agent, [*(self.tests(recipe, seed) for seed in range(recipe.deployments)), contexts]
-        )
+        parts = [*(self.tests(recipe, seed) for seed in range(recipe.deployments)), contexts]
+        *tests, answers = _answers(agent, parts, recipe)
         measures = self._measures(recipe, contexts, answers) | {"steps": steps}
         beside = held_out.evaluate(log_probs, held.pairs, held.reference)
         measures |= {"held_loss": beside.token_nll, "held_accuracy": beside.preference_accuracy}
@@ -233,9 +232,19 @@ class Workshop:
         }
 
 
-def _answers(agent: Agent, parts: Sequence[Sequence[Context]]) -> list[tuple[list[str], list[bool]]]:
-    """Greedy answers to several lists of contexts, all generated in one call: (texts, ended) of each list."""
-    found = agent.respond([context.text for part in parts for context in part])
+def _answers(
+    agent: Agent, parts: Sequence[Sequence[Context]], recipe: Trial
+) -> list[tuple[list[str], list[bool]]]:
+    """Answers to several lists of contexts, all generated in one call: (texts, ended) of each list.
+
+    At a temperature above 0 all policies of a reference draw with the same key.
+    """
+    asked = recipe.held.responses
+    key = None
+    if recipe.temperature > 0:
+        key = _key(asked.reference, stage="answers", train_seed=asked.train_seed, task=asked.task)
+    prompts = [context.text for part in parts for context in part]
+    found = agent.respond(prompts, temperature=recipe.temperature, key=key)
     stops = np.cumsum([len(part) for part in parts]).tolist()
     starts = [0, *stops[:-1]]
     return [

@@ -38,11 +38,16 @@ def trained(base: Agent, pairs: Pairs, reference: RefLogProbs, training: Trainin
 def _settings(training: Training, batch: int, compute_dtype: str) -> Settings:
     candidate = training.candidate
     options: dict[str, Any] = {"epochs": training.epochs, "batch": batch, "compute_dtype": compute_dtype}
+    options["probe"] = 1  # nobody reads the history here
     rate, scale = candidate.learning_rate, candidate.scale
     if candidate.family == "SFT":
         return fine_tuning.sft(rate, **options)
     if candidate.family == "DPO":
         return fine_tuning.dpo(rate, scale=scale, **options)
+    if candidate.family == "Mix":
+        return fine_tuning.preferring(
+            "sigmoid", rate, scale=scale, supervised_weight=candidate.weight, **options
+        )
     return fine_tuning.early(rate, supervised_weight=candidate.weight, scale=scale, **options)
 
 
