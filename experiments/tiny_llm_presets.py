@@ -109,7 +109,7 @@ PRESETS |= {
         rl_steps=0,
         rivals=False,
         samples=0,
-        batch_answers=64,
+        batch_answers=40,
     ),
 }
 TIMES = {
