@@ -167,13 +167,13 @@ class Workshop:
 
         return self.once(recipe, make)
 
-    def train(self, log: Edits, training: Training) -> Trained:
-        """The policy of a candidate; the order of batches is the same for every learner."""
+    def train(self, log: Edits, training: Training, **options: Any) -> Trained:
+        """The policy of a candidate; the order of batches is the same for every learner. options: of `trained`."""
         made, asked = self.log(log).first(training.size), log.responses
         place = [asked.reference.base_seed, asked.train_seed, asked.task, log.name]
         key = _key(asked.reference, stage="train", place=place, n=training.size)
         base = self.reference(asked.reference)
-        return trained(base, made.pairs, made.reference, training, key)
+        return trained(base, made.pairs, made.reference, training, key, **options)
 
     def tests(self, recipe: Trial, deployment: int) -> list[Context]:
         """The contexts of one deployment, the same for every policy."""
