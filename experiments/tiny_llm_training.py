@@ -43,6 +43,10 @@ def _settings(training: Training, batch: int, compute_dtype: str) -> Settings:
         return fine_tuning.sft(rate, **options)
     if candidate.family == "DPO":
         return fine_tuning.dpo(rate, scale=scale, **options)
+    if candidate.family == "Mix":
+        return fine_tuning.preferring(
+            "sigmoid", rate, scale=scale, supervised_weight=candidate.weight, **options
+        )
     return fine_tuning.early(rate, supervised_weight=candidate.weight, scale=scale, **options)
 
 

@@ -49,6 +49,7 @@ STUDIES: Mapping[str, Study] = {
     "tiny_llm": Study(
         ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
     ),
+    "keep_prob_study": Study(("keep_prob",), "language"),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
 }
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}
