@@ -38,12 +38,13 @@ class Config:
     Every family has as many candidates. For each tuned keep_prob one stands for its family in both tasks: of the least
     mean cost with the training user on `held_out` contexts over the first `tuning_seeds` replicates and all tasks
     (rule "cost"), or of the least mean log-loss on the held-out edits (rule "loss"), those last of whose answers
-    too many lack an end, loop or forget facts (as `tiny_llm`). rounds: test contexts of a replicate, with a strong test user
-    and its variant. The rest is as in `tiny_llm`.
+    too many lack an end, loop or forget facts (as `tiny_llm`). rounds: test contexts of a replicate, with a strong test user;
+    what was learned from the users of `transfer` meets its variant too. The rest is as in `tiny_llm`.
     """
 
     keep_probs: tuple[float, ...] = (1.0, 0.4, 0.2, 0.55, 0.3, 0.75)
     tuned: tuple[float, ...] = (1.0, 0.4, 0.2)
+    transfer: tuple[float, ...] = (1.0, 0.4)
     tasks: tuple[str, ...] = ("summarization", "email")
     seeds: int = 5
     tuning_seeds: int = 2
@@ -79,6 +80,8 @@ class Config:
         check_each("tasks", self.tasks, check_in, tuple(TASKS))
         check_each("keep_probs", self.keep_probs, check_probability, open_left=True)
         check_each("tuned", self.tuned, check_in, self.keep_probs)
+        for index, keep in enumerate(self.transfer):
+            check_in(f"transfer[{index}]", keep, self.keep_probs)
         for name in ("keep_probs", "tuned", "tasks"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"{name} must not name anything twice, but it is {getattr(self, name)}")
@@ -148,7 +151,7 @@ def agent(config: Config, replicate: int) -> tiny_llm_config.Config:
     same += " most_unended least_recall most_loops late_exploration"
     return resolve(
         tiny_llm_config.Config(
-            test_users=("strong", "transfer"),
+            test_users=("strong",),
             online_seeds=1,
             rl_steps=0,
             rivals=False,

@@ -5,6 +5,7 @@ is trained once and a killed run goes on. This module compares the candidates of
 the chosen ones on the logs of every user, and replays the late ensembles. docs/language.md is the guide.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from edittheory.language.world.edit_costs import COST_LIMIT
 from edittheory.language.world.editors import Editor
 from edittheory.language.world.tasks import TASKS
 
-from . import keep_prob_report, tiny_llm, tiny_llm_ensembles, tiny_llm_recipes
+from . import keep_prob_report, tiny_llm, tiny_llm_config, tiny_llm_ensembles, tiny_llm_recipes
 from .experiment import Experiment
 from .keep_prob_config import FAMILIES, PRESETS, RULES, TIMES, Choice, Config, agent, cells, choices, nearest
 from .tiny_llm_config import ARMS
@@ -75,41 +76,50 @@ def run_cell(config: Config, cell: dict[str, Any], key: Any, folder: Path) -> pl
     """Rows of one log: of all candidates of a family, or of the chosen policies and the ensembles over them.
 
     Columns: LABELS (kind: "candidate", "policy" or "ensemble"; rule: by which it was chosen, "" where nothing was; method:
-    the family, "base" or the ensemble), EPISODES with the test user, and for policies HELD (`tiny_llm`), sound (1 where
-    `tiny_llm_ensembles.sound`) and steps; for the base FACTS about the log.
+    the family, "base" or the ensemble), EPISODES with the test user (of candidates null: they meet none), and of policies
+    HELD (`tiny_llm`), sound (1 where `tiny_llm_ensembles.sound`) and steps; of the base FACTS about the log.
     """
     made = workshop(folder)
     place = Place(cell["keep_prob"], cell["replicate"], cell["task"])
     if cell["stage"] == "candidates":
-        rows = [
-            row
-            for choice in choices(config, cell["family"])
-            for row in policy_rows(config, made, place, choice)
-        ]
+        rows = [candidate_row(config, made, place, choice) for choice in choices(config, cell["family"])]
         return _frame(place, "", rows)
     rule = cell["stage"]
     picked = {family: chosen(config, made, place.keep_prob, family, rule) for family in FAMILIES}
     rows = [row for choice in (None, *picked.values()) for row in policy_rows(config, made, place, choice)]
-    rows = [row | {"kind": "policy"} for row in rows]
     return _frame(place, rule, rows + ensemble_rows(config, made, place, [picked[arm] for arm in ARMS]))
+
+
+def candidate_row(config: Config, made: Workshop, place: Place, choice: Choice | None) -> dict[str, Any]:
+    """What is known of a candidate from held-out contexts; its test rounds are not looked at."""
+    outcome, base = (made.outcome(trial(config, place, each)) for each in (choice, None))
+    sound = tiny_llm_ensembles.sound(agent(config, place.replicate), outcome, base)
+    return {
+        "kind": "candidate",
+        "method": choice.candidate.family if choice else "base",
+        "candidate": choice.label if choice else "",
+        "sound": float(sound),
+        **{name: outcome.measures[name] for name in (*HELD, "steps")},
+    }
 
 
 def policy_rows(config: Config, made: Workshop, place: Place, choice: Choice | None) -> list[dict[str, Any]]:
     """One row for each test user."""
     asked = trial(config, place, choice)
-    outcome, base = made.outcome(asked), made.outcome(trial(config, place, None))
-    inner = agent(config, place.replicate)
-    numbers = {name: outcome.measures[name] for name in (*HELD, "steps")}
-    numbers["sound"] = float(tiny_llm_ensembles.sound(inner, outcome, base))
+    numbers = candidate_row(config, made, place, choice) | {"kind": "policy"}
     if choice is None:
         numbers |= log_facts(made.log(asked.log), place.keep_prob)
-    found = tiny_llm.judged(inner, made, asked)
-    names = {"kind": "candidate", "method": choice.candidate.family if choice else "base"}
-    names["candidate"] = choice.label if choice else ""
+    found = tiny_llm.judged(tester(config, place), made, asked)
     return [
-        {**names, "test_user": user, **numbers, **_means(found.filter(pl.col("test_user") == user))}
-        for user in inner.test_users
+        {**numbers, "test_user": user, **_means(found.filter(pl.col("test_user") == user))}
+        for user in tester(config, place).test_users
     ]
+
+
+def tester(config: Config, place: Place) -> tiny_llm_config.Config:
+    """`agent`, with the test users that policies of this place meet."""
+    users = ("strong", "transfer") if place.keep_prob in config.transfer else ("strong",)
+    return dataclasses.replace(agent(config, place.replicate), test_users=users)
 
 
 def log_facts(log: Log, keep_prob: float) -> dict[str, float]:
@@ -161,7 +171,7 @@ def ensemble_rows(
     config: Config, made: Workshop, place: Place, arms: Sequence[Choice]
 ) -> list[dict[str, Any]]:
     """LateEnsemble over SFT, DPO and Early, tuned and with theory's exploration, and the best of the three in hindsight."""
-    inner, found = agent(config, place.replicate), []
+    inner, found = tester(config, place), []
     trials = [trial(config, place, choice) for choice in arms]
     names = [source.name for source in TASKS[place.task]]
     bandits = {

@@ -46,10 +46,8 @@ STUDIES: Mapping[str, Study] = {
     "certificates": Study(("certificates",)),
     "exact_certificates": Study(("exact_certificates",)),
     "medley": Study(("medley",)),
-    "tiny_llm": Study(
-        ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
-    ),
-    "keep_prob_study": Study(("keep_prob",), "language"),
+    "tiny_llm": Study(("llm_rivals", "llm_online", "llm_samples", "llm_estimates"), "language"),
+    "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language"),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
 }
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}

@@ -10,6 +10,9 @@ from edittheory.language.evaluate.over_seeds import Mean
 
 METHODS = ("base", "SFT", "DPO", "Mix", "Early", "Late", "Late, theory", "best arm")
 
+WEAK = 0.4
+"""The weak user of the tables: chance to fix an item."""
+
 ORDERINGS: Mapping[str, tuple[str, str]] = {
     "DPO costs less than SFT": ("DPO", "SFT"),
     "Early costs less than SFT": ("Early", "SFT"),
@@ -84,6 +87,15 @@ def facts(rows: pl.DataFrame, keep_prob: float, task: str) -> dict[str, float]:
         (pl.col("keep_prob") == keep_prob) & (pl.col("task") == task) & (pl.col("method") == "base")
     )
     return {name: mine[name].mean() for name in names}  # type: ignore[misc]
+
+
+def two_users(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows chosen by cost of the strong user and of the weak one of WEAK, in the form of `tiny_llm`'s for `summaries`."""
+    mine = rows.filter(
+        (pl.col("rule") == "cost") & (pl.col("kind") != "candidate") & pl.col("keep_prob").is_in([1.0, WEAK])
+    )
+    nought = [pl.lit(0).alias(name) for name in ("train_seed", "seed", "n")]
+    return mine.rename({"replicate": "base_seed"}).with_columns(*nought)
 
 
 class RuleGap(NamedTuple):
