@@ -38,16 +38,18 @@ class Config:
     Every family has as many candidates. For each tuned keep_prob one stands for its family in both tasks: of the least
     mean cost with the training user on `held_out` contexts over the first `tuning_seeds` replicates and all tasks
     (rule "cost"), or of the least mean log-loss on the held-out edits (rule "loss"), those last of whose answers
-    too many lack an end, loop or forget facts (as `tiny_llm`). rounds: test contexts of a replicate, with a strong test user;
+    too many lack an end, loop or forget facts (as `tiny_llm`). Choices by "loss" answer and meet the test user in the first
+    loss_seeds replicates of the tuned users alone, to see what that rule costs. rounds: test contexts of a replicate, with a strong test user;
     what was learned from the users of `transfer` meets its variant too. The rest is as in `tiny_llm`.
     """
 
-    keep_probs: tuple[float, ...] = (1.0, 0.4, 0.2, 0.55, 0.3, 0.75)
+    keep_probs: tuple[float, ...] = (1.0, 0.4, 0.2, 0.55, 0.3)
     tuned: tuple[float, ...] = (1.0, 0.4, 0.2)
     transfer: tuple[float, ...] = (1.0, 0.4)
     tasks: tuple[str, ...] = ("summarization", "email")
     seeds: int = 5
     tuning_seeds: int = 2
+    loss_seeds: int = 2
     rounds: int = 200
     logs: int = 400
     held_out: int = 120
@@ -77,6 +79,7 @@ class Config:
         for name in _COUNTS.split():
             check_int(name, getattr(self, name), 1)
         check_int("tuning_seeds", self.tuning_seeds, 1, self.seeds)
+        check_int("loss_seeds", self.loss_seeds, 0, self.seeds)
         check_each("tasks", self.tasks, check_in, tuple(TASKS))
         check_each("keep_probs", self.keep_probs, check_probability, open_left=True)
         check_each("tuned", self.tuned, check_in, self.keep_probs)
@@ -175,8 +178,8 @@ def cells(config: Config) -> list[dict[str, Any]]:
             for seed, task, family in places
         ]
 
-    def study(keep: float, rule: str) -> list[dict[str, Any]]:
-        places = itertools.product(range(config.seeds), config.tasks)
+    def study(keep: float, rule: str, replicates: int) -> list[dict[str, Any]]:
+        places = itertools.product(range(replicates), config.tasks)
         return [
             {"stage": rule, "keep_prob": keep, "replicate": seed, "task": task, "family": "all"}
             for seed, task in places
@@ -188,9 +191,9 @@ def cells(config: Config) -> list[dict[str, Any]]:
         if (tuned := nearest(config, keep)) not in compared:
             compared.add(tuned)
             found += tuning(tuned)
-        found += study(keep, "cost")
+        found += study(keep, "cost", config.seeds)
     for keep in config.tuned:
-        found += (tuning(keep) if keep not in compared else []) + study(keep, "loss")
+        found += (tuning(keep) if keep not in compared else []) + study(keep, "loss", config.loss_seeds)
     return found
 
 
@@ -202,6 +205,7 @@ PRESETS = {
         tasks=("email",),
         seeds=2,
         tuning_seeds=1,
+        transfer=(0.4,),
         rounds=8,
         logs=32,
         held_out=12,
@@ -219,7 +223,7 @@ PRESETS = {
     ),
     "quick": dataclasses.replace(STANDARD, keep_probs=(1.0, 0.4), tuned=(1.0, 0.4), seeds=2, tuning_seeds=1),
     "standard": STANDARD,
-    "paper": dataclasses.replace(STANDARD, seeds=10, tuning_seeds=3),
+    "paper": dataclasses.replace(STANDARD, seeds=10, tuning_seeds=3, loss_seeds=10),
 }
 TIMES = {
     "smoke": "1 minute on 2 CPU cores",

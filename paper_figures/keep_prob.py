@@ -27,13 +27,13 @@ AGAINST = {"DPO": -0.14, "Mix": 0.0, "Early": 0.14}
 
 def curves(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None:
     """Mean cost of each learner by training user, with 95% intervals over seeds."""
-    x = np.arange(len(keeps))
-    for name, look in LOOKS.items():
+    for index, (name, look) in enumerate(LOOKS.items()):
+        x = np.arange(len(keeps)) + 0.05 * (index - len(LOOKS) / 2)
         found = [over_seeds.mean(user_strength.costs(rows, keep, task, name)) for keep in keeps]
         means, low, high = (
             np.array([getattr(one, part) for one in found]) for part in ("mean", "low", "high")
         )
-        style.line(ax, x, means, look, np.maximum(low, 0.0), high)
+        style.errorbars(ax, x, means, np.maximum(low, 0.0), high, look, linestyle=look.linestyle, linewidth=1)
     ax.set_ylim(0, None)
 
 
@@ -69,7 +69,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         curves(above, data, task, keeps)
         contest(below, data, task, keeps)
         above.set_title(f"{SHORT[task]}: mean edit cost, strong test user")
-        below.set_title("saved beside SFT, paired by seed")
+        below.set_title("beside SFT, paired by seed (filled: clearly)")
         gammas = [user_strength.facts(data, keep, task)["log_gamma"] for keep in keeps]
         below.set_xticks(
             range(len(keeps)), [f"{keep:g}\n{_short(g)}" for keep, g in zip(keeps, gammas, strict=True)]
@@ -77,13 +77,13 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         below.set_xlabel("chance that the training user fixes an item;\nunder it gamma_min of its edits")
     axes[0, 0].set_ylabel("mean edit cost")
     axes[1, 0].set_ylabel("SFT's cost less the learner's")
-    axes[0, -1].legend(loc="upper right")
-    top = axes[1, 0].get_ylim()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(LOOKS), columnspacing=1.2)
     for ax in axes[1]:
-        ax.text(
-            0.99, 0.97, "above 0: better than SFT", transform=ax.transAxes, ha="right", va="top", fontsize=7
-        )
-        ax.set_ylim(top)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
+        for height, side, words in ((0.98, "top", "better than SFT"), (0.02, "bottom", "worse than SFT")):
+            ax.text(0.99, height, words, transform=ax.transAxes, ha="right", va=side, fontsize=7)
     return figure
 
 

@@ -75,9 +75,8 @@ def test_bad_fields_are_named(change, message):
 
 
 def test_users_take_the_choices_of_the_nearest_tuned_one():
-    assert [nearest(STANDARD, keep) for keep in (1.0, 0.4, 0.2, 0.55, 0.3, 0.75)] == [
-        1.0, 0.4, 0.2, 0.4, 0.4, 1.0,
-    ]  # fmt: skip
+    assert [nearest(STANDARD, keep) for keep in STANDARD.keep_probs] == [1.0, 0.4, 0.2, 0.4, 0.4]
+    assert nearest(STANDARD, 0.75) == 1.0
 
 
 def test_a_stopped_run_has_whole_users():
@@ -195,7 +194,9 @@ def test_orderings_are_paired_by_seed():
 
 def test_choosing_by_loss_is_compared_with_choosing_by_cost():
     gaps = {(gap.task, gap.method): gap for gap in user_strength.rule_gaps(made_up_strengths())}
-    assert gaps["email", "SFT"].gap.mean == pytest.approx(0.1, abs=1e-3) and gaps["email", "SFT"].gap.sign == 1
+    assert (
+        gaps["email", "SFT"].gap.mean == pytest.approx(0.1, abs=1e-3) and gaps["email", "SFT"].gap.sign == 1
+    )
     assert {gap.keep_prob for gap in gaps.values()} == {0.4}
 
 

@@ -109,14 +109,14 @@ class RuleGap(NamedTuple):
 
 
 def rule_gaps(rows: pl.DataFrame) -> list[RuleGap]:
-    """One for each tuned user, task and family."""
+    """One for each tuned user, task and family, over the (first) replicates that have both."""
     known = rows.filter(
         (pl.col("rule") == "loss") & (pl.col("kind") == "policy") & (pl.col("method") != "base")
     )
     found = []
     for keep, task, method in known.select("keep_prob", "task", "method").unique(maintain_order=True).rows():
         first = costs(rows, keep, task, method, rule="loss")
-        gap = over_seeds.difference(first, costs(rows, keep, task, method))
+        gap = over_seeds.difference(first, costs(rows, keep, task, method)[: len(first)])
         found.append(RuleGap(task, keep, method, float(first.to_numpy().mean()), gap))
     return found
 
