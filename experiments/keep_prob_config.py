@@ -39,8 +39,8 @@ class Config:
     mean cost with the training user on `held_out` contexts over the first `tuning_seeds` replicates and all tasks
     (rule "cost"), or of the least mean log-loss on the held-out edits (rule "loss"), those last of whose answers
     too many lack an end, loop or forget facts (as `tiny_llm`). Choices by "loss" answer and meet the test user in the first
-    loss_seeds replicates of the tuned users alone, to see what that rule costs. rounds: test contexts of a replicate, with a strong test user;
-    what was learned from the users of `transfer` meets its variant too. The rest is as in `tiny_llm`.
+    loss_seeds replicates of the tuned users alone, to see what that rule costs. rounds: test contexts of a replicate, with
+    a strong test user; what was learned from the users of `transfer` meets its variant too. The rest is as in `tiny_llm`.
     """
 
     keep_probs: tuple[float, ...] = (1.0, 0.4, 0.2, 0.55, 0.3)
