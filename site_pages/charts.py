@@ -22,7 +22,9 @@ def _colors(names: list[str]) -> alt.Scale:
 
 
 def _menu(field: str, values: list[str], label: str) -> alt.Parameter:
-    return alt.selection_point(fields=[field], bind=alt.binding_select(options=values, name=f"{label}: "), value=values[0])
+    return alt.selection_point(
+        fields=[field], bind=alt.binding_select(options=values, name=f"{label}: "), value=values[0]
+    )
 
 
 def phase_map() -> alt.VConcatChart:
@@ -40,13 +42,17 @@ def phase_map() -> alt.VConcatChart:
             mean=pl.col("suboptimality").cast(pl.Float64).mean(),
             error=1.96 * pl.col("suboptimality").cast(pl.Float64).std() / pl.len().sqrt(),
         )
-        .with_columns(low=(pl.col("mean") - pl.col("error")).clip(1e-7), high=pl.col("mean") + pl.col("error"))
+        .with_columns(
+            low=(pl.col("mean") - pl.col("error")).clip(1e-7), high=pl.col("mean") + pl.col("error")
+        )
         .drop("error")
     )
     space = _menu("space", rows["space"].unique(maintain_order=True).to_list(), "Texts")
     panel = _menu("panel", rows["panel"].unique(maintain_order=True).to_list(), "Factor")
     size = alt.selection_point(name="size", fields=["n"], value=1000, on="click", empty=False)
-    colors = alt.Scale(domain=[*learners, "tie"], range=[*(style.look(name).color for name in learners), "#dddddd"])
+    colors = alt.Scale(
+        domain=[*learners, "tie"], range=[*(style.look(name).color for name in learners), "#dddddd"]
+    )
     tiles = (
         alt.Chart(winners, width=WIDTH, height=220)
         .mark_rect(stroke="white")
@@ -61,7 +67,12 @@ def phase_map() -> alt.VConcatChart:
         .transform_filter(space).transform_filter(panel)
         .add_params(space, panel, size)
     )  # fmt: skip
-    base = alt.Chart(means, width=WIDTH, height=220).transform_filter(space).transform_filter(panel).transform_filter(size)
+    base = (
+        alt.Chart(means, width=WIDTH, height=220)
+        .transform_filter(space)
+        .transform_filter(panel)
+        .transform_filter(size)
+    )
     x = alt.X("value:Q", title="factor")
     curves = base.mark_line(point=True).encode(
         x=x, y=alt.Y("mean:Q", scale=alt.Scale(type="log"), title="mean SubOpt at this n"),
@@ -95,7 +106,9 @@ def online_regret() -> alt.LayerChart:
     grid = np.geomspace(100, rows["t"].max(), 30)  # type: ignore[type-var]
     frames = [
         pl.DataFrame({"t": grid, "regret": online_learning.curve(part, "regret", grid)}).with_columns(
-            setting=pl.lit(setting), learner=pl.lit(learner), runs=pl.lit(part.select("problem", "seed").n_unique())
+            setting=pl.lit(setting),
+            learner=pl.lit(learner),
+            runs=pl.lit(part.select("problem", "seed").n_unique()),
         )
         for (setting, learner), part in rows.group_by("setting", "learner", maintain_order=True)
         if learner in online_learning.ORDER
@@ -129,10 +142,17 @@ def medley_cells() -> alt.LayerChart:
     table = medley.means(_rows("medley")).filter(~pl.col("idle") & pl.col("learner").is_in(medley.OTHERS))
     table = table.with_columns(
         place=pl.col("track") + ", " + pl.col("space") + ", " + pl.col("panel"),
-        cell=pl.format("strength {}, habit {}, noise {}", pl.col("strength").round(3), pl.col("habit").round(3), pl.col("noise").round(3)),
+        cell=pl.format(
+            "strength {}, habit {}, noise {}",
+            pl.col("strength").round(3),
+            pl.col("habit").round(3),
+            pl.col("noise").round(3),
+        ),
     ).select("place", "learner", CELL, "n", "ratio", "suboptimality", "best", "strength", "habit", "noise")
     place = _menu("place", table["place"].unique(maintain_order=True).to_list(), "Cells")
-    learner = _menu("learner", [name for name in medley.OTHERS if name in table["learner"].unique()], "Learner")
+    learner = _menu(
+        "learner", [name for name in medley.OTHERS if name in table["learner"].unique()], "Learner"
+    )
     hover = alt.selection_point(fields=[CELL], on="pointerover", empty=False)
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(place).transform_filter(learner)
     lines = base.mark_line(point=True).encode(
@@ -149,31 +169,10 @@ def medley_cells() -> alt.LayerChart:
     return alt.layer(rule, lines)
 
 
-CHARTS: dict[str, tuple[str, str, Callable[[], alt.TopLevelMixin]]] = {
-    "phase_map": (
-        "Who wins where",
-        "Above: the learner with the least mean SubOpt over random worlds, grey where no one is clearly ahead. Below: all learners at the n of "
-        "the column that you clicked, with 95% intervals. *RL* adds the theorem's pessimism to the costs, *RL plug-in* does not. "
-        "Rows: `edittheory run phase_diagram`.",
-        phase_map,
-    ),
-    "late_regret": (
-        "Regret of choosing among learned policies",
-        "What a bandit over learned policies pays against always playing the best one, with 99% intervals of the mean. *Late* is the paper's "
-        "late ensemble with the theory's exploration. Rows: `edittheory run late_ensemble`.",
-        late_regret,
-    ),
-    "online_regret": (
-        "Regret of learning without a log",
-        "Play, collect edits, refit, in epochs. *DPO, calibrated* compares with the policy that answered, *DPO, reference* with the reference "
-        "policy throughout. Rows: `edittheory run online_learning`.",
-        online_regret,
-    ),
-    "medley_cells": (
-        "The medley, cell by cell",
-        "One line for each kind of user; 1 is the best of five plain learners of that cell and n, known only in hindsight. Rows: "
-        "`edittheory run medley`.",
-        medley_cells,
-    ),
+CHARTS: dict[str, Callable[[], alt.TopLevelMixin]] = {
+    "phase_map": phase_map,
+    "late_regret": late_regret,
+    "online_regret": online_regret,
+    "medley_cells": medley_cells,
 }
-"""Title, text and maker of each chart, by name."""
+"""The maker of each chart, by its name in texts/charts.toml."""

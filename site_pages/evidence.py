@@ -45,7 +45,10 @@ def counted(name: str) -> tuple[int, int, str] | None:
 def hunted() -> dict[str, dict[str, Any]]:
     """The row of each attacked statement: a refutation where there is one, else the largest ratio; by id."""
     rows = _rows("falsification").sort("refuted", "ratio", descending=True, nulls_last=True)
-    return {row["statement"]: row for row in rows.unique("statement", keep="first", maintain_order=True).iter_rows(named=True)}
+    return {
+        row["statement"]: row
+        for row in rows.unique("statement", keep="first", maintain_order=True).iter_rows(named=True)
+    }
 
 
 def number(value: float) -> str:
@@ -57,7 +60,9 @@ def number(value: float) -> str:
 
 def instance(row: dict[str, Any]) -> str:
     """The worst problem that the hunt found, as tables."""
-    problem = {name: np.asarray(value, float) for name, value in json.loads(row["instance"])["problem"].items()}
+    problem = {
+        name: np.asarray(value, float) for name, value in json.loads(row["instance"])["problem"].items()
+    }
     if "means" in problem:
         means = ", ".join(number(float(mean)) for mean in problem["means"])
         return f"Mean costs of the policies: {means}; T = {row['n']:,}."
@@ -72,5 +77,7 @@ def instance(row: dict[str, Any]) -> str:
         laws = [("reference policy", np.exp(problem["log_reference"][x])), ("best policy", optimal),
                 ("policy tried", np.exp(problem["probe"][x])), ("expected cost", problem["cost_class"][-1][x])]  # fmt: skip
         laws += [(f"edits of y{y + 1}", problem["user"][x, y]) for y in range(responses)]
-        lines += [f"| {label} | " + " | ".join(number(float(v)) for v in values) + " |" for label, values in laws] + [""]
+        lines += [
+            f"| {label} | " + " | ".join(number(float(v)) for v in values) + " |" for label, values in laws
+        ] + [""]
     return "\n".join(lines)

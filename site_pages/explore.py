@@ -2,11 +2,13 @@
 
 import functools
 import json
+import tomllib
 
 import vl_convert
 from altair import SCHEMA_VERSION
 
 from site_pages import charts
+from site_pages.links import ROOT
 
 VEGA_LITE = ".".join(SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
@@ -19,10 +21,16 @@ def pages() -> dict[str, str | bytes]:
         "Choose what is shown in the menus under each chart; point at a mark for its numbers. All numbers are from committed rows. "
         "Without scripts, or in print, the still pictures stand.", "",
     ]  # fmt: skip
-    for name, (title, text, make) in charts.CHARTS.items():
+    texts = tomllib.loads((ROOT / "site_pages" / "texts" / "charts.toml").read_text(encoding="utf-8"))
+    for name, make in charts.CHARTS.items():
+        title, text = texts[name]["title"], texts[name]["text"]
         spec = make().to_dict()
-        made[f"figures/explore_{name}.png"] = vl_convert.vegalite_to_png(json.dumps(spec), vl_version=VEGA_LITE, scale=2)
-        made[f"assets/chart_{name}.js"] = f"(window.charts = window.charts || {{}}).{name} = {json.dumps(spec)};\n"
+        made[f"figures/explore_{name}.png"] = vl_convert.vegalite_to_png(
+            json.dumps(spec), vl_version=VEGA_LITE, scale=2
+        )
+        made[f"assets/chart_{name}.js"] = (
+            f"(window.charts = window.charts || {{}}).{name} = {json.dumps(spec)};\n"
+        )
         lines += [
             f"## {title}", "", text, "",
             f'<figure class="chart" data-chart="{name}" markdown>', "", f"![{title}](figures/explore_{name}.png)", "", "</figure>",

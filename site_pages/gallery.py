@@ -37,11 +37,17 @@ def pages() -> dict[str, str | Path]:
             for part in ("rows.parquet", "manifest.json"):
                 if (ROWS / experiment / part).exists():
                     made[f"rows/{experiment}/{part}"] = ROWS / experiment / part
-        picture = f"[![{name}](../figures/{name}.png){{ loading=lazy }}]({name}.md)" if (OUT / f"{name}.png").exists() else ""
+        picture = (
+            f"[![{name}](../figures/{name}.png){{ loading=lazy }}]({name}.md)"
+            if (OUT / f"{name}.png").exists()
+            else ""
+        )
         cards.append(f"-   **[{_title(name)}]({name}.md)**\n\n    {picture}\n\n    {figure.summary}\n")
     made["gallery/index.md"] = (
         "# Gallery\n\nEach figure is drawn from rows that are in the repository. Click one for its caption, its PDF, its rows and the two "
-        'commands that make it again.\n\n<div class="grid cards" markdown>\n\n' + "\n".join(cards) + "\n</div>\n"
+        'commands that make it again.\n\n<div class="grid cards" markdown>\n\n'
+        + "\n".join(cards)
+        + "\n</div>\n"
     )
     return made
 
@@ -56,7 +62,11 @@ def page(figure: Any) -> str:
     caption = (inspect.getdoc(figure.draw) or "").replace("\n", " ").strip()
     lines = [f"# {_title(name)}", "", f"**{figure.summary}**", ""]
     if (OUT / f"{name}.png").exists():
-        lines += [f"![{figure.summary}](../figures/{name}.png)", "", f"{caption} [PDF](../figures/{name}.pdf)"]
+        lines += [
+            f"![{figure.summary}](../figures/{name}.png)",
+            "",
+            f"{caption} [PDF](../figures/{name}.pdf)",
+        ]
         lines[-1] += f", [LaTeX](../figures/{name}.tex)." if (OUT / f"{name}.tex").exists() else "."
     if (OUT / f"{name}.md").exists():
         table = (OUT / f"{name}.md").read_text(encoding="utf-8")
@@ -64,7 +74,9 @@ def page(figure: Any) -> str:
     lines += ["", "## Again", "", "```bash"]
     for experiment in figure.needs:
         found = manifest(experiment)
-        lines.append(f"edittheory run {experiment}" + (f" --preset {found['label']} --out results" if found else ""))
+        lines.append(
+            f"edittheory run {experiment}" + (f" --preset {found['label']} --out results" if found else "")
+        )
     lines += [f"edittheory figure {name} --results results --out figures", "```", "", "## Rows", ""]
     lines += [_rows(experiment) for experiment in figure.needs]
     return "\n".join(lines) + "\n"
@@ -76,10 +88,16 @@ def _rows(experiment: str) -> str:
         return f"* `{experiment}`: not committed."
     session = found["sessions"][-1]
     git = session.get("git") or {}
-    commit = str(git.get("commit", "unknown"))[:10] + (", from a tree with changes" if git.get("dirty") else "")
+    commit = str(git.get("commit", "unknown"))[:10] + (
+        ", from a tree with changes" if git.get("dirty") else ""
+    )
     extra = studies.STUDIES[experiment].extra if experiment in studies.STUDIES else None
     needs = f" Needs `pip install 'edittheory[{extra}]'`." if extra else ""
-    took = studies.duration(found["wall_seconds"]) if hasattr(studies, "duration") else f"{found['wall_seconds']:.0f} s"
+    took = (
+        studies.duration(found["wall_seconds"])
+        if hasattr(studies, "duration")
+        else f"{found['wall_seconds']:.0f} s"
+    )
     return (
         f"* [`{experiment}/rows.parquet`](../rows/{experiment}/rows.parquet), [manifest](../rows/{experiment}/manifest.json): preset "
         f"`{found['label']}`, commit {commit}, {took}. Columns: [row schemas](../reference/rows.md#{experiment.replace('_', '-')}).{needs}"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
-from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 from site_pages import links
 from site_pages.links import ROOT
@@ -27,7 +27,12 @@ def pages() -> dict[str, Any]:
     for path in sorted(NOTEBOOKS.glob("*.py")):
         text, pictures = page(path, _executed(path))
         text, needed = links.rehome(text, f"docs/notebooks/{path.name}", f"notebooks/{path.stem}.md")
-        made |= {f"notebooks/{path.stem}.md": links.lists(text), f"files/docs/notebooks/{path.name}": path, **pictures, **needed}
+        made |= {
+            f"notebooks/{path.stem}.md": links.lists(text),
+            f"files/docs/notebooks/{path.name}": path,
+            **pictures,
+            **needed,
+        }
     return made
 
 
@@ -40,8 +45,9 @@ def _executed(path: Path) -> Any:
         return jupytext.read(kept)
     notebook = jupytext.read(path)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # files of this user, no network port
-    NotebookClient(notebook, km=kernel, timeout=SECONDS, resources={"metadata": {"path": str(ROOT)}}).execute()
+    local = Config({"KernelManager": {"transport": "ipc"}})  # files of this user, no network port
+    place = {"metadata": {"path": str(ROOT)}}
+    NotebookClient(notebook, timeout=SECONDS, resources=place, config=local).execute()
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(notebook), encoding="utf-8")
     return notebook
@@ -58,7 +64,9 @@ def page(path: Path, notebook: Any) -> tuple[str, dict[str, bytes]]:
         lines += ["```python", cell.source, "```", ""]
         for output in cell.get("outputs", []):
             lines += _shown(output, f"figures/notebook_{path.stem}_{len(pictures)}.png", pictures)
-    lines += [f"*As a script: [{path.name}](../files/docs/notebooks/{path.name}); run it with `python {path.name}`.*"]
+    lines += [
+        f"*As a script: [{path.name}](../files/docs/notebooks/{path.name}); run it with `python {path.name}`.*"
+    ]
     return "\n".join(lines) + "\n", pictures
 
 
@@ -70,4 +78,8 @@ def _shown(output: Any, place: str, pictures: dict[str, bytes]) -> list[str]:
         pictures[place] = base64.b64decode(data["image/png"])
         return [f"![what the cell drew](../{place})", ""]
     text = output.text if output.output_type == "stream" else data.get("text/plain", "")
-    return ['<div class="output" markdown>', "", "```text", text.rstrip("\n"), "```", "", "</div>", ""] if text else []
+    return (
+        ['<div class="output" markdown>', "", "```text", text.rstrip("\n"), "```", "", "</div>", ""]
+        if text
+        else []
+    )

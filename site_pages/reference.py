@@ -14,7 +14,21 @@ from edittheory.cli import studies
 from edittheory.core.errors import RunError
 from site_pages.gallery import ROWS, manifest
 
-ROOM_ORDER = ("problem", "learn", "bounds", "certify", "medley", "deploy", "claims", "logs", "language", "text", "runs", "core", "cli")
+ROOM_ORDER = (
+    "problem",
+    "learn",
+    "bounds",
+    "certify",
+    "medley",
+    "deploy",
+    "claims",
+    "logs",
+    "language",
+    "text",
+    "runs",
+    "core",
+    "cli",
+)
 
 
 def pages() -> dict[str, str]:
@@ -24,7 +38,8 @@ def pages() -> dict[str, str]:
         (name for _, name, package in pkgutil.iter_modules(edittheory.__path__) if package),
         key=lambda name: (ROOM_ORDER.index(name) if name in ROOM_ORDER else len(ROOM_ORDER), name),
     )
-    lines = ["# Reference", "", "* [Glossary and notation](glossary.md)", "* [Experiments and their presets](experiments.md), [what they print](tables.md)",
+    lines = ["# Reference", "", "* [Glossary and notation](glossary.md)", "* [Experiments and their presets](experiments.md)",
+        "* [What they print](tables.md)",
              "* [Columns of the rows](rows.md)", "", "## API", "", "| room | what is in it |", "|---|---|"]  # fmt: skip
     for room in rooms:
         folder = Path(edittheory.__path__[0]) / room
@@ -54,7 +69,8 @@ def _room(room: str, folder: Path, summary: str) -> str:
 def _experiments() -> str:
     lines = [
         "# Experiments", "",
-        "One module, one question. `edittheory run NAME --preset PRESET --out FOLDER` computes the rows, `--config.FIELD VALUE` changes a field, "
+        "One module, one question. `edittheory run NAME --preset PRESET --out FOLDER` computes the rows, "
+        "`--config.FIELD VALUE` changes a field, "
         "`--sweep FIELD=VALUES` several. A run that is stopped goes on with the same command.", "",
     ]  # fmt: skip
     for name, study in studies.STUDIES.items():
@@ -65,7 +81,12 @@ def _experiments() -> str:
             lines += [f"{error}.", ""]
             continue
         figures = ", ".join(f"[{figure}](../gallery/{figure}.md)" for figure in study.figures) or "none"
-        lines += [experiment.summary, "", f"Figures: {figures}." + (" Part of `edittheory verify`." if study.verified else ""), ""]
+        lines += [
+            experiment.summary,
+            "",
+            f"Figures: {figures}." + (" Part of `edittheory verify`." if study.verified else ""),
+            "",
+        ]
         if name in _committed():
             lines[-2] += f" [Columns of its rows](rows.md#{_anchor(name)})."
         lines += [*_presets(experiment, studies.measured(name)), ""]
@@ -83,7 +104,11 @@ def _presets(experiment: Any, measured: dict[str, str]) -> list[str]:
         if len(set(values)) == 1:
             values = [values[0], *[""] * (len(values) - 1)] if len(values) > 1 else values
         lines.append(f"| `{field.name}` | " + " | ".join(values) + " |")
-    return [*lines, "", "A value in the first column alone is that of every preset."] if len(names) > 1 else lines
+    return (
+        [*lines, "", "A value in the first column alone is that of every preset."]
+        if len(names) > 1
+        else lines
+    )
 
 
 def _short(value: Any) -> str:
@@ -101,17 +126,26 @@ def _anchor(name: str) -> str:
 
 
 def _schemas() -> str:
-    lines = ["# Columns of the rows", "", "Read from the committed Parquet files; every experiment writes the same columns at any preset. "
-             "Beside each `rows.parquet` lies a `manifest.json` with the configuration, commit, versions, hardware and hashes.", ""]  # fmt: skip
+    lines = ["# Columns of the rows", "", "Read from the committed Parquet files; an experiment writes the same columns at any preset. "
+             "Beside each `rows.parquet` lies a `manifest.json`: configuration, commit, versions, hardware, hashes.", ""]  # fmt: skip
     for name in _committed():
         frame = pl.scan_parquet(ROWS / name / "rows.parquet")
         schema, count = frame.collect_schema(), frame.select(pl.len()).collect().item()
         found = manifest(name)
         preset = f", preset `{found['label']}`" if found else ""
-        lines += [f"## {name} {{ #{_anchor(name)} }}", "", f"{count:,} rows{preset}.", "", "| column | type | values | null |", "|---|---|---|---|"]
+        lines += [
+            f"## {name} {{ #{_anchor(name)} }}",
+            "",
+            f"{count:,} rows{preset}.",
+            "",
+            "| column | type | values | null |",
+            "|---|---|---|---|",
+        ]
         values = frame.collect()
         for column, kind in schema.items():
-            lines.append(f"| `{column}` | {kind} | {_values(values[column])} | {values[column].null_count():,} |")
+            lines.append(
+                f"| `{column}` | {kind} | {_values(values[column])} | {values[column].null_count():,} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

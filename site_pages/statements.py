@@ -49,9 +49,9 @@ def table(entries: list[Any]) -> str:
     """All statements with their verdicts, and a box that filters them."""
     lines = [
         "# Statements", "",
-        f"{len(entries)} statements, each true as far as proof, counting and hunting go. *Needs*: balance of the user; k delta: may fail with "
-        "chance k delta over the log. *Verdict*: how often it was violated on random problems (`edittheory run bound_verification`), and "
-        "whether an optimiser that looks for the worst problem refuted it (`edittheory run falsification`). What is false on purpose, to "
+        f"{len(entries)} statements, each true as far as proof, counting and hunting go. *Needs*: balance of the user; k delta: may "
+        "fail with chance k delta over the log. *Verdict*: how often it was violated on random problems "
+        "(`edittheory run bound_verification`), and whether an optimiser that looks for the worst problem refuted it (`edittheory run falsification`). What is false on purpose, to "
         "see that the searches can tell, is [on its own page](statements/false-on-purpose.md).", "",
         '<input class="filter" type="search" placeholder="Filter: PREF, balance, B2(b) ..." aria-label="Filter the statements" '
         'data-filter="statements">', "",
@@ -60,7 +60,9 @@ def table(entries: list[Any]) -> str:
     ]  # fmt: skip
     for entry in entries:
         text = entry.text.replace("|", "\\|")
-        lines.append(f"| [{entry.id}](statements/{slug(entry.id)}.md) | {entry.source} | {text} | {entry.needs} | {_verdict(entry)} |")
+        lines.append(
+            f"| [{entry.id}](statements/{slug(entry.id)}.md) | {entry.source} | {text} | {entry.needs} | {_verdict(entry)} |"
+        )
     return "\n".join([*lines, "", "</div>", ""])
 
 
@@ -83,7 +85,11 @@ def _code(name: str) -> tuple[str, list[str]]:
     except (OSError, TypeError):
         source = ""
     where = f"{function.__module__.replace('.', '/')}.py" if function else ""
-    lines = ["## Checked by", "", f"`{where}`, under the id `{name}`:", "", "```python", source.rstrip(), "```"] if source else []
+    lines = (
+        ["## Checked by", "", f"`{where}`, under the id `{name}`:", "", "```python", source.rstrip(), "```"]
+        if source
+        else []
+    )
     called = list(dict.fromkeys(f"{module}.{what}" for module, what in FUNCTION.findall(source)))
     return "\n".join(lines), called
 
@@ -101,38 +107,74 @@ def _tests(called: list[str], entry: Any) -> list[str]:
 def page(entry: Any) -> str:
     """The page of one statement."""
     code, called = _code(entry.id)
-    lines = [f"# {heading(entry)}", "", f"{words.plain(entry.id, entry.source, entry.text)}", "", f"    {entry.text}", ""]
+    lines = [f"# {heading(entry)}", "", f"{words.plain(entry.id, entry.source, entry.text)}", ""]
+    if "=" in entry.text:
+        lines += [f"    {entry.text}", ""]
     if excerpt := theory.excerpt(entry.source):
         lines += ["As the theory has it:", "", *(f"> {line}" for line in excerpt.split("\n")), ""]
     tests = ", ".join(f"`{test}`" for test in _tests(called, entry))
+    figure = index.FIGURES.get(entry.source.split("(")[0].strip(), "bound_tightness")
     lines += [
-        "| | |", "|---|---|", f"| id | `{entry.id}` |", f"| needs | {entry.needs or 'nothing more'} |",
+        f"| id | `{entry.id}` |", "|---|---|", f"| verdict | **{_verdict(entry)}** |", f"| needs | {_needs(entry)} |",
         f"| proof | {theory.proof(entry.source)} |",
-        f"| functions | {', '.join(f'`{name}`' for name in called) or 'in the check itself'} |", f"| tests | {tests or 'none of its own'} |",
-        f"| figure | [{index.FIGURES.get(entry.source.split('(')[0].strip(), 'bound_tightness')}]"
-        f"(../gallery/{index.FIGURES.get(entry.source.split('(')[0].strip(), 'bound_tightness')}.md) |",
-        f"| verdict | **{_verdict(entry)}** |", "",
+        f"| functions | {', '.join(f'`{name}`' for name in called) or 'in the check itself'} |",
+        f"| tests | {tests or 'none of its own'} |",
+        f"| figure | [{figure}](../gallery/{figure}.md) |",
+        "",
     ]  # fmt: skip
     if count := evidence.counted(entry.id):
-        lines += ["## Counted on random problems", "", count[2], "", "    edittheory run bound_verification", ""]
+        lines += [
+            "## Counted on random problems",
+            "",
+            count[2],
+            "",
+            "    edittheory run bound_verification",
+            "",
+        ]
     if found := evidence.hunted().get(entry.id):
         lines += hunt(entry.id, found)
-    false = [text for source, texts in index.mutants().items() if source == entry.source.split("(")[0].strip() for text in texts]
+    false = [
+        text
+        for source, texts in index.mutants().items()
+        if source == entry.source.split("(")[0].strip()
+        for text in texts
+    ]
     if false:
         lines += ["## Near misses that are false", "", "The same searches refute these:", ""]
         lines += [f"* `{text.split(':')[0]}`: {text.split(': ', 1)[1]}" for text in false] + [""]
     return "\n".join([*lines, code, ""])
 
 
+def _judged(row: dict[str, Any]) -> str:
+    if row["kind"] == "deterministic":
+        sides = f"left = {evidence.number(row['left'])}, right = {evidence.number(row['right'])}"
+        found = f"There {sides}; 1 is sharp, more than 1 beyond rounding refutes."
+    elif row["kind"] == "statistical":
+        found = (f"On fresh data it failed in {row['violations']:,} of {row['trials']:,} logs, allowed: {row['allowed']:.0%} "
+                 "(the ratio is the quantile that a just-true claim keeps below 1).")  # fmt: skip
+    else:
+        found = f"Mean over {row['trials']:,} fresh runs." if row["trials"] else ""
+    return found + (" **Refuted.**" if row["refuted"] else "")
+
+
+def _needs(entry: Any) -> str:
+    found = ["a balanced user"] if "balance" in entry.needs else []
+    chance = re.search(r"(\d) delta", entry.needs)
+    if chance:
+        found.append(f"may fail with chance {'' if chance[1] == '1' else chance[1] + ' '}delta over the log")
+    return "; ".join(found) or "nothing more"
+
+
 def hunt(name: str, row: dict[str, Any]) -> list[str]:
     """What the falsifier found for one statement, true or false."""
-    how = {"deterministic": "gradient ascent", "statistical": "evolution of problems, judged on fresh data"}.get(row["kind"], "evolution, judged on fresh runs")
+    how = {
+        "deterministic": "gradient ascent",
+        "statistical": "evolution of problems, judged on fresh data",
+    }.get(row["kind"], "evolution, judged on fresh runs")
     file = f"{name}.json"
     return [
         "## Worst problem found", "",
-        f"Largest left / right: **{evidence.number(row['ratio'])}** ({how}; left {evidence.number(row['left'])}, right "
-        f"{evidence.number(row['right'])}). Above 1 beyond rounding or chance would refute it. "
-        + ("It is refuted." if row["refuted"] else "1.00 means that the statement is sharp."), "",
+        f"Largest left / right: **{evidence.number(row['ratio'])}** ({how}). {_judged(row)}", "",
         '??? note "The problem"', "", *("    " + line for line in evidence.instance(row).split("\n")), "",
         f"[As a file](../instances/{file.replace('*', '-learned')}). Judge it again: "
         f"`python -m experiments.recheck 'paper_figures/rows/falsification/instances/{file}'`.", "",
@@ -141,13 +183,17 @@ def hunt(name: str, row: dict[str, Any]) -> list[str]:
 
 def mutants() -> str:
     """The page of false statements, and how far each was refuted."""
-    lines = ["# False on purpose", "", "A search that finds nothing proves nothing unless it finds what is there. Each of these is false, some by a "
-             "few percent only, and the search has to say so.", "", "| from | false statement | largest left / right | verdict |",
+    lines = ["# False on purpose", "", "A search that finds nothing proves nothing unless it finds what is there. Each of these is "
+             "false, some by a few percent only, and the search has to say so.", "", "| from | false statement | largest left / right | verdict |",
              "|---|---|---:|---|"]  # fmt: skip
     for source, texts in sorted(index.mutants().items()):
         for text in texts:
             name, claim = text.split(": ", 1)
             row = evidence.hunted().get(name)
-            shown = (evidence.number(row["ratio"]), "refuted" if row["refuted"] else "NOT REFUTED") if row else ("", "not run")
+            shown = (
+                (evidence.number(row["ratio"]), "refuted" if row["refuted"] else "NOT REFUTED")
+                if row
+                else ("", "not run")
+            )
             lines.append(f"| {source} | {claim.replace('|', chr(92) + '|')} | {shown[0]} | {shown[1]} |")
     return "\n".join(lines) + "\n"

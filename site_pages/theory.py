@@ -12,7 +12,9 @@ def excerpt(source: str) -> str:
     group, letter = re.fullmatch(r"([^(]+?)\s*(?:\((\w)\))?", source).groups()  # type: ignore[union-attr]
     text = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
     # A statement starts in bold; it ends at its proof, or at an empty line that no indented formula follows.
-    found = re.search(rf"^\*\*{re.escape(group)}\b.*?(?=\*Proof|\n\n(?! {{4}}))", text, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^\*\*{re.escape(group)}\b.*?(?=\*Proof|\n\n(?! {{4}}))", text, re.MULTILINE | re.DOTALL
+    )
     if not found:
         return ""
     text, _ = links.rehome(found.group(0).strip(), "docs/theory.md", "statements/any.md")

@@ -11,6 +11,10 @@ START, THEORY = ("your-own", "start"), ("theory",)
 """How names of pages in docs/ begin that belong to Start and to Theory; lab-log, glossary and about have their places."""
 
 
+AS_MADE = ("statements", "reference/api")
+"""Folders whose pages stand in the order in which they are made, all others in that of their names."""
+
+
 class Site(NamedTuple):
     """pages: text, bytes or the file to copy, by place; nav: as mkdocs has it in mkdocs.yml."""
 
@@ -28,14 +32,22 @@ def build() -> Site:
             continue  # made below, in full
         _take(pages, f"docs/{path.name}", place)
         if place == path.name:
-            group = "Start" if path.stem.startswith(START) else "Theory" if path.stem.startswith(THEORY) else "Findings"
+            group = (
+                "Start"
+                if path.stem.startswith(START)
+                else "Theory"
+                if path.stem.startswith(THEORY)
+                else "Findings"
+            )
             sorted_docs[group].append(place)
     for origin in ("CHANGELOG.md", "benchmarks/README.md", "experiments/README.md"):
         _take(pages, origin, links.MOVED[origin])
     for maker in (home, gallery, explore, statements, reference, notebooks):
         made = maker.pages()
         if twice := [place for place in made if place in pages and pages[place] != made[place]]:
-            raise ValueError(f"{maker.__name__} makes pages that there are already: {', '.join(sorted(twice))}")
+            raise ValueError(
+                f"{maker.__name__} makes pages that there are already: {', '.join(sorted(twice))}"
+            )
         pages |= made
     for place in sorted((ROOT / "site_pages" / "assets").iterdir()):
         pages[f"assets/{place.name}"] = place
@@ -53,7 +65,8 @@ def _nav(pages: dict[str, Page], docs: dict[str, list[str]]) -> list[dict[str, A
         return [{links.title(str(pages[place]), Path(place).stem): place} for place in places]
 
     def below(folder: str) -> list[str]:
-        return sorted(place for place in pages if place.startswith(f"{folder}/") and place.endswith(".md"))
+        found = [place for place in pages if place.startswith(f"{folder}/") and place.endswith(".md")]
+        return found if folder in AS_MADE else sorted(found)
 
     theory = sorted(docs["Theory"], key=lambda place: (place != "theory.md", place))
     gallery_pages = [place for place in below("gallery") if place != "gallery/index.md"]

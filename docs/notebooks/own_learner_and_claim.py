@@ -1,12 +1,13 @@
 # %% [markdown]
 # # Your own learner, your own claim
 #
-# A learner is a loss on log-probabilities. A claim is two sides of an inequality. Both take a few lines, and nothing in the package has to be edited.
+# A learner is a loss on log-probabilities. A claim is two sides of an inequality. Both take a few lines,
+# and nothing in the package has to be edited.
 #
 # ## A learner
 #
-# `class_loss` turns a loss of one interaction into the mean loss of every member of a finite class. Here: IPO, which asks the edit to be ahead of the response by a margin,
-# in the place of DPO's sigmoid.
+# `class_loss` turns a loss of one interaction into the mean loss of every member of a finite class. Here:
+# IPO, which asks the edit to be ahead of the response by a margin, in the place of DPO's sigmoid.
 
 # %%
 import jax
@@ -48,12 +49,14 @@ for name, mean, half in zip(("DPO (PREF)", "IPO"), found.mean(axis=0), error, st
     print(f"{name}: mean SubOpt {mean:.4f} +- {half:.4f} (95%)")
 
 # %% [markdown]
-# One problem, one margin: this shows how to compare, not which is better. `edittheory run separation` compares over 400 random problems.
+# One problem, one margin: this shows how to compare, not which is better. `edittheory run separation`
+# compares over 400 random problems.
 #
 # ## A claim
 #
-# You believe that one quantity is at most another. Write both sides; `verify` counts violations on random problems, `falsify_claims` looks for the problem on which you are most
-# wrong. The first claim below is Pinsker's inequality, the second is too good to be true.
+# You believe that one quantity is at most another. Write both sides; `verify` counts violations on random
+# problems, `falsify_claims` looks for the problem on which you are most wrong. The first claim below is
+# Pinsker's inequality, the second is too good to be true.
 
 
 # %%
@@ -62,8 +65,11 @@ def distance_to_best(view):
     return problem.context_probs @ total_variation(view.probe, problem.log_optimal)
 
 
-pinsker = Claim("pinsker", "D^2 <= SubOpt / (2 beta)",
-                lambda v: (distance_to_best(v) ** 2, v.problem.suboptimality(v.probe) / (2 * v.problem.beta)))
+pinsker = Claim(
+    "pinsker",
+    "D^2 <= SubOpt / (2 beta)",
+    lambda v: (distance_to_best(v) ** 2, v.problem.suboptimality(v.probe) / (2 * v.problem.beta)),
+)
 hopeful = Claim("hopeful", "SubOpt <= c_max D",
                 lambda v: (v.problem.suboptimality(v.probe), v.problem.cost_max * distance_to_best(v)))  # fmt: skip
 
@@ -73,4 +79,5 @@ for worst in falsify_claims(claims=(pinsker, hopeful), starts=4, steps=60):
     print(f"{worst.claim}: {worst.verdict}; left / right = {worst.ratio:.3g} at worst")
 
 # %% [markdown]
-# A claim that stands was not refuted by this search, which is no proof. More: [your own claim](../your-own-claim.md).
+# A claim that stands was not refuted by this search, which is no proof. More: [your own
+# claim](../your-own-claim.md).

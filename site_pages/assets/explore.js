@@ -5,7 +5,7 @@ document.querySelectorAll("figure[data-chart]").forEach(function (figure) {
   figure.appendChild(place);
   window.vegaEmbed(place, window.charts[figure.dataset.chart], { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } })
     .then(function (result) {
-      figure.querySelectorAll("img").forEach(function (still) { still.hidden = true; });
+      figure.querySelectorAll("img").forEach(function (still) { still.style.display = "none"; });
       figure.dataset.state = "drawn";
       figure.view = result.view;
     });
