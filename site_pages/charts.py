@@ -87,7 +87,7 @@ def phase_map() -> alt.VConcatChart:
     return alt.vconcat(tiles, band + curves).resolve_scale(color="independent")
 
 
-def late_regret() -> alt.LayerChart:
+def late_regret() -> alt.TopLevelMixin:
     """Mean regret of bandits over learned policies by round, with 99% intervals; the setting is chosen, a legend entry singles out."""
     means = (
         _rows("late_ensemble")
@@ -100,10 +100,10 @@ def late_regret() -> alt.LayerChart:
     return _curves(means, "bandit", list(late_ensemble.SHOWN), "rounds T")
 
 
-def online_regret() -> alt.LayerChart:
+def online_regret() -> alt.TopLevelMixin:
     """Mean regret of learning without a log, by round."""
     rows = _rows("online_learning")
-    grid = np.geomspace(100, rows["t"].max(), 30)  # type: ignore[type-var]
+    grid = np.geomspace(100, rows["t"].to_numpy().max(), 30)
     frames = [
         pl.DataFrame({"t": grid, "regret": online_learning.curve(part, "regret", grid)}).with_columns(
             setting=pl.lit(setting),
@@ -116,7 +116,7 @@ def online_regret() -> alt.LayerChart:
     return _curves(pl.concat(frames), "learner", list(online_learning.ORDER), "rounds T")
 
 
-def _curves(table: pl.DataFrame, series: str, names: list[str], title: str) -> alt.LayerChart:
+def _curves(table: pl.DataFrame, series: str, names: list[str], title: str) -> alt.TopLevelMixin:
     setting = _menu("setting", table["setting"].unique(maintain_order=True).to_list(), "Setting")
     picked = alt.selection_point(fields=[series], bind="legend")
     scale = alt.Scale(domain=names, range=list(style.PALETTE[: len(names)]))
@@ -137,7 +137,7 @@ def _curves(table: pl.DataFrame, series: str, names: list[str], title: str) -> a
     return alt.layer(band, lines)
 
 
-def medley_cells() -> alt.LayerChart:
+def medley_cells() -> alt.TopLevelMixin:
     """Mean SubOpt of a learner over that of the best plain learner of the cell, one line for each cell, against n."""
     table = medley.means(_rows("medley")).filter(~pl.col("idle") & pl.col("learner").is_in(medley.OTHERS))
     table = table.with_columns(

@@ -81,3 +81,16 @@ def instance(row: dict[str, Any]) -> str:
             f"| {label} | " + " | ".join(number(float(v)) for v in values) + " |" for label, values in laws
         ] + [""]
     return "\n".join(lines)
+
+
+def judged(row: dict[str, Any]) -> str:
+    """What the search says of the worst problem, by the kind of the statement."""
+    if row["kind"] == "deterministic":
+        sides = f"left = {number(row['left'])}, right = {number(row['right'])}"
+        found = f"There {sides}; 1 is sharp, more than 1 beyond rounding refutes."
+    elif row["kind"] == "statistical":
+        found = (f"On fresh data it failed in {row['violations']:,} of {row['trials']:,} logs, allowed: {row['allowed']:.0%} "
+                 "(the ratio is the quantile that a just-true claim keeps below 1).")  # fmt: skip
+    else:
+        found = f"Mean over {row['trials']:,} fresh runs." if row["trials"] else ""
+    return found + (" **Refuted.**" if row["refuted"] else "")

@@ -30,7 +30,8 @@ def section(text: str, title: str) -> str:
 
 def pages() -> dict[str, Any]:
     """index.md, start/index.md, findings.md, and the pictures they need."""
-    numbers, made = _numbers(), {}
+    numbers = _numbers()
+    made: dict[str, Any] = {}
     for name, place in (("home.md", "index.md"), ("start.md", "start/index.md")):
         text = (PAGES / name).read_text(encoding="utf-8")
         filled = string.Formatter().vformat(text, (), numbers) if name == "home.md" else text

@@ -158,5 +158,6 @@ def _values(column: pl.Series) -> str:
             return f"{len(distinct):,} different"
         return ", ".join(f"`{value}`" for value in distinct).replace("|", "\\|")
     if column.dtype.is_numeric() and column.drop_nulls().len():
-        return f"{column.min():.4g} to {column.max():.4g}"
+        values = column.drop_nulls().to_numpy()
+        return f"{values.min():.4g} to {values.max():.4g}"
     return ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from edittheory.claims import attackable, attackable_random, falsify_bandits, index
 from edittheory.claims.statements import STATEMENTS
-from site_pages import evidence, theory, words
+from site_pages import evidence, links, theory, words
 from site_pages.gallery import ROWS
 from site_pages.links import ROOT
 
@@ -25,7 +25,8 @@ def heading(entry: Any) -> str:
 
 def pages() -> dict[str, Any]:
     """statements.md, statements/ID.md, statements/false.md, and the worst instances as files."""
-    entries, made = index.entries(), {}
+    entries = index.entries()
+    made: dict[str, Any] = {}
     for entry in entries:
         made[f"statements/{slug(entry.id)}.md"] = page(entry)
     made["statements/false-on-purpose.md"] = mutants()
@@ -45,14 +46,17 @@ def _verdict(entry: Any) -> str:
     return ", ".join(parts) or "not run"
 
 
+def _text(name: str) -> str:
+    return (ROOT / "site_pages" / "texts" / f"{name}.md").read_text(encoding="utf-8")
+
+
 def table(entries: list[Any]) -> str:
     """All statements with their verdicts, and a box that filters them."""
+    intro, _ = links.rehome(
+        _text("statements").format(count=len(entries)), "site_pages/statements.md", "statements.md"
+    )
     lines = [
-        "# Statements", "",
-        f"{len(entries)} statements, each true as far as proof, counting and hunting go. *Needs*: balance of the user; k delta: may "
-        "fail with chance k delta over the log. *Verdict*: how often it was violated on random problems "
-        "(`edittheory run bound_verification`), and whether an optimiser that looks for the worst problem refuted it (`edittheory run falsification`). What is false on purpose, to "
-        "see that the searches can tell, is [on its own page](statements/false-on-purpose.md).", "",
+        intro,
         '<input class="filter" type="search" placeholder="Filter: PREF, balance, B2(b) ..." aria-label="Filter the statements" '
         'data-filter="statements">', "",
         '<div id="statements" markdown>', "",
@@ -145,18 +149,6 @@ def page(entry: Any) -> str:
     return "\n".join([*lines, code, ""])
 
 
-def _judged(row: dict[str, Any]) -> str:
-    if row["kind"] == "deterministic":
-        sides = f"left = {evidence.number(row['left'])}, right = {evidence.number(row['right'])}"
-        found = f"There {sides}; 1 is sharp, more than 1 beyond rounding refutes."
-    elif row["kind"] == "statistical":
-        found = (f"On fresh data it failed in {row['violations']:,} of {row['trials']:,} logs, allowed: {row['allowed']:.0%} "
-                 "(the ratio is the quantile that a just-true claim keeps below 1).")  # fmt: skip
-    else:
-        found = f"Mean over {row['trials']:,} fresh runs." if row["trials"] else ""
-    return found + (" **Refuted.**" if row["refuted"] else "")
-
-
 def _needs(entry: Any) -> str:
     found = ["a balanced user"] if "balance" in entry.needs else []
     chance = re.search(r"(\d) delta", entry.needs)
@@ -174,7 +166,7 @@ def hunt(name: str, row: dict[str, Any]) -> list[str]:
     file = f"{name}.json"
     return [
         "## Worst problem found", "",
-        f"Largest left / right: **{evidence.number(row['ratio'])}** ({how}). {_judged(row)}", "",
+        f"Largest left / right: **{evidence.number(row['ratio'])}** ({how}). {evidence.judged(row)}", "",
         '??? note "The problem"', "", *("    " + line for line in evidence.instance(row).split("\n")), "",
         f"[As a file](../instances/{file.replace('*', '-learned')}). Judge it again: "
         f"`python -m experiments.recheck 'paper_figures/rows/falsification/instances/{file}'`.", "",
@@ -183,9 +175,7 @@ def hunt(name: str, row: dict[str, Any]) -> list[str]:
 
 def mutants() -> str:
     """The page of false statements, and how far each was refuted."""
-    lines = ["# False on purpose", "", "A search that finds nothing proves nothing unless it finds what is there. Each of these is "
-             "false, some by a few percent only, and the search has to say so.", "", "| from | false statement | largest left / right | verdict |",
-             "|---|---|---:|---|"]  # fmt: skip
+    lines = [_text("false").rstrip()]
     for source, texts in sorted(index.mutants().items()):
         for text in texts:
             name, claim = text.split(": ", 1)

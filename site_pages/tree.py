@@ -49,8 +49,8 @@ def build() -> Site:
                 f"{maker.__name__} makes pages that there are already: {', '.join(sorted(twice))}"
             )
         pages |= made
-    for place in sorted((ROOT / "site_pages" / "assets").iterdir()):
-        pages[f"assets/{place.name}"] = place
+    for asset in sorted((ROOT / "site_pages" / "assets").iterdir()):
+        pages[f"assets/{asset.name}"] = asset
     return Site(pages, _nav(pages, sorted_docs))
 
 

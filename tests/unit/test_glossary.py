@@ -1,4 +1,4 @@
-"""One symbol, one meaning: the glossary's table, and what the pages of theory write behind "symbol =" for the letters that once collided."""
+"""One symbol, one meaning: the glossary's tables, and what pages of theory write behind "symbol =" for letters that once collided."""
 
 import re
 from pathlib import Path
