@@ -9,7 +9,7 @@ import polars as pl
 from paper_figures import late_ensemble, medley, online_learning, phase_diagram, style
 from site_pages.gallery import ROWS
 
-WIDTH = 560
+WIDTH = 500
 CELL = "cell"
 
 
@@ -89,15 +89,15 @@ def phase_map() -> alt.VConcatChart:
 
 def late_regret() -> alt.TopLevelMixin:
     """Mean regret of bandits over learned policies by round, with 99% intervals; the setting is chosen, a legend entry singles out."""
+    regret = pl.col("regret").cast(pl.Float64) / (pl.col("t") * pl.col("largest_gap"))
     means = (
         _rows("late_ensemble")
         .filter(pl.col("bandit").is_in(late_ensemble.SHOWN))
         .group_by("setting", "bandit", "t", maintain_order=True)
-        .agg(regret=pl.col("regret").cast(pl.Float64).mean(), error=2.58 * pl.col("regret").cast(pl.Float64).std() / pl.len().sqrt(),
-             runs=pl.len())
-        .with_columns(low=(pl.col("regret") - pl.col("error")).clip(1e-4), high=pl.col("regret") + pl.col("error"))
-    )  # fmt: skip
-    return _curves(means, "bandit", list(late_ensemble.SHOWN), "rounds T")
+        .agg(regret=regret.mean(), error=2.58 * regret.std() / pl.len().sqrt(), runs=pl.len())
+        .with_columns(low=pl.col("regret") - pl.col("error"), high=pl.col("regret") + pl.col("error"))
+    )
+    return _curves(means, "bandit", list(late_ensemble.SHOWN), "regret / (T x largest gap)", "linear")
 
 
 def online_regret() -> alt.TopLevelMixin:
@@ -113,25 +113,25 @@ def online_regret() -> alt.TopLevelMixin:
         for (setting, learner), part in rows.group_by("setting", "learner", maintain_order=True)
         if learner in online_learning.ORDER
     ]
-    return _curves(pl.concat(frames), "learner", list(online_learning.ORDER), "rounds T")
+    return _curves(pl.concat(frames), "learner", list(online_learning.ORDER), "regret", "log")
 
 
-def _curves(table: pl.DataFrame, series: str, names: list[str], title: str) -> alt.TopLevelMixin:
+def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scaled: str) -> alt.TopLevelMixin:
     setting = _menu("setting", table["setting"].unique(maintain_order=True).to_list(), "Setting")
     picked = alt.selection_point(fields=[series], bind="legend")
     scale = alt.Scale(domain=names, range=list(style.PALETTE[: len(names)]))
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(setting)
-    x = alt.X("t:Q", scale=alt.Scale(type="log"), title=title)
+    x = alt.X("t:Q", scale=alt.Scale(type="log"), title="rounds T")
     color = alt.Color(f"{series}:N", scale=scale, title=f"{series} (click)", sort=names)
     lines = base.mark_line().encode(
-        x=x, y=alt.Y("regret:Q", scale=alt.Scale(type="log"), title="regret"), color=color,
+        x=x, y=alt.Y("regret:Q", scale=alt.Scale(type=scaled), title=title), color=color,
         opacity=alt.condition(picked, alt.value(1.0), alt.value(0.12)),
         tooltip=[series, alt.Tooltip("t:Q", format=",.0f"), alt.Tooltip("regret:Q", format=".3g"), "runs"],
     ).add_params(setting, picked)  # fmt: skip
     if "low" not in table.columns:
         return alt.layer(lines)
     band = base.mark_area().encode(
-        x=x, y=alt.Y("low:Q", scale=alt.Scale(type="log"), title="regret"), y2="high:Q", color=color,
+        x=x, y=alt.Y("low:Q", scale=alt.Scale(type=scaled), title=title), y2="high:Q", color=color,
         opacity=alt.condition(picked, alt.value(0.15), alt.value(0.03)),
     )  # fmt: skip
     return alt.layer(band, lines)

@@ -11,12 +11,15 @@ from typing import Any
 
 import jupytext
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 from traitlets.config import Config
 
 from site_pages import links
 from site_pages.links import ROOT
 
 NOTEBOOKS, KEPT = ROOT / "docs" / "notebooks", ROOT / "build" / "notebooks"
+FIRST = ("first_problem",)
+"""What a newcomer should read first."""
 SECONDS = 120
 """The longest that one notebook may take."""
 
@@ -24,7 +27,7 @@ SECONDS = 120
 def pages() -> dict[str, Any]:
     """notebooks/NAME.md with its pictures, and NAME.py to download."""
     made: dict[str, Any] = {}
-    for path in sorted(NOTEBOOKS.glob("*.py")):
+    for path in sorted(NOTEBOOKS.glob("*.py"), key=lambda path: (path.stem not in FIRST, path.stem)):
         text, pictures = page(path, _executed(path))
         text, needed = links.rehome(text, f"docs/notebooks/{path.name}", f"notebooks/{path.stem}.md")
         made |= {
@@ -62,12 +65,28 @@ def page(path: Path, notebook: Any) -> tuple[str, dict[str, bytes]]:
             lines += [cell.source, ""]
             continue
         lines += ["```python", cell.source, "```", ""]
-        for output in cell.get("outputs", []):
+        for output in _joined(cell.get("outputs", [])):
             lines += _shown(output, f"figures/notebook_{path.stem}_{len(pictures)}.png", pictures)
     lines += [
         f"*As a script: [{path.name}](../files/docs/notebooks/{path.name}); run it with `python {path.name}`.*"
     ]
     return "\n".join(lines) + "\n", pictures
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with consecutive pieces of one stream put together."""
+    found: list[Any] = []
+    for output in outputs:
+        same = (
+            found
+            and output.output_type == found[-1].output_type == "stream"
+            and output.name == found[-1].name
+        )
+        if same:
+            found[-1] = NotebookNode({**found[-1], "text": found[-1].text + output.text})
+        else:
+            found.append(output)
+    return found
 
 
 def _shown(output: Any, place: str, pictures: dict[str, bytes]) -> list[str]:

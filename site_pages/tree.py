@@ -11,7 +11,7 @@ START, THEORY = ("your-own", "start"), ("theory",)
 """How names of pages in docs/ begin that belong to Start and to Theory; lab-log, glossary and about have their places."""
 
 
-AS_MADE = ("statements", "reference/api")
+AS_MADE = ("notebooks", "statements", "reference/api")
 """Folders whose pages stand in the order in which they are made, all others in that of their names."""
 
 

@@ -15,9 +15,7 @@ import jax.numpy as jnp
 from edittheory import balanced_problem, bounds, learners
 
 distance = 1.0 - jnp.eye(8)  # eight responses, all equally far apart
-optimal = jax.nn.log_softmax(
-    jax.random.normal(jax.random.key(0), (3, 8))
-)  # what the user wants in three contexts
+optimal = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (3, 8)))  # what the user wants
 problem = balanced_problem(jnp.ones(3) / 3, optimal, distance, beta=0.3, strength=0.2, locality=1.0).check()
 print("contexts and responses:", problem.log_reference.shape)
 print(f"SubOpt of the model that wrote the log: {problem.suboptimality(problem.log_reference):.4f}")
@@ -35,22 +33,12 @@ print(f"SubOpt of the model that wrote the log: {problem.suboptimality(problem.l
 
 # %%
 data = problem.sample(jax.random.key(1), 1000)
-print(
-    "the first edit: context",
-    data.contexts[0],
-    "response",
-    data.responses[0],
-    "edit",
-    data.edits[0],
-    "cost",
-    data.costs[0],
-)
+x, y, edit = int(data.contexts[0]), int(data.responses[0]), int(data.edits[0])
+print(f"the first edit: in context {x} response {y} became {edit}, which cost {data.costs[0]:.0f}")
 rivals = jax.nn.log_softmax(jax.random.normal(jax.random.key(2), (30, 3, 8)))
 log_class = jnp.concatenate([rivals, problem.edited(problem.log_reference)[None], optimal[None]])
 costs = -problem.beta * (log_class - problem.log_reference)
-costs = (
-    costs - costs[..., :1] + problem.expected_cost[:, :1]
-)  # the costs under which each member would be best
+costs = costs - costs[..., :1] + problem.expected_cost[:, :1]  # the costs that make each member best
 
 names = ("SUP", "PREF", "RL plug-in")
 

@@ -3,7 +3,7 @@ document.querySelectorAll("figure[data-chart]").forEach(function (figure) {
   var place = document.createElement("div");
   place.className = "vega";
   figure.appendChild(place);
-  window.vegaEmbed(place, window.charts[figure.dataset.chart], { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } })
+  window.vegaEmbed(place, window.charts[figure.dataset.chart], { renderer: "svg", actions: false })
     .then(function (result) {
       figure.querySelectorAll("img").forEach(function (still) { still.style.display = "none"; });
       figure.dataset.state = "drawn";
