@@ -1,4 +1,4 @@
-"""Ranges of log-linear policies over the ball of their parameters; theory-linear.md L4."""
+"""Ranges of log-linear policies over the ball of their parameters; theory-linear.md P4."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -10,12 +10,12 @@ from edittheory.problem.coverage import Policy
 
 def ceiling(model: LogLinear) -> Policy:
     """At least log pi_theta(y|x) for every theta of the ball: every odds against y are at their lowest;
-    theory-linear.md L4."""
+    theory-linear.md P4."""
     return _extreme(model, -1.0)
 
 
 def floor(model: LogLinear) -> Policy:
-    """At most log pi_theta(y|x) for every theta of the ball; theory-linear.md L4."""
+    """At most log pi_theta(y|x) for every theta of the ball; theory-linear.md P4."""
     return _extreme(model, 1.0)
 
 

@@ -38,7 +38,7 @@ def complexity(
     slack: Number = 0.0,
     method: Method = "mixture",
 ) -> Bound:
-    """L_d, which stands in for log(|class| / delta); theory-linear.md L1 ("cover") and L2 ("mixture", the
+    """L_d, which stands in for log(|class| / delta); theory-linear.md P1 ("cover") and P2 ("mixture", the
     smaller one).
 
     `radius` W bounds ||theta||, `diameter` G the distance of two features of one context, and `slack` >= 0,
@@ -72,7 +72,7 @@ def maximum_likelihood(
     method: Method = "mixture",
 ) -> Bound:
     """With chance 1 - delta, E_x H2(learned, truth) <= 2 L_d / n, if the truth is in the ball;
-    theory-linear.md L1, L2."""
+    theory-linear.md P1, P2."""
     needed = complexity(num_features, radius, diameter, n, delta, slack, method)
     return Bound(2.0 * needed.value / n, {"L_d": needed.value, **needed.terms})
 
@@ -221,7 +221,7 @@ def cost(
     V is bounded below by matrix Chernoff (refused when n is too small for it). "slow" is E_pi* min(2 beta_n
     ||phi||, c_max); "fast" is max_t E_pi_t[min(2 beta_n ||phi||, c_max)^2] / (2 beta), pi_t on the path from
     pi* to the learned `log_policy`, or without one a ceiling over every policy that can be learned.
-    theory-linear.md L3, T3. Needs c in the class, no balance.
+    theory-linear.md P3, T3. Needs c in the class, no balance.
     """
     require_sizes(n, delta)
     if check:
@@ -253,7 +253,7 @@ def cost(
 
 def _prior_ellipsoid(problem, phi, n, delta, norm_bound, regularisation, check):
     """beta_n and the norm of phi in the inverse of a lower bound on V, before any data; theory-linear.md
-    L3(b)."""
+    P3(b)."""
     d = phi.shape[-1]
     longest = jnp.max(jnp.sum(phi**2, axis=-1))
     law = problem.context_probs[:, None] * jnp.exp(problem.log_reference)

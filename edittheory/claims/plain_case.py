@@ -117,7 +117,7 @@ def normalise(weights):
 
 
 def tv(p, q):
-    """Half the L1 distance along the last axis."""
+    """Half the sum of absolute differences along the last axis."""
     return np.abs(p - q).sum(axis=-1) / 2
 
 
