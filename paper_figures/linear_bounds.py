@@ -16,7 +16,7 @@ LOOKS = ((style.BLACK, "o"), (style.BLUE, "s"), (style.VERMILLION, "^"))
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """One panel for each learner; lines are medians over all d, bars 10% to 90% of the problems."""
+    """One panel for each learner; lines are medians over all d, bands 10% to 90% of the problems."""
     data = rows["linear_bounds"]
     figure, axes = style.new_figure(1, len(PANELS), width=style.PAGE, height=2.7, sharey=True)
     sizes = np.array(sorted(data["n"].unique().to_list()))
@@ -42,6 +42,6 @@ FIGURE = Figure(
     name="linear_bounds",
     needs=("linear_bounds",),
     draw=draw,
-    summary="Bounds for log-linear classes, at what was learned: median over problems of 2 to 8 features, bars 10% to 90%. All hold; "
+    summary="Bounds for log-linear classes, at what was learned: median over problems of 2 to 8 features, bands 10% to 90% of the problems. All hold; "
     "they are as loose as those for finite classes.",
 )
