@@ -11,7 +11,7 @@ from edittheory import bounds
 from edittheory.core import statistics
 from edittheory.core.slopes import slope_fit
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
+from edittheory.core.validation import check_in, check_int, check_positive, check_probability
 from edittheory.learn import learners
 from edittheory.learn.preference_losses import PREFERENCE_LOSSES
 from edittheory.problem import random_problems
@@ -60,7 +60,8 @@ class Config:
         check_positive("beta", self.beta)
         check_probability("delta", self.delta)
         check_int("num_candidates", self.num_candidates, 3, 10**5)
-        check_each("losses", self.losses, check_in, tuple(PREFERENCE_LOSSES))
+        for index, name in enumerate(self.losses):
+            check_in(f"losses[{index}]", name, tuple(PREFERENCE_LOSSES))
         check_int("width", self.width, 1, 10**6)
         if sum(n >= self.fit_from for n in self.sample_sizes) < 2:
             raise ValueError(

@@ -8,7 +8,7 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
+from edittheory.core.validation import check_in, check_int, check_positive, check_probability
 from edittheory.learn import learners
 from edittheory.learn.preference_losses import PREFERENCE_LOSSES
 from edittheory.problem import coverage, random_problems
@@ -61,7 +61,8 @@ class Config:
             check_probability(name, getattr(self, name))
         for name in ("strong_n", "weak_n", "habit_n"):
             check_int(name, getattr(self, name), 1, 10**7)
-        check_each("losses", self.losses, check_in, tuple(PREFERENCE_LOSSES))
+        for index, name in enumerate(self.losses):
+            check_in(f"losses[{index}]", name, tuple(PREFERENCE_LOSSES))
 
     def setting(self, name: str) -> tuple[float, float, int]:
         """Strength, habit and n of a setting."""
