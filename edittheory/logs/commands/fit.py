@@ -40,7 +40,7 @@ def _check(given: argparse.Namespace) -> None:
 
     if given.by not in CONTEXTS:
         raise InputError(f"--by must be one of {', '.join(CONTEXTS)}, but it is {given.by!r}")
-    for name, low, high in (("features", 1, MOST_FEATURES), ("resamples", 0, 10_000), ("seed", 0, 2**31 - 1)):
+    for name, low, high in (("features", 1, MOST_FEATURES), ("resamples", 1, 10_000), ("seed", 0, 2**31 - 1)):
         if not low <= getattr(given, name) <= high:
             raise InputError(f"--{name} must be in [{low}, {high}], but it is {getattr(given, name)}")
     if not 0 < given.held_out < 1:

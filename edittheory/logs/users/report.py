@@ -122,7 +122,16 @@ def _map(
 ) -> dict[str, Any]:
     from edittheory.logs.users import figure, phase
 
-    cells = phase.phase(user, coded, found, jax.random.key(seed), beta=beta)
+    cells = phase.phase(
+        user,
+        coded,
+        found,
+        jax.random.key(seed),
+        panels=phase.PANELS,
+        sizes=phase.SIZES,
+        trials=phase.TRIALS,
+        beta=beta,
+    )
     figure.draw(cells, out)
     return {
         "map": [cell._asdict() for cell in cells],
