@@ -106,7 +106,7 @@ def show(found: dict[str, Any]) -> list[Any]:
     for name, one in found["gaps"].items():
         gaps.add_row(name, *(f"{one[key]:.3f}" for key in ("accepted", "cost", "features")))
     losses = ", ".join(f"{name} {value:.3f}" for name, value in found["nats_per_edit"].items())
-    lines = [
+    lines: list[Any] = [
         f"States: {', '.join(found['features'])} ({found['states']} of them); contexts: {', '.join(found['contexts'])}."
     ]
     lines += [numbers, gaps, f"Nats an edit, held out: {losses}."]

@@ -87,9 +87,7 @@ def starts(counts: Float[np.ndarray, "X Y Y"], states: States) -> list[Float[np.
     share = (on + 0.5) / (counts.sum(axis=(1, 2))[:, None] + 1.0)
     odds = np.log(share) - np.log1p(-share)
     return [
-        model.pack(
-            User(*map(jnp.asarray, scalars), tastes=jnp.asarray(odds), form=jnp.asarray(odds.mean(axis=0)))
-        )
+        model.pack(User(*map(jnp.asarray, scalars), jnp.asarray(odds), jnp.asarray(odds.mean(axis=0))))
         for scalars in STARTS
     ]
 

@@ -31,7 +31,7 @@ def split(records: pl.DataFrame, share: float) -> tuple[np.ndarray, str]:
         whole = "line"
     chosen = [
         falls_out(one, share, whole, one["line"])
-        for one in records.select(whole, "line").iter_rows(named=True)
+        for one in records.select({whole, "line"}).iter_rows(named=True)
     ]
     return np.array(chosen, dtype=bool), whole
 

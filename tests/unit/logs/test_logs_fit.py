@@ -172,10 +172,11 @@ def test_features_are_those_that_edits_switch():
     alone = frame.filter(pl.col("editor") == "ann")
     assert held_out.between_editors(alone, coded.rows((frame["editor"] == "ann").to_numpy()), found) is None
     same = frame.with_columns(edit=pl.col("response"))
-    with pytest.raises(InputError, match="none of the features .* is switched by at least 5 edits"):
+    with pytest.raises(InputError, match=r"none of the features .* is switched by at least 5 edits"):
         states.choose(same, 2)
 
 
+@pytest.mark.slow
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(phase, "PANELS", {"habit": (0.0, 0.4)})
@@ -209,8 +210,11 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert found["gaps"]["the fitted user"]["accepted"] < 0.1 and found["nats_per_edit"]["fitted user"] > 0
     assert found["nats_per_edit"]["fitted user"] < found["nats_per_edit"]["edits whatever the response"]
     assert main(words) == 2 and "users.json exists; choose another --out" in capsys.readouterr().err
-    assert main(["fit", "log.jsonl", "--features", "2", "--resamples", "2", "--by", "none"]) == 0
-    assert "contexts: all" in capsys.readouterr().out
+    one_prompt = [{key: row[key] for key in ("response", "edit")} | {"prompt": "p"} for row in log_rows()]
+    Path("log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in one_prompt), encoding="utf-8")
+    assert main(["fit", "log.jsonl", "--features", "2", "--resamples", "2", "--by", "none", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["contexts"] == ["all"] and found["held_out_by"] == "line" and len(found["gaps"]) == 2
 
 
 @pytest.mark.slow
