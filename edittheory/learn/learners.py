@@ -5,6 +5,8 @@ jitted and vmapped over data sets, problems and parameters. Exact ties go to the
 equal up to rounding (a class that lists one policy twice, say) may come in either order.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -142,3 +144,11 @@ def every_learner(
         "RL plug-in": plug_in_cost(instance.cost_class, reference, data, beta),
         "reference": reference,
     }
+
+
+def every_pair_loss(
+    instance: Instance, data: EditDataset, names: Sequence[str], scale: float | Float[Array, ""] = 1.0
+) -> dict[str, Policy]:
+    """Log-policies of the minimisers of these losses of `PREFERENCE_LOSSES` on one instance, by name."""
+    log_class, reference = instance.log_class, instance.problem.log_reference
+    return {name: log_class[by_pair_loss(name, log_class, reference, data, scale)] for name in names}

@@ -99,8 +99,8 @@ class PairLoss(Objective):
 
     def __init__(self, name: str, scale=1.0, option=None, supervised_weight=0.0):
         check_in("name", name, tuple(PREFERENCE_LOSSES))
-        self.name, self.scale, self.supervised_weight = name, scale, supervised_weight
-        self.option = PREFERENCE_LOSSES[name].default if option is None else option
+        self.name, self.scale, self.supervised_weight = name, _number(scale), _number(supervised_weight)
+        self.option = _number(PREFERENCE_LOSSES[name].default if option is None else option)
 
     def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
         """The loss of each pair."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from edittheory.core.logspace import log_normalise
+from edittheory.core.logspace import kl, log_normalise
 from edittheory.learn import class_losses, learners, losses, population
 from edittheory.learn.objectives import PairLoss, Preference, mean_loss
 from edittheory.learn.policies import Tabular
@@ -180,3 +180,55 @@ def test_trl_s_mix_is_early_ensemble_at_the_weight_over_the_mean_length():
     logp, length = -rng.exponential(5.0, 30), rng.integers(1, 40, 30)
     trl = -np.sum(logp) / np.sum(length)
     np.testing.assert_allclose(1.7 * trl, np.mean(losses.supervised(jnp.asarray(logp))) * 1.7 / length.mean())
+
+
+def test_flips_change_only_the_scale_of_ipo():
+    """Flipping a share e of the pairs is ipo at s / (1 - 2 e), exactly; here 0.6 / 0.8."""
+    close(minimised(BALANCED, "ipo", 0.6, flips=0.1), population.ipo_target(BALANCED, 0.75), tolerance=1e-6)
+
+
+def test_dpo_positive_goes_to_the_reference():
+    """The larger the weight of the fall, the nearer; and at no weight of these is the optimum pi*."""
+    gaps = []
+    for weight in (0.0, 1.0, 5.0, 50.0):
+        found = minimised(BALANCED, "dpo_positive", 1.0, option=weight)
+        gaps.append(float(BALANCED.total_variation(found, BALANCED.log_reference)))
+    assert gaps == sorted(gaps, reverse=True) and gaps[-1] < 0.2 * gaps[0]
+
+
+def test_a_margin_acts_as_a_smaller_scale_on_close_pairs():
+    near, margin = toys.balanced(seed=1, beta=40.0, strength=0.2), 0.5
+    found = minimised(near, "simpo", 1.0, option=margin)
+    same = population.simpo_target(near, 2.0 / (1.0 + np.exp(margin)))
+    shift, wanted = found[:, 1:] - found[:, :1], same[:, 1:] - same[:, :1]
+    np.testing.assert_allclose(shift, wanted, rtol=1e-2, atol=1e-5)
+
+
+def test_when_the_chosen_log_probability_rises():
+    """Its mean over the edits of edited pairs is KL(nu || reference) - KL(nu || pi), nu their law; at pi* of either sign."""
+    # Two poor texts that are edited into each other, and a good one that hardly anybody reaches.
+    user = jnp.asarray([[[0.5, 0.45, 0.05], [0.45, 0.5, 0.05], [0.0, 0.0, 1.0]]])
+    distance = jnp.asarray([[0.0, 0.2, 1.0], [0.2, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    local = EditProblem(jnp.ones(1), jnp.log(jnp.full((1, 3), 1 / 3)), user, distance, 0.1)
+    for problem, sign in ((local, -1.0), (toys.balanced(seed=1, beta=0.1, strength=0.95), 1.0)):
+        law = problem.pair_law() * (1.0 - jnp.eye(problem.num_responses))
+        nu = jnp.sum(law, axis=-2) / jnp.sum(law, axis=(-2, -1))[:, None]
+        for policy in (problem.log_optimal, problem.edited(problem.log_reference)):
+            mean = jnp.sum(nu * (policy - problem.log_reference), axis=-1)
+            gap = kl(jnp.log(nu), problem.log_reference) - kl(jnp.log(nu), policy)
+            np.testing.assert_allclose(mean, gap, rtol=1e-9, atol=1e-12)
+        best = jnp.sum(nu * (problem.log_optimal - problem.log_reference), axis=-1)
+        assert np.all(np.sign(best) == sign)
+
+
+def test_apo_down_aims_away_from_the_optimum():
+    """Some policy that is worse than the reference has less of its loss than pi* and the reference have."""
+    losses_of = {
+        name: float(population.population_loss("apo_down", policy, BALANCED, 1.0))
+        for name, policy in {
+            "down": log_normalise(2 * BALANCED.log_reference - BALANCED.log_optimal),
+            "pi*": BALANCED.log_optimal,
+            "reference": BALANCED.log_reference,
+        }.items()
+    }
+    assert min(losses_of, key=losses_of.get) == "down"

@@ -8,7 +8,7 @@ supervised training.
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -27,6 +27,7 @@ from edittheory.runs.checkpoints import fingerprint
 
 __all__ = [
     "FineTuningDiverged",
+    "Measures",
     "Settings",
     "Trained",
     "dpo",
@@ -38,6 +39,13 @@ __all__ = [
 ]
 
 
+class Measures(NamedTuple):
+    """Further numbers to record while a model is trained: their names, and model -> {name: number}."""
+
+    names: tuple[str, ...]
+    measure: Callable[[Any], dict[str, float]]
+
+
 def train(
     model: Any,
     pairs: Pairs,
@@ -45,6 +53,7 @@ def train(
     key: Array,
     *,
     reference: RefLogProbs | None = None,
+    measures: Measures | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     devices: Sequence[Any] | None = None,
@@ -53,7 +62,8 @@ def train(
 
     reference: log pi_ref of these pairs (`reference_log_probs`); None takes the model as it comes as the reference.
     checkpoint: a file to save to after every chunk and to resume from, ending with the same bits as a training that was
-    never stopped. progress: called after every chunk. devices share each microbatch (None: all local ones).
+    never stopped. progress: called after every chunk. measures: further columns of the history. devices share each
+    microbatch (None: all local ones).
 
     The history has, for each chunk: step, loss, gradient_norm and learning_rate (means over its steps), and on a fixed
     probe of edited pairs drift_edit and drift_response (mean change of log pi of edit and response from the reference, in
@@ -79,11 +89,12 @@ def train(
         rows = [order.rows(int(step)) for step in steps]
         return assemble(columns, rows, settings.batch, settings.accumulate, mesh.size, settings.mean_tokens)
 
-    watch = _probe(model, short, reference, settings, micro)
+    watch = _with(measures, _probe(model, short, reference, settings, micro))
+    what = (repr(settings), *watch.names[len(WATCHED) :])
     identity = (
         ""
         if checkpoint is None
-        else fingerprint(repr(settings), eqx.filter(model, eqx.is_array), columns, key, pairs.text_identity())
+        else fingerprint(*what, eqx.filter(model, eqx.is_array), columns, key, pairs.text_identity())
     )
     return _run(
         model,
@@ -188,7 +199,7 @@ def _run(
     inputs: Callable[[int, int], Batch],
     steps: int,
     key: Array,
-    watch: Callable[[Any], dict[str, float]] | None,
+    watch: Measures | None,
     mesh: Mesh,
     checkpoint: str | Path | None,
     identity: str,
@@ -212,8 +223,8 @@ def _run(
         lambda params: eqx.combine(params, frozen),
         steps=steps,
         chunk=settings.chunk,
-        columns=("loss", "gradient_norm", "learning_rate", *(WATCHED if watch else ())),
-        watch=(lambda params: watch(eqx.combine(params, frozen))) if watch else (lambda params: {}),
+        columns=("loss", "gradient_norm", "learning_rate", *(watch.names if watch else ())),
+        watch=(lambda params: watch.measure(eqx.combine(params, frozen))) if watch else (lambda params: {}),
         learning_rate=float(settings.learning_rate),
         mesh=mesh,
         key=key,
@@ -221,6 +232,13 @@ def _run(
         identity=identity,
         report=progress,
     )
+
+
+def _with(measures: Measures | None, probe: Callable[[Any], dict[str, float]]) -> Measures:
+    """The probe's measures and those asked for."""
+    if measures is None:
+        return Measures(WATCHED, probe)
+    return Measures((*WATCHED, *measures.names), lambda model: probe(model) | measures.measure(model))
 
 
 def _probe(

@@ -1,0 +1,104 @@
+"""The gallery: a card for each registered figure, and a page with its message, caption, PDF, commands and rows."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import paper_figures
+from edittheory.cli import studies
+from edittheory.core.errors import RunError
+from site_pages.links import ROOT
+
+ROWS, OUT = ROOT / "paper_figures" / "rows", ROOT / "paper_figures" / "out"
+
+
+def manifest(experiment: str) -> dict[str, Any] | None:
+    """The manifest of an experiment's committed rows, if there are any."""
+    path = ROWS / experiment / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def pages() -> dict[str, str | Path]:
+    """gallery/index.md, a page for each figure, its pictures, and the rows they are drawn from."""
+    made: dict[str, str | Path] = {}
+    cards = []
+    for name in paper_figures.REGISTRY:
+        try:
+            figure = paper_figures.get(name)
+        except RunError as error:  # an extra is missing: say so in place of the page
+            made[f"gallery/{name}.md"] = f"# {name.replace('_', ' ')}\n\n{error}.\n"
+            continue
+        made[f"gallery/{name}.md"] = page(figure)
+        for suffix in (".png", ".pdf", ".tex"):
+            if (OUT / f"{name}{suffix}").exists():
+                made[f"figures/{name}{suffix}"] = OUT / f"{name}{suffix}"
+        for experiment in figure.needs:
+            for part in ("rows.parquet", "manifest.json"):
+                if (ROWS / experiment / part).exists():
+                    made[f"rows/{experiment}/{part}"] = ROWS / experiment / part
+        picture = (
+            f"[![{name}](../figures/{name}.png){{ loading=lazy }}]({name}.md)"
+            if (OUT / f"{name}.png").exists()
+            else ""
+        )
+        cards.append(f"-   **[{_title(name)}]({name}.md)**\n\n    {picture}\n\n    {figure.summary}\n")
+    made["gallery/index.md"] = (
+        "# Gallery\n\nEach figure is drawn from rows that are in the repository. Click one for its caption, its PDF, its rows and the two "
+        'commands that make it again.\n\n<div class="grid cards" markdown>\n\n'
+        + "\n".join(cards)
+        + "\n</div>\n"
+    )
+    return made
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").replace("llm", "language model:").capitalize()
+
+
+def page(figure: Any) -> str:
+    """The page of one figure."""
+    name = figure.name
+    caption = (inspect.getdoc(figure.draw) or "").replace("\n", " ").strip()
+    lines = [f"# {_title(name)}", "", f"**{figure.summary}**", ""]
+    if (OUT / f"{name}.png").exists():
+        lines += [
+            f"![{figure.summary}](../figures/{name}.png)",
+            "",
+            f"{caption} [PDF](../figures/{name}.pdf)",
+        ]
+        lines[-1] += f", [LaTeX](../figures/{name}.tex)." if (OUT / f"{name}.tex").exists() else "."
+    if (OUT / f"{name}.md").exists():
+        table = (OUT / f"{name}.md").read_text(encoding="utf-8")
+        lines += ["", "## As text", "", *(line for line in table.splitlines() if not line.startswith("<!--"))]
+    lines += ["", "## Again", "", "```bash"]
+    for experiment in figure.needs:
+        found = manifest(experiment)
+        lines.append(
+            f"edittheory run {experiment}" + (f" --preset {found['label']} --out results" if found else "")
+        )
+    lines += [f"edittheory figure {name} --results results --out figures", "```", "", "## Rows", ""]
+    lines += [_rows(experiment) for experiment in figure.needs]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(experiment: str) -> str:
+    found = manifest(experiment)
+    if found is None:
+        return f"* `{experiment}`: not committed."
+    session = found["sessions"][-1]
+    git = session.get("git") or {}
+    commit = str(git.get("commit", "unknown"))[:10] + (
+        ", from a tree with changes" if git.get("dirty") else ""
+    )
+    extra = studies.STUDIES[experiment].extra if experiment in studies.STUDIES else None
+    needs = f" Needs `pip install 'edittheory[{extra}]'`." if extra else ""
+    took = (
+        studies.duration(found["wall_seconds"])
+        if hasattr(studies, "duration")
+        else f"{found['wall_seconds']:.0f} s"
+    )
+    return (
+        f"* [`{experiment}/rows.parquet`](../rows/{experiment}/rows.parquet), [manifest](../rows/{experiment}/manifest.json): preset "
+        f"`{found['label']}`, commit {commit}, {took}. Columns: [row schemas](../reference/rows.md#{experiment.replace('_', '-')}).{needs}"
+    )
