@@ -145,6 +145,8 @@ def attack(number: int, folder: Path) -> dict[str, int]:
         "check": ["check", str(path), "--json"],
         "strict": ["check", str(path), "--strict", "--json"],
         "costs": ["costs", str(path), "--by", "source", "--json"],
+        "advise": ["advise", str(path), "--json"],
+        "policies": ["advise", str(path), "--policies", str(path), "--json"],
         "export": [
             "export",
             str(path),

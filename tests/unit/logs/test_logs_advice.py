@@ -142,7 +142,8 @@ def test_a_rule_projects_to_more_edits_and_separates_only_inside_what_it_knows()
     weights = np.zeros((14, 4))
     weights[-1] = [0, 3, 1, 0]
     weights[0] = [0, 1, 0, 0]
-    one = rule.Rule(seen, np.ones(13), weights, 2.5)
+    one = rule.Rule(seen, np.ones(13), weights, np.array([10.0, 1000.0]), np.array([2.5, 2.5]))
+    assert one._replace(margins=np.array([1.0, 3.0])).margin(np.full(13, np.log(100))) == pytest.approx(2.0)
     found = rule.decide(one, seen)
     assert (found.advised, list(found.separated), found.outside) == (1, [True, False, False, True], ())
     assert 0 < found.more < np.exp(5.0)
@@ -154,8 +155,8 @@ def test_a_rule_projects_to_more_edits_and_separates_only_inside_what_it_knows()
 @pytest.mark.parametrize("kind", rule.KINDS)
 def test_the_committed_rule_is_whole(kind):
     tuned = rule.load(kind)
-    assert (
-        tuned.weights.shape == (len(statistics.NAMES) + 1, len(proxies.LEARNERS)) and 0 < tuned.margin < 100
+    assert tuned.weights.shape == (len(statistics.NAMES) + 1, len(proxies.LEARNERS)) and np.all(
+        (0 <= tuned.margins) & (tuned.margins < 100)
     )
     assert np.isfinite(tuned.weights).all() and np.all(tuned.scale > 0)
 
