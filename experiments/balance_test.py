@@ -169,9 +169,9 @@ def draw_base(keys, space: Spaces, num_contexts: int, num_candidates: int, beta,
 @eqx.filter_jit
 def draw_given_reference(keys, space: Spaces, num_contexts: int, num_candidates: int) -> Drawn:
     """`families.balanced_sinkhorn`."""
-    instances = jax.vmap(
-        lambda key: random_problems.balanced_sinkhorn(key, space, num_contexts, num_candidates)
-    )(keys)
+    instances = jax.vmap(lambda key: random_problems.balanced_sinkhorn(key, space, num_contexts, num_candidates))(
+        keys
+    )
     return Drawn(instances.problem, instances.cost_class)
 
 

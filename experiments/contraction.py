@@ -48,19 +48,12 @@ def cells(config: Config) -> list[dict]:
 
 def trial(key, config: Config, strength) -> dict:
     """Coefficients of one random balanced user, the worst contraction seen, and TV to the optimum after 0..rounds edits."""
-    dice = random_problems.Dice(
-        key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32
-    )
+    dice = random_problems.Dice(key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32)
     distance, size = dice.distance, dice.distance.shape[-1]
     locality = dice.log_uniform(1.0, 8.0)
     optimal = log_normalise(dice.log_uniform(0.5, 2.5) * dice.centre)
     problem = balanced_problem(
-        jnp.full(config.num_contexts, 1 / config.num_contexts),
-        optimal,
-        distance,
-        config.beta,
-        strength,
-        locality,
+        jnp.full(config.num_contexts, 1 / config.num_contexts), optimal, distance, config.beta, strength, locality
     )
     # The worst policies for a contraction sit on one response or far from the optimum: try all the former, many of the latter.
     corners = jnp.broadcast_to(jnp.log(jnp.eye(size))[:, None, :], (size, config.num_contexts, size))
