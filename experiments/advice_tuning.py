@@ -203,7 +203,7 @@ EXPERIMENT = Experiment(
     },
     times={
         "quick": "1 minute on 1 CPU core",
-        "standard": "4 minutes on 1 CPU core",
+        "standard": "5 minutes on a busy CPU core",
         "paper": "half an hour on 1 CPU core",
     },
     cells=cells,

@@ -36,7 +36,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ax.plot([float(low), float(high)], [place, place], color=color, linewidth=1.2)
             ax.plot(count / mine.height, place, marker="o" if true else "s", color=color, markersize=4)
             needed = mine["needed"].fill_null(config["edits"] + 1).median()
-            if not true and needed is not None and needed <= config["edits"]:  # type: ignore[operator]
+            if not true and needed is not None and needed <= config["edits"]:
                 rate = count / mine.height
                 at, side = (float(low) - 0.04, "right") if rate > 0.4 else (float(high) + 0.04, "left")
                 ax.text(at, place, f"after {needed:,.0f}", fontsize=7, ha=side, va="center")
