@@ -37,7 +37,7 @@ class Rule(NamedTuple):
 
     def margin(self, statistics: Float[np.ndarray, "... S"]) -> Float[np.ndarray, "..."]:
         """By which score a learner must be behind to be separated: between sizes linear in log n, beyond them constant."""
-        return np.interp(statistics[..., NAMES.index("log n")], np.log(self.sizes), self.margins)
+        return np.asarray(np.interp(statistics[..., NAMES.index("log n")], np.log(self.sizes), self.margins))
 
 
 class Decision(NamedTuple):
