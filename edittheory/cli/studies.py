@@ -49,6 +49,7 @@ STUDIES: Mapping[str, Study] = {
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),
+    "advice_texts": Study(),
     "tiny_llm": Study(
         ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
     ),

@@ -57,12 +57,18 @@ def group_means(
     return group_sums(group, values) / (count if values.ndim == 1 else count[:, None])
 
 
+def spreads(sample: Sample) -> Float[np.ndarray, " d"]:
+    """Root mean square of each feature over the responses, less their group's mean; 0 where it is rounding."""
+    response = sample.response - group_means(sample.group, sample.response)[sample.group]
+    spread = np.sqrt(np.mean(response**2, axis=0))
+    return np.where(spread > 1e-9 * (1.0 + np.max(np.abs(sample.response), axis=0)), spread, 0.0)
+
+
 def standardised(sample: Sample) -> Sample:
     """Features with mean 0 in each group and spread 1 over the responses; those that no response varies in are left out."""
-    middle = group_means(sample.group, sample.response)[sample.group]
+    middle, spread = group_means(sample.group, sample.response)[sample.group], spreads(sample)
+    used = spread > 0
     response, edit = sample.response - middle, sample.edit - middle
-    spread = np.sqrt(np.mean(response**2, axis=0))
-    used = spread > 1e-9 * (1.0 + np.max(np.abs(sample.response), axis=0))
     return sample._replace(response=response[:, used] / spread[used], edit=edit[:, used] / spread[used])
 
 
