@@ -184,6 +184,8 @@ def attack(number: int, folder: Path, agent: Path | None = None) -> dict[str, in
         "strict": ["check", path, "--strict"],
         "costs": ["costs", path, "--by", "source"],
         "test": ["test", path, "--by", "source"],
+        "advise": ["advise", path],
+        "policies": ["advise", path, "--policies", path],
         "export": ["export", path, "--format", "trl-kto", "--out", out_file],
         "diagnose": ["diagnose", path, "--out", page],
         "fit": ["fit", path, "--by", "none", "--features", "2", "--resamples", "1", "--out", user],
