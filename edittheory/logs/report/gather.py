@@ -80,8 +80,11 @@ def histogram(cost: np.ndarray, same: np.ndarray, bins: int = 20) -> dict[str, A
 
 
 def spread(costed: pl.DataFrame, samples: int) -> list[dict[str, Any]]:
-    """At most `samples` changed records evenly spaced in order of cost, the smallest and the largest among them."""
-    changed = costed.filter(pl.col("edit") != pl.col("response")).sort("words", "line")
+    """At most `samples` different changes evenly spaced in order of cost, the smallest and the largest among them."""
+    changed = costed.filter(pl.col("edit") != pl.col("response")).unique(
+        ["response", "edit"], keep="first", maintain_order=True
+    )
+    changed = changed.sort("words", "line")
     rows = np.unique(
         np.linspace(0, changed.height - 1, min(samples, changed.height)).round().astype(int)
         if changed.height and samples

@@ -110,7 +110,7 @@ def _said(fitted: fitting.Fitted, editors: bool) -> list[str]:
         lines.append(f"Not identified by this log: {', '.join(lost)}. Do not read their values.")
     if not editors:
         lines.append("No two editors (or users) share 20 responses: how far people differ cannot be said.")
-    knobs = f"--weak {float(fitted.user.strength):.3f} --habit {float(fitted.user.habit):.3f}"
+    knobs = f"--config.weak {float(fitted.user.strength):.3f} --config.habit {float(fitted.user.habit):.3f}"
     return [
         *lines,
         f"Random problems with users of this strength and habit: edittheory run separation {knobs}",
