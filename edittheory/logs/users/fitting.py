@@ -86,10 +86,9 @@ def starts(counts: Float[np.ndarray, "X Y Y"], states: States) -> list[Float[np.
     on = np.einsum("xab,bm->xm", counts, states.switches.astype(float))
     share = (on + 0.5) / (counts.sum(axis=(1, 2))[:, None] + 1.0)
     odds = np.log(share) - np.log1p(-share)
-    return [
-        model.pack(User(*map(jnp.asarray, scalars), jnp.asarray(odds), jnp.asarray(odds.mean(axis=0))))
-        for scalars in STARTS
-    ]
+    logits = {"tastes": jnp.asarray(odds), "form": jnp.asarray(odds.mean(axis=0))}
+    each = [dict(zip(SCALARS, map(jnp.asarray, scalars), strict=True)) for scalars in STARTS]
+    return [model.pack(User(**scalars, **logits)) for scalars in each]
 
 
 Found = tuple[Float[np.ndarray, " P"], float]
