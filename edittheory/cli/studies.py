@@ -53,6 +53,7 @@ STUDIES: Mapping[str, Study] = {
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),
+    "advice_texts": Study(),
     "tiny_llm": Study(("llm_rivals", "llm_online", "llm_samples", "llm_estimates"), "language"),
     "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language"),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),

@@ -16,6 +16,8 @@ from edittheory.logs.advice.samples import Sample
 LEAST = 50
 """Records that a source must have: fewer were never tried when the rule was tuned."""
 LEAST_EDITED = 10
+Z = 1.96
+"""Standard errors by which a held-out gain must be above 0 to be called shown."""
 EVERYTHING = "all"
 ASSUMES = {
     "SFT": "edits say what is wanted wherever the response came from (a strong user): its bias does not go away with more edits",
@@ -114,6 +116,7 @@ def _one(
         "separated_from": [LEARNERS[i] for i in others if decision.separated[i]],
         "not_separated_from": [LEARNERS[i] for i in others if not decision.separated[i]],
         "more_edits": decision.more,
+        "gain_shown": bool(judged.value[decision.advised] + Z * judged.alone[decision.advised] < 0),
         "stated_error": rule.DELTA,
         "learners": [
             {

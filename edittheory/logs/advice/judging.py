@@ -40,7 +40,7 @@ def judge(sample: Sample, beta: float, policies: bool = False, folds: int = FOLD
         held, train = fold == number, fold != number
         if whole is not None:
             part = Sample(*(column[held] for column in sample))
-            losses = whole.less(proxies.policy_losses(part, beta, len(whole.count)))
+            losses = whole.less(proxies.policy_losses(part, beta, len(whole.sizes)))
             ratios = {name: sample.response[:, pick] for name, pick in losses.picks().items()}
             predicted = _anchored(sample, train, -beta * ratios["cost regression"])
         else:
