@@ -119,11 +119,12 @@ def scores(problem: EditProblem, raw: Sample, table: np.ndarray, beta: float) ->
 
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
-    """Rows as those of `advice`."""
+    """Rows as those of `advice`, and shown: whether the held-out gain of the advised learner is shown to be above 0."""
     rows: list[dict[str, Any]] = []
     for log in simulate(config, cell["user"], key):
         judged = judging.judge(log.sample, log.beta)
-        rows.append(advice.row_of(log, cell, judged, statistics.measure(log.sample, judged, log.beta)))
+        row = advice.row_of(log, cell, judged, statistics.measure(log.sample, judged, log.beta))
+        rows.append({**row, "shown": judged.gain_shown(proxies.LEARNERS.index(row["advised"]))})
     return pl.DataFrame(rows, schema_overrides={"more": pl.Int64})
 
 

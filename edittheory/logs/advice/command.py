@@ -11,7 +11,7 @@ from rich.table import Table
 
 from edittheory.core.errors import InputError
 from edittheory.logs import costs, reading
-from edittheory.logs.advice import advise, direction_models, policies_file, rule, samples
+from edittheory.logs.advice import advise, direction_models, judging, policies_file, rule, samples
 
 HELP = "which learner for this log: SFT, DPO, SFT+DPO or cost regression, by source, with the evidence and its error"
 
@@ -104,7 +104,7 @@ def _learners(one: dict[str, Any], cost: str) -> Table:
             else "not separated"
         )
         table.add_row(
-            name, f"{each['score']:.1f}", f"{each['gain']:.3f} ± {advise.Z * each['gain_error']:.3f}", state
+            name, f"{each['score']:.1f}", f"{each['gain']:.3f} ± {judging.Z * each['gain_error']:.3f}", state
         )
     return table
 

@@ -14,6 +14,8 @@ from edittheory.logs.advice import proxies
 from edittheory.logs.advice.samples import Sample, group_sums
 
 FOLDS = 5
+Z = 1.96
+"""Standard errors by which a held-out gain must be above 0 to be called shown."""
 LARGEST_WEIGHT = 50.0
 """Importance weights are cut here; what is cut is reported by the effective sample size."""
 
@@ -26,6 +28,10 @@ class Judgement(NamedTuple):
     error: Float[np.ndarray, "L L"]
     alone: Float[np.ndarray, " L"]
     effective: Float[np.ndarray, " L"]
+
+    def gain_shown(self, learner: int) -> bool:
+        """Whether the value of a learner is below that of the reference by Z standard errors."""
+        return bool(self.value[learner] + Z * self.alone[learner] < 0)
 
 
 def judge(sample: Sample, beta: float, policies: bool = False, folds: int = FOLDS) -> Judgement:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from edittheory.logs.advice import proxies, rule, statistics
-from experiments import advice, advice_logs, advice_tuning
+from experiments import advice, advice_logs, advice_texts, advice_tuning
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,3 +69,15 @@ def test_the_rule_is_written_from_rows(tuning, tmp_path):
     made = advice_tuning.write(tuning, tmp_path / "rule.json")
     assert (tmp_path / "rule.json").stat().st_size > 1000 and set(made) == set(rule.KINDS)
     assert advice_tuning.main([]) == 2
+
+
+def test_logs_of_texts_are_read_as_a_users_own_and_scored_exactly():
+    """The more edits of a user without a habit, the nearer cost regression and DPO come to the optimum; features see the styles."""
+    config = advice_texts.Config(settings=1, trials=3, sample_sizes=(40, 2000), num_texts=3, num_switches=2)
+    cell = {"family": advice_texts.FAMILY, "user": "medium"}
+    assert cell in advice_texts.EXPERIMENT.cells(config)
+    rows = advice_texts.run_cell(config, cell, advice_texts.EXPERIMENT.key(config, cell))
+    assert rows.height == 6 and np.isfinite(rows.select(statistics.NAMES).to_numpy()).all()
+    few, many = (rows.filter(pl.col("n") == n).select(proxies.LEARNERS).mean().row(0) for n in (40, 2000))
+    assert many[1] < few[1] and many[3] < few[3] and min(many) < rows["reference"].mean()
+    assert (rows.select(proxies.LEARNERS).to_numpy() >= 0).all()
