@@ -47,6 +47,7 @@ STUDIES: Mapping[str, Study] = {
     "exact_certificates": Study(("exact_certificates",)),
     "linear_certificates": Study(("linear_certificates",)),
     "feedback_bounds": Study(("feedback_bounds",)),
+    "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
     "tiny_llm": Study(
         ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
