@@ -8,10 +8,13 @@ import re
 import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+
+from . import prose_certificates
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
@@ -257,6 +260,7 @@ SENTENCES: tuple[Sentence, ...] = (
         "{strong_low:.0f} to {strong_high:.0f} times for a strong user and {weak_low:.0f} to {weak_high:.0f} times for a weak one",
         _pessimism,
     ),
+    *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
 )
 
 
