@@ -99,7 +99,8 @@ SENTENCES: tuple[tuple[str, str, Callable[[Rows], Mapping[str, Any]]], ...] = (
     (
         CERTIFICATES,
         "wrong at some n in {balance_low:.1f} to {balance_high:.1f}% of {logs} logs each where balance is assumed, "
-        "{own_low:.1f} to {own_high:.1f}% at the user's own radius (median {radius_low:.1f} to {radius_high:.1f} nats), {joint_low:.1f} to {joint_high:.1f}% with costs, "
+        "{own_low:.1f} to {own_high:.1f}% at the user's own radius (median {radius_low:.1f} to {radius_high:.1f} nats), "
+        "{joint_low:.1f} to {joint_high:.1f}% with costs, "
         "{costs_low:.1f} to {costs_high:.1f}% by costs alone",
         _robust,
     ),
