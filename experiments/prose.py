@@ -8,12 +8,13 @@ import re
 import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from . import prose_logs
+from . import prose_certificates, prose_logs
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
@@ -260,6 +261,7 @@ SENTENCES: tuple[Sentence, ...] = (
         _pessimism,
     ),
     *(Sentence(*one) for one in prose_logs.SENTENCES),
+    *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
 )
 
 

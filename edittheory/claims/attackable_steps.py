@@ -15,6 +15,7 @@ __all__ = ["cell", "farthest_from_optimum", "hellinger", "hilbert_schmidt", "kap
 
 
 def mean_row_distance(point: Point) -> Array:
+    """The mean TV of two different rows of the user, per context."""
     rows = point.problem.user
     apart = 0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1)
     size = rows.shape[-1]
@@ -22,6 +23,7 @@ def mean_row_distance(point: Point) -> Array:
 
 
 def farthest_from_optimum(point: Point) -> Array:
+    """max_a TV(q(.|a), pi*), per context."""
     rows, optimal = point.problem.user, jnp.exp(point.problem.log_optimal)
     return jnp.max(0.5 * jnp.sum(jnp.abs(rows - optimal[..., None, :]), axis=-1), axis=-1)
 

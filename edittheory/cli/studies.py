@@ -49,6 +49,7 @@ STUDIES: Mapping[str, Study] = {
     "exact_certificates": Study(("exact_certificates",)),
     "linear_certificates": Study(("linear_certificates",)),
     "feedback_bounds": Study(("feedback_bounds",)),
+    "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
