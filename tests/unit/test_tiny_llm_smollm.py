@@ -1,12 +1,14 @@
 """The pretrained arm: its report and figure show its rows; its path runs without the packages it needs at size."""
 
 import dataclasses
+import json
 
 import numpy as np
 import polars as pl
 import pytest
 
-from experiments import tiny_llm, tiny_llm_recipes, tiny_llm_smollm
+from edittheory.language.train.pretrained import Checkpoint
+from experiments import tiny_llm, tiny_llm_pretrained, tiny_llm_recipes, tiny_llm_smollm
 from experiments.tiny_llm_config import Config, candidates, cells
 from experiments.tiny_llm_presets import PRESETS
 from experiments.tiny_llm_recipes import Place
@@ -54,6 +56,20 @@ def test_replicates_are_complete_one_after_the_other():
     assert places == [(0, "strong"), (0, "weak"), (1, "strong"), (1, "weak")]
     labels = [cell["method"] for cell in found[:6]]
     assert labels == ["base", "SFT", "DPO s=1", "Mix 1", "Early 0.05", "ensembles"]
+
+
+def test_a_kept_policy_ends_where_its_checkpoint_did(tmp_path):
+    """All ends of text that the checkpoint named, through training and back."""
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": [config["eos_token_id"], 7]})
+    )
+    agent = Checkpoint(str(checkpoint)).load(20, 10, 4, "float32")
+    assert set(agent.ends) == {config["eos_token_id"], 7}
+    kept = tiny_llm_pretrained.keep(tmp_path / "models", agent, "DPO s=1")
+    again = Checkpoint(str(kept)).load(20, 10, 4, "float32")
+    assert set(again.ends) == set(agent.ends) and again.tokeniser.identity() == agent.tokeniser.identity()
 
 
 @pytest.mark.slow
