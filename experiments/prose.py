@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from . import prose_language
+
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
 NUMBER = r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?%?"
@@ -258,6 +260,8 @@ SENTENCES: tuple[Sentence, ...] = (
         _pessimism,
     ),
 )
+
+SENTENCES += tuple(Sentence(*each) for each in prose_language.SENTENCES)
 
 
 def differences(sentences: Sequence[Sentence] = SENTENCES, root: Path = ROOT) -> list[str]:
