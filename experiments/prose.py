@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from . import prose_agents, prose_certificates, prose_logs
+from . import prose_agents, prose_certificates, prose_language, prose_logs
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
@@ -260,9 +260,10 @@ SENTENCES: tuple[Sentence, ...] = (
         "{strong_low:.0f} to {strong_high:.0f} times for a strong user and {weak_low:.0f} to {weak_high:.0f} times for a weak one",
         _pessimism,
     ),
-    *(Sentence(*one) for module in (prose_agents, prose_logs) for one in module.SENTENCES),
+    *(Sentence(*one) for module in (prose_agents, prose_language, prose_logs) for one in module.SENTENCES),
     *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
 )
+
 
 
 def differences(sentences: Sequence[Sentence] = SENTENCES, root: Path = ROOT) -> list[str]:
