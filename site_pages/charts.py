@@ -122,7 +122,8 @@ def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scal
     scale = alt.Scale(domain=names, range=list(style.PALETTE[: len(names)]))
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(setting)
     x = alt.X("t:Q", scale=alt.Scale(type="log"), title="rounds T")
-    color = alt.Color(f"{series}:N", scale=scale, title=f"{series} (click)", sort=names)
+    legend = alt.Legend(title=f"{series} (click)", symbolOpacity=1, labelLimit=220)
+    color = alt.Color(f"{series}:N", scale=scale, legend=legend, sort=names)
     lines = base.mark_line().encode(
         x=x, y=alt.Y("regret:Q", scale=alt.Scale(type=scaled), title=title), color=color,
         opacity=alt.condition(picked, alt.value(1.0), alt.value(0.12)),

@@ -74,12 +74,17 @@ def page(figure: Any) -> str:
     lines += ["", "## Again", "", "```bash"]
     for experiment in figure.needs:
         found = manifest(experiment)
-        lines.append(
-            f"edittheory run {experiment}" + (f" --preset {found['label']} --out results" if found else "")
-        )
+        lines.append(f"edittheory run {experiment}{_options(found['label']) if found else ''} --out results")
     lines += [f"edittheory figure {name} --results results --out figures", "```", "", "## Rows", ""]
     lines += [_rows(experiment) for experiment in figure.needs]
     return "\n".join(lines) + "\n"
+
+
+def _options(label: str) -> str:
+    """The options of a run from its label, such as "quick problems=6 horizons=200 1000"."""
+    preset, *rest = label.split(" ")
+    words = [f"--config.{word.replace('=', ' ')}" if "=" in word else word for word in rest]
+    return " ".join(["", "--preset", preset, *words])
 
 
 def _rows(experiment: str) -> str:
@@ -93,11 +98,7 @@ def _rows(experiment: str) -> str:
     )
     extra = studies.STUDIES[experiment].extra if experiment in studies.STUDIES else None
     needs = f" Needs `pip install 'edittheory[{extra}]'`." if extra else ""
-    took = (
-        studies.duration(found["wall_seconds"])
-        if hasattr(studies, "duration")
-        else f"{found['wall_seconds']:.0f} s"
-    )
+    took = f"{found['wall_seconds']:,.0f} s"
     return (
         f"* [`{experiment}/rows.parquet`](../rows/{experiment}/rows.parquet), [manifest](../rows/{experiment}/manifest.json): preset "
         f"`{found['label']}`, commit {commit}, {took}. Columns: [row schemas](../reference/rows.md#{experiment.replace('_', '-')}).{needs}"

@@ -82,7 +82,7 @@ def _experiments() -> str:
             continue
         figures = ", ".join(f"[{figure}](../gallery/{figure}.md)" for figure in study.figures) or "none"
         lines += [
-            experiment.summary,
+            experiment.summary[:1].upper() + experiment.summary[1:],
             "",
             f"Figures: {figures}." + (" Part of `edittheory verify`." if study.verified else ""),
             "",
