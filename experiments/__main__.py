@@ -1,6 +1,6 @@
 """`python -m experiments`: list the experiments, or run one or all of them.
 
-With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.runs.ledger.launchers.
+With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.runs.launchers.
 
 Exit codes: 0 done, every claim held; 1 a claim was violated; 2 a mistake in the command or a folder that
 cannot be used (one line on stderr, nothing touched), or trouble that the user can mend on the way; 3 the
@@ -23,10 +23,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from edittheory.cli import studies
+from edittheory.core.errors import RunError
 from edittheory.runs.files import write_json
 from edittheory.runs.identity import canonical
 from edittheory.runs.launchers import SlurmLauncher, TasksFailed
-from edittheory.runs.ledger import Ledger, RunError
+from edittheory.runs.ledger import Ledger
 from edittheory.runs.slurm import SlurmOptions
 
 from . import REGISTRY, overrides, sweeps

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_chunks
@@ -16,6 +15,7 @@ from edittheory.runs.identity import execution_field
 
 from . import certificate_trials, spaces
 from .certificate_trials import BOUNDS, SETS
+from .columns import blank
 from .experiment import Experiment, Report
 
 
@@ -199,12 +199,9 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         f"Truth outside the set by n = {last:,} (certificate of the posterior player wrong), "
         f"delta = {config.delta:g}; * not promised"
     )
-    table = Table(title=title, title_justify="left")
     found = {(r["family"], r["fault"], r["form"]): r for r in records if r["n"] == last}
     conditions = list(dict.fromkeys((r["family"], r["fault"]) for r in records))
-    table.add_column("set")
-    for family, fault in conditions:
-        table.add_column(f"{family}\n{fault}", justify="right")
+    table = blank(title, ("set",), [f"{family}\n{fault}" for family, fault in conditions])
     for form in SETS:
         entries = [found[(*condition, form)] for condition in conditions]
         table.add_row(
@@ -216,12 +213,11 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         )
     shown = [table]
     for family in config.families if "none" in config.faults else ():
-        ladder = Table(
-            title=f"Mean value where the set is not empty, family {family} without fault; realised in the last column",
-            title_justify="left",
+        ladder = blank(
+            f"Mean value where the set is not empty, family {family} without fault; realised in the last column",
+            ("form", "player"),
+            (*(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}"),
         )
-        for column in ("form", "player", *(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}"):
-            ladder.add_column(column, justify="left" if column in ("form", "player") else "right")
         plain = rows.filter((pl.col("fault") == "none") & (pl.col("family") == family))
         for (form, player), part in means(plain).group_by("form", "player", maintain_order=True):
             values = part.sort("n")

@@ -51,7 +51,7 @@ def resolve(config: Config) -> Config:
     open_rates = RATES["nano" if agent == "nano" else "pretrained"]
     rates: dict[str, Any] = {name: getattr(config, name) or value for name, value in open_rates.items()}
     config = dataclasses.replace(config, world=world, agent=agent, **rates)
-    met = world_of(world, config.style_rate)
+    met = world_of(world, config.style_rate, (config.shortest_text, config.longest_text))
     if world != "nano":
         check_sizes(config, met)
     prompt, response = lengths(config, met)
@@ -127,7 +127,7 @@ def _nano(config: Config) -> Architecture:
 
 def work(config: Config) -> float:
     """Floating-point operations of all training (three forwards a step, `architecture.training_flops`), roughly."""
-    steps_of = {"SFT": 1.0, "DPO": 2.0, "Early": 2.0}
+    steps_of = {"SFT": 1.0, "DPO": 2.0, "Mix": 2.0, "Early": 2.0}
     examples = config.base_seeds * float(config.base_steps * config.base_batch)
     if config.agent != "nano":
         examples = config.base_seeds * float(config.warm_examples)

@@ -119,14 +119,19 @@ def draw(key, distance, knobs: Knobs, beta, num_contexts: int, num_features: int
     return World(problem, phi, optimum, jnp.asarray(knobs.noise, dtype=float) * problem.cost_max)
 
 
+def interactions(world: World, key, most: int) -> EditDataset:
+    """`most` interactions, their costs with the world's noise."""
+    data_key, noise_key = jax.random.split(key)
+    data = world.problem.sample(data_key, most)
+    noisy = data.costs + world.noise * jax.random.normal(noise_key, (most,))
+    return EditDataset(data.contexts, data.responses, data.edits, noisy)
+
+
 def observe(world: World, key, sizes: Float[Array, " M"], most: int, delta: float) -> Logs:
     """The first n of `most` interactions for each n of `sizes`."""
     problem = world.problem
     num_x, num_y = problem.num_contexts, problem.num_responses
-    data_key, noise_key = jax.random.split(key)
-    data = problem.sample(data_key, most)
-    noisy = data.costs + world.noise * jax.random.normal(noise_key, (most,))
-    data = EditDataset(data.contexts, data.responses, data.edits, noisy)
+    data = interactions(world, key, most)
     cell = (data.contexts * num_y + data.responses) * num_y + data.edits
     index = jnp.arange(most)
     # A cost is not free up to a constant in each context: one more feature for each.

@@ -14,9 +14,10 @@ from edittheory import bounds
 from edittheory.bounds import online
 from edittheory.certify import certificates, evidence
 from edittheory.claims.attack_space import Point
-from edittheory.claims.falsify import rounding
 from edittheory.claims.falsify_random import RandomAttack, Run
-from edittheory.claims.statements import STATEMENTS, Sides, Statement, Trial
+from edittheory.claims.statement import Sides, Statement, rounding
+from edittheory.claims.statements import STATEMENTS
+from edittheory.claims.trial import Trial
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditDataset, EditProblem, cost_classes, coverage
 

@@ -1,4 +1,4 @@
-"""`edittheory log check | costs | test | export FILE`: a log of real edits, read, measured and written for trainers.
+"""`edittheory log check | costs | test | advise | diagnose | fit | train | export FILE`: a log of real edits, read, measured, used.
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
 line on stderr. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
@@ -17,6 +17,8 @@ from rich.table import Table
 
 from edittheory.core.errors import InputError, RunError
 from edittheory.logs import reading
+from edittheory.logs.advice import command as advice
+from edittheory.logs.commands import OWN
 from edittheory.logs.records import FIELDS, SYNONYMS, parse_map
 
 
@@ -38,7 +40,9 @@ def _parser() -> Parser:
         ("check", "read every line, count, keep the bad ones in FILE.bad.jsonl"),
         ("costs", "what the edits cost, by several measures, with intervals"),
         ("test", "do edits push texts one way? sequential tests of text features, and how far editors agree"),
+        ("advise", advice.HELP),
         ("export", "write training files for TRL or chat trainers"),
+        *((name, own.SUMMARY) for name, own in OWN.items()),
     ):
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         one.add_argument("file", type=Path, help="JSONL, CSV, TSV, Parquet (.gz of text), or a corpus folder")
@@ -55,7 +59,9 @@ def _parser() -> Parser:
         )
         reads = "--format" if name != "export" else "--read-format"
         one.add_argument(
-            reads, dest="read_format", help="mlqe-pe, qe4pe, divemt, lamp, trl, prelude, jsonl, csv, ..."
+            reads,
+            dest="read_format",
+            help="mlqe-pe, qe4pe, divemt, lamp, trl, prelude, ua-gec, jsonl, csv, ...",
         )
         if name == "costs":
             one.add_argument(
@@ -72,6 +78,8 @@ def _parser() -> Parser:
                 default=0.05,
                 help="chance of any false alarm, over all tests and all n (0.05)",
             )
+        if name == "advise":
+            advice.add_options(one)
         if name == "export":
             one.add_argument("--format", required=True, help="trl-sft, trl-dpo, trl-kto, openai")
             one.add_argument("--out", type=Path, required=True)
@@ -84,6 +92,8 @@ def _parser() -> Parser:
                 "--by", default="prompt", help="what a group is: document, source, user, editor, prompt"
             )
             one.add_argument("--force", action="store_true", help="write over existing files")
+        if name in OWN:
+            OWN[name].add_arguments(one)
     return parser
 
 
@@ -195,6 +205,14 @@ def _show_test(found: dict[str, Any]) -> list[Any]:
             f"{pair['texts']:,} responses with two editors or more: their edits differ by {pair['between']:.3f} of the response's words, "
             f"and cost {pair['from_response']:.3f}; {pair['same']:.0%} of pairs are equal."
         )
+        if pair["closer"]:
+            lines.append(
+                f"Nearer to each other than to the response: {_interval(pair['closer'], '.0%')} of texts."
+            )
+        for two in pair["by_pair"] if len(pair["by_pair"]) > 1 else []:
+            lines.append(
+                f"{' and '.join(two['editors'])}: {two['texts']:,} texts, {two['between']:.3f} apart"
+            )
     else:
         lines.append(
             "No response was edited by two people (editor or user): how far they agree cannot be said."
@@ -225,7 +243,9 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any
     "check": (_check, _show_check),
     "costs": (_costs, _show_costs),
     "test": (_test, _show_test),
+    "advise": (lambda given, options: advice.run(given, options, _note), advice.show),
     "export": (_export, _show_export),
+    **{name: (own.run, own.show) for name, own in OWN.items()},
 }
 
 

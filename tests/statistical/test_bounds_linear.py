@@ -11,7 +11,7 @@ import optax
 import pytest
 from scipy import stats
 
-from edittheory.bounds import AssumptionError, linear
+from edittheory.bounds import AssumptionError, ball, linear
 from edittheory.certify.second_order import excess_loss
 from edittheory.learn.cost_models import ridge
 from edittheory.learn.objectives import Preference, Supervised, mean_loss
@@ -185,9 +185,7 @@ def cost_values(problem, psi, norm, data, weights):
         pessimistic = fit.pessimistic(problem.cost_max, norm, DELTA)
         policy = cost_classes.tilted(problem.log_reference, pessimistic, problem.beta)
         known = [
-            linear.cost(
-                problem, psi, n, DELTA, norm, form=form, fit=fit, log_policy=at, check=False
-            ).value
+            linear.cost(problem, psi, n, DELTA, norm, form=form, fit=fit, log_policy=at, check=False).value
             for form, at in (("slow", None), ("fast", None), ("fast", policy))
         ]
         prior = [
@@ -219,13 +217,13 @@ def test_ceilings_hold_over_the_ball(instances):
     directions = jax.random.normal(jax.random.key(1), (4000, D))
     theta = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True) * model.radius
     policies = jax.vmap(model.log_policy)(theta)
-    top, bottom = linear.ceiling(model), linear.floor(model)
+    top, bottom = ball.ceiling(model), ball.floor(model)
     assert jnp.all(policies <= top + 1e-12) and jnp.all(policies >= bottom - 1e-12)
     # With one other response there is nothing to lose: the ceiling is attained.
     pair = LogLinear(model.features[:, :2], jnp.log(jnp.full((X, 2), 0.5)), 1.0)
     along = pair.features[0, 0] - pair.features[0, 1]
     best = pair.log_policy(along / jnp.linalg.norm(along))
-    np.testing.assert_allclose(best[0, 0], linear.ceiling(pair)[0, 0], rtol=1e-12)
+    np.testing.assert_allclose(best[0, 0], ball.ceiling(pair)[0, 0], rtol=1e-12)
 
 
 def test_assumptions_are_checked(instances):
@@ -240,9 +238,7 @@ def test_assumptions_are_checked(instances):
     with pytest.raises(AssumptionError, match="no radius"):
         linear.preference(problem, LogLinear(model.features, model.log_reference), 100, DELTA)
     with pytest.raises(AssumptionError, match="reference differs"):
-        linear.preference(
-            problem, LogLinear(model.features, model.log_reference[::-1], 9.0), 100, DELTA
-        )
+        linear.preference(problem, LogLinear(model.features, model.log_reference[::-1], 9.0), 100, DELTA)
     unbalanced = problem.with_user(0.7 * problem.user + 0.3 * jax.nn.one_hot(jnp.zeros(Y, int), Y))
     with pytest.raises(AssumptionError, match="balance"):
         linear.preference(unbalanced, model, 100, DELTA)

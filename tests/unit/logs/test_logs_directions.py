@@ -80,6 +80,14 @@ def test_agreement_between_editors():
     assert found.between == pytest.approx((0 + 2 + 2) / 4 / 3) and found.from_response == pytest.approx(
         (1 + 1 + 3) / 4 / 3
     )
+    assert (
+        found.closer is not None
+        and found.closer[:2] == (1.0, pytest.approx(0.025))
+        and found.closer[2] == 1.0
+    )
+    assert [(one["editors"], one["texts"], one["same"]) for one in found.by_pair] == [
+        (["ann", "ben"], 1, 1.0), (["ann", "cid"], 1, 0.0), (["ben", "cid"], 1, 0.0)
+    ]  # fmt: skip
     assert directions.agreement(records.filter(pl.col("line") == 3)).between is None
 
 

@@ -1,0 +1,122 @@
+"""What following the advice costs, against always training the same learner; and how often its separations are wrong."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+import scipy.stats
+
+from edittheory.core.statistics import clopper_pearson
+
+from . import style
+from .figure import Figure
+
+LOOKS = {
+    "SFT": ("always SFT", "sup"),
+    "DPO": ("always DPO", "pref"),
+    "SFT+DPO": ("always SFT+DPO", "early"),
+    "cost regression": ("always cost regression", "rl_plugin"),
+}
+STATED = 0.1
+FAMILIES = {"log-linear": "policies trained on features", "finite": "candidate policies given"}
+
+
+def _means(mine: pl.DataFrame, name: str) -> tuple[float, float]:
+    """Mean over worlds in thousandths, and half of its 95% t-interval."""
+    values = mine[name].to_numpy() * 1e3
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
+def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
+    worlds = data.group_by("family", "user", "setting", "seed", maintain_order=True).agg(
+        pl.col(["advice", *LOOKS]).mean()
+    )
+    handles = []
+    for number, (column, (label, look)) in enumerate([*LOOKS.items(), ("advice", ("the advice", "oracle"))]):
+        shown, places = style.look(look), []
+        for row, user in enumerate(users):
+            mine = worlds if user == "all users" else worlds.filter(pl.col("user") == user)
+            mean, half = _means(mine, column)
+            place = row + 0.15 * (number - 2)
+            ax.plot([max(mean - half, 1e-2), mean + half], [place, place], color=shown.color, linewidth=0.9)
+            places.append((mean, place))
+        marker = "*" if column == "advice" else shown.marker
+        x, y = zip(*places, strict=True)
+        size = 6.5 if column == "advice" else 3.2
+        handles += ax.plot(
+            x, y, linestyle="none", marker=marker, markersize=size, color=shown.color, label=label
+        )
+    for row in range(len(users) - 1):
+        ax.axhline(row + 0.5, color="#D9D9D9", linewidth=0.5)
+    ax.set_yticks(range(len(users)), users)
+    ax.set_ylim(len(users) - 0.5, -0.5)
+    ax.set_xscale("log")
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("mean SubOpt, in thousandths")
+    return handles
+
+
+def _errors(ax, data: pl.DataFrame) -> None:
+    for number, (family, label) in enumerate(FAMILIES.items()):
+        mine = (
+            data.filter(pl.col("family") == family)
+            .group_by("n", maintain_order=True)
+            .agg(pl.col("wrong").sum(), pl.len())
+        )
+        mine = mine.sort("n")
+        n, count, logs = (mine[name].to_numpy() for name in ("n", "wrong", "len"))
+        low, high = clopper_pearson(count, logs)
+        look = style.indexed(6 * number, label)
+        style.errorbars(ax, n * (1 + 0.08 * number), count / logs, low, high, look, markersize=3.5)
+    ax.axhline(STATED, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+    ax.text(ax.get_xlim()[0], STATED, " stated", fontsize=7, va="bottom")
+    ax.set_xscale("log")
+    ax.set_xticks(sorted(data["n"].unique()), [f"{n:,}" for n in sorted(data["n"].unique())])
+    ax.minorticks_off()
+    ax.set_ylim(0, 0.13)
+    ax.set_xlabel("edits n")
+    ax.set_title("logs with a wrong separation")
+    ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.74))
+
+
+def _separated(ax, data: pl.DataFrame) -> None:
+    for number, family in enumerate(FAMILIES):
+        mine = (
+            data.filter(pl.col("family") == family)
+            .group_by("n")
+            .agg(pl.col("separated").mean() / 3)
+            .sort("n")
+        )
+        style.line(ax, mine["n"], mine["separated"], style.indexed(6 * number, FAMILIES[family]))
+    ax.set_xscale("log")
+    ax.set_xticks(sorted(data["n"].unique()), [f"{n:,}" for n in sorted(data["n"].unique())])
+    ax.minorticks_off()
+    ax.set_ylim(0, 1.0)
+    ax.set_xlabel("edits n")
+    ax.set_title("share of other learners separated")
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Regrets by type of user for either family, errors and separations by n."""
+    data = rows["advice"].with_columns(pl.col(pl.Categorical).cast(pl.String))
+    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 5.4), layout="constrained")
+    grid = figure.add_gridspec(2, 3, width_ratios=[1.25, 1.25, 1.0])
+    handles: list = []
+    for place, (family, label) in enumerate(FAMILIES.items()):
+        mine = data.filter(pl.col("family") == family)
+        users = [*mine["user"].unique(maintain_order=True).to_list(), "all users"]
+        ax = figure.add_subplot(grid[:, place])
+        handles = _regrets(ax, mine, users)
+        ax.set_title(f"{label}\n{mine.height:,} logs")
+    _errors(figure.add_subplot(grid[0, 2]), data)
+    _separated(figure.add_subplot(grid[1, 2]), data)
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    return figure
+
+
+FIGURE = Figure(
+    name="advice",
+    needs=("advice",),
+    draw=draw,
+    summary="Advice from the log alone against always training the same learner, on users the rule was not tuned on; its stated error.",
+)
