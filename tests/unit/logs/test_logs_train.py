@@ -114,7 +114,7 @@ def test_a_stopped_training_goes_on_with_the_same_bits_and_another_is_refused(tm
 
 
 def test_documents_are_held_out_whole_and_nothing_is_cut(tmp_path, agent):
-    records = rows() + [{"prompt": "x " * 200, "response": "a b", "edit": "a c", "document": "long"},
+    records = [*rows(), {"prompt": "x " * 200, "response": "a b", "edit": "a c", "document": "long"},
                         {"prompt": "p", "response": "a " * 200, "edit": "a c", "document": "long"},
                         {"prompt": "p", "response": "a b", "edit": " ", "document": "gone"}]  # fmt: skip
     log, _ = reading.load(write(tmp_path / "log.jsonl", records), reading.Options())
