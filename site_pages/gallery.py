@@ -26,7 +26,7 @@ def pages() -> dict[str, str | Path]:
     for name in paper_figures.REGISTRY:
         try:
             figure = paper_figures.get(name)
-        except RunError as error:  # an extra is missing: say so in place of the page
+        except (RunError, ModuleNotFoundError) as error:  # an extra or the module is missing: said in its place
             made[f"gallery/{name}.md"] = f"# {name.replace('_', ' ')}\n\n{error}.\n"
             continue
         made[f"gallery/{name}.md"] = page(figure)

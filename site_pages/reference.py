@@ -77,7 +77,7 @@ def _experiments() -> str:
         lines += [f"## {name}", ""]
         try:
             experiment = experiments.get(name)
-        except RunError as error:
+        except (RunError, ModuleNotFoundError) as error:
             lines += [f"{error}.", ""]
             continue
         figures = ", ".join(f"[{figure}](../gallery/{figure}.md)" for figure in study.figures) or "none"
