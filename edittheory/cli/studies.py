@@ -27,6 +27,7 @@ STUDIES: Mapping[str, Study] = {
     "falsification": Study(("falsification",), verified=True),
     "corners": Study(verified=True),
     "looseness": Study(("looseness",)),
+    "linear_bounds": Study(("linear_bounds",)),
     "contraction": Study(("contraction",), verified=True),
     "rates": Study(("rates",)),
     "preference_scale": Study(("preference_scale",), verified=True),
