@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from paper_figures import late_ensemble, medley, online_learning, phase_diagram, style
+from paper_figures import late_ensemble, medley, phase_diagram, style
 from site_pages.gallery import ROWS
 
 WIDTH = 500
@@ -101,19 +101,20 @@ def late_regret() -> alt.TopLevelMixin:
 
 
 def online_regret() -> alt.TopLevelMixin:
-    """Mean regret of learning without a log, by round."""
+    """Mean regret of learning without a log, by round; within an epoch the regret of a run is a straight line."""
     rows = _rows("online_learning")
     grid = np.geomspace(100, rows["t"].to_numpy().max(), 30)
-    frames = [
-        pl.DataFrame({"t": grid, "regret": online_learning.curve(part, "regret", grid)}).with_columns(
-            setting=pl.lit(setting),
-            learner=pl.lit(learner),
-            runs=pl.lit(part.select("problem", "seed").n_unique()),
-        )
-        for (setting, learner), part in rows.group_by("setting", "learner", maintain_order=True)
-        if learner in online_learning.ORDER
-    ]
-    return _curves(pl.concat(frames), "learner", list(online_learning.ORDER), "regret", "log")
+    frames = []
+    for (setting, learner), part in rows.group_by("setting", "learner", maintain_order=True):
+        runs = [
+            np.interp(grid, np.concatenate([[0], run["t"]]), np.concatenate([[0.0], run["regret"]]))
+            for _, run in part.sort("t").group_by("problem", "seed", maintain_order=True)
+        ]
+        table = pl.DataFrame({"t": grid, "regret": np.mean(runs, axis=0)})
+        labels = {"setting": setting, "learner": learner, "runs": len(runs)}
+        frames.append(table.with_columns(pl.lit(value).alias(name) for name, value in labels.items()))
+    learners = rows["learner"].unique(maintain_order=True).to_list()
+    return _curves(pl.concat(frames), "learner", learners, "regret", "log")
 
 
 def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scaled: str) -> alt.TopLevelMixin:
@@ -140,7 +141,7 @@ def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scal
 
 def medley_cells() -> alt.TopLevelMixin:
     """Mean SubOpt of a learner over that of the best plain learner of the cell, one line for each cell, against n."""
-    table = medley.means(_rows("medley")).filter(~pl.col("idle") & pl.col("learner").is_in(medley.OTHERS))
+    table = medley.means(_rows("medley")).filter(~pl.col("idle"))
     table = table.with_columns(
         place=pl.col("track") + ", " + pl.col("space") + ", " + pl.col("panel"),
         cell=pl.format(
@@ -151,9 +152,7 @@ def medley_cells() -> alt.TopLevelMixin:
         ),
     ).select("place", "learner", CELL, "n", "ratio", "suboptimality", "best", "strength", "habit", "noise")
     place = _menu("place", table["place"].unique(maintain_order=True).to_list(), "Cells")
-    learner = _menu(
-        "learner", [name for name in medley.OTHERS if name in table["learner"].unique()], "Learner"
-    )
+    learner = _menu("learner", ["medley", *sorted(set(table["learner"]) - {"medley"})], "Learner")
     hover = alt.selection_point(fields=[CELL], on="pointerover", empty=False)
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(place).transform_filter(learner)
     lines = base.mark_line(point=True).encode(
