@@ -1,6 +1,7 @@
 """The charts of Explore: who wins where, regret by round, the medley cell by cell. Tables are those of the printed figures."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import altair as alt
 import numpy as np
@@ -117,7 +118,9 @@ def online_regret() -> alt.TopLevelMixin:
     return _curves(pl.concat(frames), "learner", learners, "regret", "log")
 
 
-def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scaled: str) -> alt.TopLevelMixin:
+def _curves(
+    table: pl.DataFrame, series: str, names: list[str], title: str, scaled: Literal["linear", "log"]
+) -> alt.TopLevelMixin:
     setting = _menu("setting", table["setting"].unique(maintain_order=True).to_list(), "Setting")
     picked = alt.selection_point(fields=[series], bind="legend")
     scale = alt.Scale(domain=names, range=list(style.PALETTE[: len(names)]))
