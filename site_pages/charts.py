@@ -12,6 +12,8 @@ from site_pages.gallery import ROWS
 
 WIDTH = 500
 CELL = "cell"
+CUT = (0.05, 20)
+"""Ratios beyond are drawn at these; their numbers stand in the tooltip."""
 
 
 def _rows(experiment: str) -> pl.DataFrame:
@@ -146,6 +148,7 @@ def medley_cells() -> alt.TopLevelMixin:
     """Mean SubOpt of a learner over that of the best plain learner of the cell, one line for each cell, against n."""
     table = medley.means(_rows("medley")).filter(~pl.col("idle"))
     table = table.with_columns(
+        shown=pl.col("ratio").clip(*CUT),
         place=pl.col("track") + ", " + pl.col("space") + ", " + pl.col("panel"),
         cell=pl.format(
             "strength {}, habit {}, noise {}",
@@ -153,18 +156,24 @@ def medley_cells() -> alt.TopLevelMixin:
             pl.col("habit").round(3),
             pl.col("noise").round(3),
         ),
-    ).select("place", "learner", CELL, "n", "ratio", "suboptimality", "best", "strength", "habit", "noise")
+    ).select(
+        "place", "learner", CELL, "n", "ratio", "shown", "suboptimality", "best", "strength", "habit", "noise"
+    )
     place = _menu("place", table["place"].unique(maintain_order=True).to_list(), "Cells")
     learner = _menu("learner", ["medley", *sorted(set(table["learner"]) - {"medley"})], "Learner")
     hover = alt.selection_point(fields=[CELL], on="pointerover", empty=False)
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(place).transform_filter(learner)
     lines = base.mark_line(point=True).encode(
         x=alt.X("n:Q", scale=alt.Scale(type="log"), title="edits n"),
-        y=alt.Y("ratio:Q", scale=alt.Scale(type="log"), title="mean SubOpt / that of the best plain learner"),
+        y=alt.Y(
+            "shown:Q",
+            scale=alt.Scale(type="log"),
+            title=f"ratio to the best plain learner (cut at {CUT[0]}, {CUT[1]})",
+        ),
         detail=f"{CELL}:N",
         color=alt.Color("habit:Q", scale=alt.Scale(scheme="viridis"), title="share of habitual edits"),
-        opacity=alt.condition(hover, alt.value(1.0), alt.value(0.45)),
-        size=alt.condition(hover, alt.value(3), alt.value(1)),
+        opacity=alt.condition(hover, alt.value(1.0), alt.value(0.6)),
+        size=alt.condition(hover, alt.value(3), alt.value(1.5)),
         tooltip=["learner", CELL, "n", alt.Tooltip("ratio:Q", format=".3g"), alt.Tooltip("suboptimality:Q", format=".3g"),
                  alt.Tooltip("best:Q", format=".3g", title="best plain")],
     ).add_params(place, learner, hover)  # fmt: skip

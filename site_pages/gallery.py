@@ -33,7 +33,7 @@ def pages() -> dict[str, str | Path]:
             RunError,
             ModuleNotFoundError,
         ) as error:  # an extra or the module is missing: said in its place
-            made[f"gallery/{name}.md"] = f"# {name.replace('_', ' ')}\n\n{error}.\n"
+            made[f"gallery/{name}.md"] = f"# {_title(name)}\n\n{error}.\n"
             continue
         made[f"gallery/{name}.md"] = page(figure)
         for suffix in (".png", *(suffix for _, suffix in FILES)):
@@ -73,7 +73,7 @@ def page(figure: Any) -> str:
     lines += ["", ", ".join(f"[{label}](../figures/{file})" for label, file in kept)]
     if (OUT / f"{name}.md").exists():
         table = (OUT / f"{name}.md").read_text(encoding="utf-8")
-        lines += ["", *(line for line in table.splitlines() if not line.startswith("<!--"))]
+        lines += ["", *(line for line in table.splitlines() if not line.startswith(("<!--", "# ")))]
     lines += ["", "## Again", "", "```bash"]
     for experiment in figure.needs:
         found = manifest(experiment)
