@@ -1,16 +1,19 @@
 """The charts of Explore: who wins where, regret by round, the medley cell by cell. Tables are those of the printed figures."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import altair as alt
 import numpy as np
 import polars as pl
 
-from paper_figures import late_ensemble, medley, online_learning, phase_diagram, style
+from paper_figures import late_ensemble, medley, phase_diagram, style
 from site_pages.gallery import ROWS
 
 WIDTH = 500
 CELL = "cell"
+CUT = (0.05, 20)
+"""Ratios beyond are drawn at these; their numbers stand in the tooltip."""
 
 
 def _rows(experiment: str) -> pl.DataFrame:
@@ -101,28 +104,32 @@ def late_regret() -> alt.TopLevelMixin:
 
 
 def online_regret() -> alt.TopLevelMixin:
-    """Mean regret of learning without a log, by round."""
+    """Mean regret of learning without a log, by round; within an epoch the regret of a run is a straight line."""
     rows = _rows("online_learning")
     grid = np.geomspace(100, rows["t"].to_numpy().max(), 30)
-    frames = [
-        pl.DataFrame({"t": grid, "regret": online_learning.curve(part, "regret", grid)}).with_columns(
-            setting=pl.lit(setting),
-            learner=pl.lit(learner),
-            runs=pl.lit(part.select("problem", "seed").n_unique()),
-        )
-        for (setting, learner), part in rows.group_by("setting", "learner", maintain_order=True)
-        if learner in online_learning.ORDER
-    ]
-    return _curves(pl.concat(frames), "learner", list(online_learning.ORDER), "regret", "log")
+    frames = []
+    for (setting, learner), part in rows.group_by("setting", "learner", maintain_order=True):
+        runs = [
+            np.interp(grid, np.concatenate([[0], run["t"]]), np.concatenate([[0.0], run["regret"]]))
+            for _, run in part.sort("t").group_by("problem", "seed", maintain_order=True)
+        ]
+        table = pl.DataFrame({"t": grid, "regret": np.mean(runs, axis=0)})
+        labels = {"setting": setting, "learner": learner, "runs": len(runs)}
+        frames.append(table.with_columns(pl.lit(value).alias(name) for name, value in labels.items()))
+    learners = rows["learner"].unique(maintain_order=True).to_list()
+    return _curves(pl.concat(frames), "learner", learners, "regret", "log")
 
 
-def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scaled: str) -> alt.TopLevelMixin:
+def _curves(
+    table: pl.DataFrame, series: str, names: list[str], title: str, scaled: Literal["linear", "log"]
+) -> alt.TopLevelMixin:
     setting = _menu("setting", table["setting"].unique(maintain_order=True).to_list(), "Setting")
     picked = alt.selection_point(fields=[series], bind="legend")
     scale = alt.Scale(domain=names, range=list(style.PALETTE[: len(names)]))
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(setting)
     x = alt.X("t:Q", scale=alt.Scale(type="log"), title="rounds T")
-    color = alt.Color(f"{series}:N", scale=scale, title=f"{series} (click)", sort=names)
+    legend = alt.Legend(title=f"{series} (click)", symbolOpacity=1, labelLimit=220)
+    color = alt.Color(f"{series}:N", scale=scale, legend=legend, sort=names)
     lines = base.mark_line().encode(
         x=x, y=alt.Y("regret:Q", scale=alt.Scale(type=scaled), title=title), color=color,
         opacity=alt.condition(picked, alt.value(1.0), alt.value(0.12)),
@@ -139,8 +146,9 @@ def _curves(table: pl.DataFrame, series: str, names: list[str], title: str, scal
 
 def medley_cells() -> alt.TopLevelMixin:
     """Mean SubOpt of a learner over that of the best plain learner of the cell, one line for each cell, against n."""
-    table = medley.means(_rows("medley")).filter(~pl.col("idle") & pl.col("learner").is_in(medley.OTHERS))
+    table = medley.means(_rows("medley")).filter(~pl.col("idle"))
     table = table.with_columns(
+        shown=pl.col("ratio").clip(*CUT),
         place=pl.col("track") + ", " + pl.col("space") + ", " + pl.col("panel"),
         cell=pl.format(
             "strength {}, habit {}, noise {}",
@@ -148,20 +156,24 @@ def medley_cells() -> alt.TopLevelMixin:
             pl.col("habit").round(3),
             pl.col("noise").round(3),
         ),
-    ).select("place", "learner", CELL, "n", "ratio", "suboptimality", "best", "strength", "habit", "noise")
-    place = _menu("place", table["place"].unique(maintain_order=True).to_list(), "Cells")
-    learner = _menu(
-        "learner", [name for name in medley.OTHERS if name in table["learner"].unique()], "Learner"
+    ).select(
+        "place", "learner", CELL, "n", "ratio", "shown", "suboptimality", "best", "strength", "habit", "noise"
     )
+    place = _menu("place", table["place"].unique(maintain_order=True).to_list(), "Cells")
+    learner = _menu("learner", ["medley", *sorted(set(table["learner"]) - {"medley"})], "Learner")
     hover = alt.selection_point(fields=[CELL], on="pointerover", empty=False)
     base = alt.Chart(table, width=WIDTH, height=320).transform_filter(place).transform_filter(learner)
     lines = base.mark_line(point=True).encode(
         x=alt.X("n:Q", scale=alt.Scale(type="log"), title="edits n"),
-        y=alt.Y("ratio:Q", scale=alt.Scale(type="log"), title="mean SubOpt / that of the best plain learner"),
+        y=alt.Y(
+            "shown:Q",
+            scale=alt.Scale(type="log"),
+            title=f"ratio to the best plain learner (cut at {CUT[0]}, {CUT[1]})",
+        ),
         detail=f"{CELL}:N",
         color=alt.Color("habit:Q", scale=alt.Scale(scheme="viridis"), title="share of habitual edits"),
-        opacity=alt.condition(hover, alt.value(1.0), alt.value(0.45)),
-        size=alt.condition(hover, alt.value(3), alt.value(1)),
+        opacity=alt.condition(hover, alt.value(1.0), alt.value(0.6)),
+        size=alt.condition(hover, alt.value(3), alt.value(1.5)),
         tooltip=["learner", CELL, "n", alt.Tooltip("ratio:Q", format=".3g"), alt.Tooltip("suboptimality:Q", format=".3g"),
                  alt.Tooltip("best:Q", format=".3g", title="best plain")],
     ).add_params(place, learner, hover)  # fmt: skip

@@ -12,6 +12,9 @@ from site_pages.links import ROOT
 
 ROWS, OUT = ROOT / "paper_figures" / "rows", ROOT / "paper_figures" / "out"
 
+FILES = (("PDF", ".pdf"), ("LaTeX table", ".tex"), ("caption for LaTeX", "_caption.tex"))
+"""What a reader may take along of a figure, by suffix."""
+
 
 def manifest(experiment: str) -> dict[str, Any] | None:
     """The manifest of an experiment's committed rows, if there are any."""
@@ -26,11 +29,14 @@ def pages() -> dict[str, str | Path]:
     for name in paper_figures.REGISTRY:
         try:
             figure = paper_figures.get(name)
-        except RunError as error:  # an extra is missing: say so in place of the page
-            made[f"gallery/{name}.md"] = f"# {name.replace('_', ' ')}\n\n{error}.\n"
+        except (
+            RunError,
+            ModuleNotFoundError,
+        ) as error:  # an extra or the module is missing: said in its place
+            made[f"gallery/{name}.md"] = f"# {_title(name)}\n\n{error}.\n"
             continue
         made[f"gallery/{name}.md"] = page(figure)
-        for suffix in (".png", ".pdf", ".tex"):
+        for suffix in (".png", *(suffix for _, suffix in FILES)):
             if (OUT / f"{name}{suffix}").exists():
                 made[f"figures/{name}{suffix}"] = OUT / f"{name}{suffix}"
         for experiment in figure.needs:
@@ -59,27 +65,29 @@ def _title(name: str) -> str:
 def page(figure: Any) -> str:
     """The page of one figure."""
     name = figure.name
-    caption = (inspect.getdoc(figure.draw) or "").replace("\n", " ").strip()
+    caption = " ".join((inspect.getdoc(figure.draw) or "").split()) if figure.draw else ""
     lines = [f"# {_title(name)}", "", f"**{figure.summary}**", ""]
     if (OUT / f"{name}.png").exists():
-        lines += [
-            f"![{figure.summary}](../figures/{name}.png)",
-            "",
-            f"{caption} [PDF](../figures/{name}.pdf)",
-        ]
-        lines[-1] += f", [LaTeX](../figures/{name}.tex)." if (OUT / f"{name}.tex").exists() else "."
+        lines += [f"![{figure.summary}](../figures/{name}.png)", "", caption]
+    kept = [(label, f"{name}{suffix}") for label, suffix in FILES if (OUT / f"{name}{suffix}").exists()]
+    lines += ["", ", ".join(f"[{label}](../figures/{file})" for label, file in kept)]
     if (OUT / f"{name}.md").exists():
         table = (OUT / f"{name}.md").read_text(encoding="utf-8")
-        lines += ["", "## As text", "", *(line for line in table.splitlines() if not line.startswith("<!--"))]
+        lines += ["", *(line for line in table.splitlines() if not line.startswith(("<!--", "# ")))]
     lines += ["", "## Again", "", "```bash"]
     for experiment in figure.needs:
         found = manifest(experiment)
-        lines.append(
-            f"edittheory run {experiment}" + (f" --preset {found['label']} --out results" if found else "")
-        )
+        lines.append(f"edittheory run {experiment}{_options(found['label']) if found else ''} --out results")
     lines += [f"edittheory figure {name} --results results --out figures", "```", "", "## Rows", ""]
     lines += [_rows(experiment) for experiment in figure.needs]
     return "\n".join(lines) + "\n"
+
+
+def _options(label: str) -> str:
+    """The options of a run from its label, such as "quick problems=6 horizons=200 1000"."""
+    preset, *rest = label.split(" ")
+    words = [f"--config.{word.replace('=', ' ')}" if "=" in word else word for word in rest]
+    return " ".join(["", "--preset", preset, *words])
 
 
 def _rows(experiment: str) -> str:
@@ -93,11 +101,7 @@ def _rows(experiment: str) -> str:
     )
     extra = studies.STUDIES[experiment].extra if experiment in studies.STUDIES else None
     needs = f" Needs `pip install 'edittheory[{extra}]'`." if extra else ""
-    took = (
-        studies.duration(found["wall_seconds"])
-        if hasattr(studies, "duration")
-        else f"{found['wall_seconds']:.0f} s"
-    )
+    took = f"{found['wall_seconds']:,.0f} s"
     return (
         f"* [`{experiment}/rows.parquet`](../rows/{experiment}/rows.parquet), [manifest](../rows/{experiment}/manifest.json): preset "
         f"`{found['label']}`, commit {commit}, {took}. Columns: [row schemas](../reference/rows.md#{experiment.replace('_', '-')}).{needs}"

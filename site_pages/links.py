@@ -17,6 +17,7 @@ MOVED = {
     "docs/lab-log.md": "about/lab-log.md",
     "docs/about.md": "about/index.md",
     "docs/glossary.md": "reference/glossary.md",
+    "docs/rows.md": "reference/committed.md",
 }
 """Where texts of the repository stand in the site, if not at their own place below docs/."""
 

@@ -77,12 +77,12 @@ def _experiments() -> str:
         lines += [f"## {name}", ""]
         try:
             experiment = experiments.get(name)
-        except RunError as error:
+        except (RunError, ModuleNotFoundError) as error:
             lines += [f"{error}.", ""]
             continue
         figures = ", ".join(f"[{figure}](../gallery/{figure}.md)" for figure in study.figures) or "none"
         lines += [
-            experiment.summary,
+            experiment.summary[:1].upper() + experiment.summary[1:],
             "",
             f"Figures: {figures}." + (" Part of `edittheory verify`." if study.verified else ""),
             "",

@@ -42,6 +42,9 @@ def build() -> Site:
             sorted_docs[group].append(place)
     for origin in ("CHANGELOG.md", "benchmarks/README.md", "experiments/README.md"):
         _take(pages, origin, links.MOVED[origin])
+    pages["reference/tables.md"] = str(pages["reference/tables.md"]).replace(
+        "# Experiments\n", "# What experiments print\n", 1
+    )
     for maker in (home, gallery, explore, statements, reference, notebooks):
         made = maker.pages()
         if twice := [place for place in made if place in pages and pages[place] != made[place]]:

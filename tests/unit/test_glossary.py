@@ -1,8 +1,10 @@
 """One symbol, one meaning: the glossary's tables, and what pages of theory write behind "symbol =" for letters that once collided."""
 
+import html
 import re
 from pathlib import Path
 
+import markdown_it
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +48,7 @@ def test_an_entry_is_explained_once(title):
 
 def test_symbols_stand_on_the_page_that_defines_them():
     for symbols, _, _, page in rows("Symbols"):
-        text = (DOCS / page).read_text(encoding="utf-8")
+        text = (DOCS / page).read_text(encoding="utf-8").replace("\\", "")
         for symbol in symbols.split(", "):
             found = re.search(rf"(?<![A-Za-z_]){re.escape(symbol)}(?![A-Za-z])", text)
             assert found, f"{page} does not have {symbol}"
@@ -89,3 +91,28 @@ def test_mathematics_is_ascii_but_for_the_number_pi(page):
         re.findall(r"[\u0370-\u03ff\u2200-\u220d\u220f-\u22ff\u2016]", page.read_text(encoding="utf-8"))
     ) - {"π"}
     assert greek == set()
+
+
+def misread(text: str) -> list[str]:
+    """Emphasis that CommonMark sees where mathematics was meant, as in `u_*(a) = u_*(b)`: pieces of formulas."""
+    shown = markdown_it.MarkdownIt("commonmark").enable("table").render(text)
+    shown = re.sub(r"<pre>.*?</pre>", "", shown, flags=re.DOTALL)
+    found = []
+    for _, piece in re.findall(r"<(em|strong)>(.*?)</\1>", shown, re.DOTALL):
+        words = html.unescape(re.sub(r"<[^>]*>", "", piece))
+        unbalanced = any(words.count(left) != words.count(right) for left, right in ("()", "[]", "{}"))
+        if unbalanced or re.match(r"[\s)\]},;+=]", words) or words.endswith("_"):
+            found.append(words)
+    return found
+
+
+def test_the_check_of_emphasis_finds_mathematics():
+    assert misread("both p_*(a) and p_*(b)") == ["(a) and p_"]
+    assert misread("*Proof.* p_\\*(a) and p_\\*(b), pi* = pi*") == []
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, DOCS / "tradeoffs.md", DOCS / "late-ensembles.md"], ids=lambda page: page.name
+)
+def test_mathematics_is_not_read_as_emphasis(page):
+    assert misread(page.read_text(encoding="utf-8")) == []
