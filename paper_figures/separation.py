@@ -60,5 +60,6 @@ FIGURE = Figure(
     name="separation",
     needs=("separation",),
     draw=draw,
-    summary="A strong user and few edits: SUP. A weak, balanced user: PREF. A user with a habit: RL, since only costs can be trusted.",
+    summary="A strong user and few edits: SUP. A weak, balanced user: PREF. A user with a habit: RL plug-in, "
+    "since only costs can be trusted",
 )
