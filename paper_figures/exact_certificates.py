@@ -30,14 +30,15 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     ):
         _wrong(ax, data.filter((pl.col("fault") == fault) & (pl.col("family") == "line")), sizes, delta)
         ax.set_title(title)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    handles, labels = axes[0, 1].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=4)
     config = manifests["exact_certificates"]["config"]
     style.key(
         figure,
         f"{config['problems']} random problems of {config['logs']} logs each. Left: each problem's median certificate "
         f"over its own {1 - delta:.0%} "
-        "quantile of SubOpt, dash: median. Right: wrong certificates, 95% intervals over logs; line: the promise.",
+        "quantile of SubOpt, dash: median, dotted: 3. Right: share of wrong ones, 95% intervals; line: promised.",
     )
     return figure
 
