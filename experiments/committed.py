@@ -31,7 +31,7 @@ HEAD = """# Committed rows
 Every figure and every checked number is of the rows in `paper_figures/rows`. This page is made of their manifests
 (`python -m experiments.prose --write`).
 *dirty*: the working tree had changes that were not committed when the rows were made, so that the commit does not tell the code exactly.
-Times are of the whole run, compiling included.
+Times are of the whole run, compiling included; some runs shared their cores with many other programs.
 
 | experiment | preset | rows | time | commit | tree |
 | :-- | :-- | --: | --: | :-- | :-- |
