@@ -1,17 +1,19 @@
 """Every figure as it is printed: width, size and place of every text that is drawn, from the committed rows."""
 
 import itertools
+import math
 import shutil
 import warnings
 from pathlib import Path
 
 import matplotlib
+import polars as pl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 
 import paper_figures
 from edittheory.core.errors import RunError
-from paper_figures import latex, style, targets
+from paper_figures import certificates, latex, medley, style, targets
 from paper_figures.__main__ import main
 from paper_figures.figure import read_inputs
 
@@ -135,6 +137,49 @@ def test_latex_sets_the_text(tmp_path):
         assert matplotlib.rcParams["text.usetex"]
     data = paths[0].read_bytes()
     assert b"NimbusRomNo9L" in data and b"DejaVu" not in data and b"/Type3" not in data
+
+
+def marks(ax) -> list[tuple[float, float]]:
+    """Where single marks stand."""
+    return [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for line in ax.lines
+        if len(line.get_xdata()) == 1
+    ]
+
+
+def test_falsification_shows_every_statement_once():
+    figure = paper_figures.get("falsification")
+    rows, manifests = read_inputs([ROWS], figure.needs)
+    data = rows["falsification"]
+    with style.in_style():
+        left, right = figure.draw(rows, manifests).axes[:2]
+    for ax, mutant in ((left, False), (right, True)):
+        statements = data.filter(pl.col("mutant") == mutant)["statement"].n_unique()
+        places = marks(ax)
+        assert len(places) == len(set(places)) == statements  # none hides another
+        assert ax.get_title(loc="left").startswith(f"{statements} ")
+    assert max(x for x, _ in marks(left)) <= 1.0 and min(x for x, _ in marks(right)) > 0.0
+
+
+def test_medley_is_drawn_as_ratios_of_means():
+    """Two cells at n = 10: ratios 1/2 and 2 have the geometric mean 1; a third, where nothing is left to lose, does not count."""
+    cells = {0.1: (0.01, 0.02), 0.2: (0.04, 0.02), 0.3: (1e-5, 2e-5)}
+    data = pl.DataFrame(
+        {"track": "finite", "space": "strings", "panel": "grid", "strength": strength, "habit": 0.0, "noise": 0.0, "n": 10,
+         "learner": learner, "suboptimality": loss}
+        for strength, losses in cells.items()
+        for learner, loss in zip(("medley", "SUP"), losses, strict=True)
+        for _ in range(2)
+    )  # fmt: skip
+    sizes, ratio = medley.curves(medley.means(data), "medley")
+    assert sizes.tolist() == [10] and ratio[0, 1] == pytest.approx(1.0)
+    assert 0.5 < ratio[0, 0] < ratio[0, 2] < 2.0
+
+
+def test_a_certificate_of_an_empty_set_counts_as_large():
+    data = pl.DataFrame({"n": [10] * 4, "value": [0.1, 0.2, math.inf, math.inf]})
+    assert certificates._quantiles(data, "value", [10])[0].tolist() == [0.1, 0.2, math.inf]
 
 
 @pytest.mark.parametrize("name", DRAWN)
