@@ -174,14 +174,14 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     )
     lost = [record["setting"] for record in records if not record["won"]]
     closing = (
-        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL wins one setting."
+        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL plug-in wins one setting."
     ) + (f" Paired bootstrap, level {config.level:g} divided over all comparisons.")
     return Report((shown, closing), not lost, {"settings": records})
 
 
 EXPERIMENT = Experiment(
     name="separation",
-    summary="three problems in which SUP, PREF and RL each win alone",
+    summary="three problems in which SUP, PREF and RL plug-in each win alone",
     config_class=Config,
     presets={"quick": Config(), "standard": Config(trials=4000), "paper": Config(trials=20000, width=200)},
     times={

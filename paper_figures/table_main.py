@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 import polars as pl
 
@@ -50,10 +49,13 @@ def scores(rows: pl.DataFrame, test_user: str) -> Scores:
 
 
 def columns(found: Scores) -> np.ndarray:
-    """(seeds, settings + 2, methods): costs, their mean over settings, Max SubOpt."""
+    """(trainings, settings + 2, methods): costs, their mean over settings, Max SubOpt; online seeds of one training are averaged."""
     five = [i for i, name in enumerate(found.methods) if name in summaries.COMPARATORS]
-    mean, worst = found.costs.mean(axis=1), worst_case_gap(found.costs, five)
-    return np.concatenate([found.costs, mean[:, None], worst[:, None]], axis=1)
+    trained = [seed[:2] for seed in found.seeds]
+    mine = [[i for i, each in enumerate(trained) if each == one] for one in dict.fromkeys(trained)]
+    costs = np.stack([found.costs[places].mean(axis=0) for places in mine])
+    mean, worst = costs.mean(axis=1), worst_case_gap(costs, five)
+    return np.concatenate([costs, mean[:, None], worst[:, None]], axis=1)
 
 
 def ours(rows: pl.DataFrame, test_user: str) -> Block:
@@ -135,11 +137,6 @@ def sentences(rows: pl.DataFrame, test_user: str) -> list[str]:
 def make(test_user: str, name: str, title: str, source: str = "keep_prob_study") -> Figure:
     """The table for one test user, from the rows of an experiment, as a figure with Markdown and LaTeX."""
 
-    def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
-        data = rows[source]
-        blocks = [("Ours", *ours(data, test_user)), ("The paper's", *paper(test_user))]
-        return tables.picture(blocks, [*caption(data, manifests[source]), *sentences(data, test_user)])
-
     def texts(rows: Any, manifests: Any) -> dict[str, str]:
         data = rows[source]
         about = " ".join(caption(data, manifests[source]))
@@ -155,7 +152,7 @@ def make(test_user: str, name: str, title: str, source: str = "keep_prob_study")
         ]
         return {".md": "\n\n".join(lines), ".tex": "\n".join(tex)}
 
-    return Figure(name=name, needs=(source,), draw=draw, summary=title, texts=texts)
+    return Figure(name=name, needs=(source,), summary=title, texts=texts)
 
 
 FIGURE = make(
