@@ -105,7 +105,7 @@ def _separated(ax, data: pl.DataFrame) -> None:
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Regrets by type of user for either family, errors and separations by n."""
     data = rows["advice"].with_columns(pl.col(pl.Categorical).cast(pl.String))
-    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 5.4), layout="constrained")
+    figure = style.blank(5.4)
     grid = figure.add_gridspec(2, 3, width_ratios=[1.15, 1.15, 1.1])
     handles: list = []
     for place, (family, label) in enumerate(FAMILIES.items()):

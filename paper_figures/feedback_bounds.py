@@ -25,7 +25,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["feedback_bounds"]
     sizes = sorted(data["n"].unique().to_list())
     figure, axes = style.new_figure(
-        1, len(sizes) + 1, width=style.PAGE, height=2.9, width_ratios=(*(1.0 for _ in sizes), 1.25)
+        1, len(sizes) + 1, height=2.9, width_ratios=(*(1.0 for _ in sizes), 1.25)
     )
     for place, (ax, n) in enumerate(zip(axes[0], sizes, strict=False)):
         _map(ax, data.filter(pl.col("n") == n), place == 0)

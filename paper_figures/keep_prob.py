@@ -63,7 +63,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
     data = rows["keep_prob_study"]
     tasks = data["task"].unique(maintain_order=True).to_list()
     keeps = sorted(data.filter(pl.col("rule") == "cost")["keep_prob"].unique().to_list())
-    figure, axes = style.new_figure(2, len(tasks), width=style.PAGE, height=4.6, sharex="col", sharey="row")
+    figure, axes = style.new_figure(2, len(tasks), height=4.6, sharex="col", sharey="row")
     for column, task in enumerate(tasks):
         above, below = axes[0, column], axes[1, column]
         curves(above, data, task, keeps)

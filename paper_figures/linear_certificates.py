@@ -22,7 +22,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["linear_certificates"]
     delta = manifests["linear_certificates"]["config"]["delta"]
     sizes = sorted(data["n"].unique().to_list())
-    figure, axes = style.new_figure(1, 4, width=style.PAGE, height=2.5)
+    figure, axes = style.new_figure(1, 4, height=2.5)
     for ax, name in zip(axes[0, :3], CLASSES, strict=True):
         _ratios(ax, data.filter(pl.col("class") == name), sizes, delta)
         ax.set_title(name + (" (searched)" if name == "network" else ""))

@@ -56,7 +56,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["training_histories"]
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
     figure, axes = style.new_figure(
-        2 * len(settings), COLUMNS, width=style.PAGE, height=3.1 * len(settings), sharex=True
+        2 * len(settings), COLUMNS, height=3.1 * len(settings), sharex=True
     )
     for block, (task, user) in enumerate(settings):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))

@@ -27,7 +27,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         family=pl.col("method").str.split(" ").list.first(), no_end=(~pl.col("ended")).cast(pl.Float64)
     )
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
-    figure, axes = style.new_figure(1, 1 + len(BESIDE), width=style.PAGE, height=2.4)
+    figure, axes = style.new_figure(1, 1 + len(BESIDE), height=2.4)
     panels = axes[0]
     width = 0.8 / len(LOOKS)
     for place, (name, look) in enumerate(LOOKS.items()):

@@ -165,7 +165,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Scale, weight, pairs and displacement for the log-linear class; below, every loss less DPO by user, tuned alike."""
     data = rows["preference_losses"]
     linear = data.filter((pl.col("part") == "study") & (pl.col("class") == "log-linear"))
-    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 7.4), layout="constrained")
+    figure = style.blank(7.4)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.45, 1.0])
     above, below = parts
     axes = above.subplots(2, 2)

@@ -22,7 +22,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Left: share of logs with a certificate that is wrong at some n, by habit. Right: median certificates, largest habit."""
     data = rows["robust_certificates"].filter(pl.col("family") == "line")
     delta = manifests["robust_certificates"]["config"]["delta"]
-    figure, axes = style.new_figure(1, 2, width=style.PAGE, height=2.6)
+    figure, axes = style.new_figure(1, 2, height=2.6)
     habits = sorted(data["habit"].unique().to_list())
     _wrong(axes[0, 0], data, habits, delta)
     _sizes(axes[0, 1], data.filter(pl.col("habit") == habits[-1]), habits[-1])
