@@ -142,7 +142,7 @@ def _cost(given, n: int, delta: float) -> dict[str, Any]:
     policy = cost_classes.tilted(
         problem.log_reference, fit.pessimistic(problem.cost_max, norm, delta), problem.beta
     )
-    realised, found = problem.suboptimality(policy), {}
+    realised, found = problem.suboptimality(policy), dict[str, Any]()
     forms: tuple[tuple[str, Literal["slow", "fast"], Any], ...] = (("a", "slow", None), ("b", "fast", policy))
     for name, form, at in forms:
         before = linear.cost(problem, psi, n, delta, norm, form=form, check=False)
