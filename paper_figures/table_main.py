@@ -60,7 +60,7 @@ def columns(found: Scores) -> np.ndarray:
 
 def ours(rows: pl.DataFrame, test_user: str) -> Block:
     """Means ± half the 95% interval over seeds; bold is the least of the paper's five methods in a column, and every other of
-    them whose difference to it, paired by seed, could be 0.
+    them whose difference to it, paired by training, could be 0; of a single training nothing is bold.
     """
     found = scores(rows, test_user)
     values = columns(found)
@@ -71,14 +71,14 @@ def ours(rows: pl.DataFrame, test_user: str) -> Block:
         cells.append([name, *(f"{one.mean:.3f}{half}" for one, half in zip(each, spread, strict=True))])
     five = [i for i, name in enumerate(found.methods) if name in summaries.COMPARATORS]
     bold = []
-    for j in range(values.shape[1]):
+    for j in range(values.shape[1] if len(values) > 1 else 0):
         least = min(five, key=lambda i: values[:, j, i].mean())
-        bold += [
-            (i, j + 1)
+        tied = [
+            i
             for i in five
-            if i == least
-            or (len(values) > 1 and over_seeds.difference(values[:, j, i], values[:, j, least]).sign == 0)
+            if i == least or over_seeds.difference(values[:, j, i], values[:, j, least]).sign == 0
         ]
+        bold += [(i, j + 1) for i in tied]
     return header(found.settings), cells, bold
 
 
