@@ -229,7 +229,7 @@ PRESETS = {
 }
 TIMES = {
     "smoke": "1 minute on 2 CPU cores",
-    "quick": "20 minutes on 1 CPU core",
-    "standard": "about 75 minutes of one CPU core; it resumes",
+    "quick": "10 minutes on 1 CPU core",
+    "standard": "about 45 minutes of one CPU core; it resumes",
     "paper": "three times standard",
 }
