@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from . import prose_losses
+
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
 NUMBER = r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?%?"
@@ -257,6 +259,7 @@ SENTENCES: tuple[Sentence, ...] = (
         "{strong_low:.0f} to {strong_high:.0f} times for a strong user and {weak_low:.0f} to {weak_high:.0f} times for a weak one",
         _pessimism,
     ),
+    *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
 )
 
 
