@@ -143,6 +143,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         _line(label, [*(f"weak_{name}_{rate}_edit" for rate in RATES), f"weak_{name}_0_3_response"], ":.2f")
         for label, name in SETTINGS.items()
     ],
+    "RISES": ("SubOpt is {weak_sigmoid_3_0_3_loss:.4f}, where s = 1 ends at {weak_sigmoid_1_0_3_loss:.4f}",),
     "HABIT": (
         "cDPO has {linear_habit_1000_conservative:.4f}, KTO {linear_habit_1000_kto:.4f}, IPO {linear_habit_1000_ipo:.4f} and chi-PO "
         "{linear_habit_1000_chi_po:.4f} against DPO's {linear_habit_1000_sigmoid:.4f}, and RL plug-in {linear_habit_1000_rl_plug_in:.4f}",
