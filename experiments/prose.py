@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from . import prose_agents, prose_certificates, prose_language, prose_logs
+from . import prose_agents, prose_certificates, prose_language, prose_logs, prose_losses
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
@@ -262,6 +262,7 @@ SENTENCES: tuple[Sentence, ...] = (
     ),
     *(Sentence(*one) for module in (prose_agents, prose_language, prose_logs) for one in module.SENTENCES),
     *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
+    *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
 )
 
 
