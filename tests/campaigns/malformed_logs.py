@@ -69,7 +69,7 @@ def _json(random_: random.Random) -> bytes:
 def _many(random_: random.Random) -> bytes:
     """Enough lines to fit a user to, with wrong fields and broken lines among them."""
     lines = []
-    for number in range(160):
+    for number in range(240):
         response = random_.choice(["Come at nine.", "Hi all, come at nine.", "Come at nine? 10!"])
         edit = random_.choice(
             [response, "Dear all, " + response, response.rstrip(".?!") + "?", "- " + response]
