@@ -49,7 +49,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
 def row_of(log: advice_logs.Log, cell: dict, judged: Judgement, seen: np.ndarray) -> dict[str, Any]:
     """A row of `run_cell`."""
-    decision = rule.decide(rule.load(advice_tuning.KIND.get(cell["family"], "features")), seen)
+    decision = rule.decide(rule.load(advice_tuning.KIND[cell["family"]]), seen)
     losses = np.array([log.suboptimality[name] for name in LEARNERS])
     allowed = rule.TOLERANCE * log.suboptimality["reference"]
     return {

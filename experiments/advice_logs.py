@@ -20,7 +20,7 @@ from edittheory.problem import random_problems
 
 from . import spaces, worlds
 
-SPLITS = ("tune", "test")
+SPLITS = ("tune", "test", "fresh")
 LEARNERS = ("SFT", "DPO", "SFT+DPO", "cost regression", "reference")
 OBJECTIVES = {"SFT": Supervised(), "DPO": Preference(), "SFT+DPO": EarlyEnsemble(jnp.asarray(0.1))}
 

@@ -1,6 +1,7 @@
 """Logs on which the rule of `edittheory log advise` is tuned: their statistics, and what each learner makes of them.
 
-`python -m experiments.advice_tuning FOLDER` fits the rule to the rows in FOLDER and writes edittheory/logs/advice/rule.json.
+`python -m experiments.advice_tuning FOLDER FOLDER` fits the rules to the rows of this experiment and of `advice_texts --preset tuning`,
+and writes edittheory/logs/advice/rule.json.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from edittheory.logs.advice.rule import Rule
 from . import advice_logs
 from .experiment import Experiment, Report
 
-KIND = {"log-linear": "features", "finite": "policies"}
+KIND = {"log-linear": "features", "finite": "policies", "texts": "texts"}
 """The rule that each family of logs is for."""
 PENALTY = 1e-3
 """On the squares of the rule's weights."""
@@ -166,6 +167,14 @@ def _with_margins(tuned: Rule, wrong: pl.DataFrame) -> Rule:
     return tuned._replace(sizes=every["n"].to_numpy().astype(float), margins=margins)
 
 
+def read(*folders: Path) -> pl.DataFrame:
+    """The rows to tune on in some folders, their common columns."""
+    names = ["family", "user", "setting", "seed", "n", "beta", *LEARNERS, "reference", *statistics.NAMES]
+    frames = [pl.read_parquet(folder / "rows.parquet").select(names) for folder in folders]
+    text = pl.col("family", "user").cast(pl.String)
+    return pl.concat([frame.with_columns(text) for frame in frames], how="vertical_relaxed")
+
+
 def write(rows: pl.DataFrame, path: Path) -> dict[str, Rule]:
     """Fit, and write the rules as JSON."""
     found = fit(rows)
@@ -214,12 +223,13 @@ EXPERIMENT = Experiment(
 
 def main(arguments: Sequence[str]) -> int:
     """Write rule.json from the rows of a folder."""
-    if len(arguments) != 1 or not (Path(arguments[0]) / "rows.parquet").is_file():
-        print("error: give one folder that holds rows.parquet of advice_tuning", file=sys.stderr)
+    if len(arguments) != 2 or not all((Path(one) / "rows.parquet").is_file() for one in arguments):
+        print(
+            "error: give two folders that hold rows.parquet, of advice_tuning and of advice_texts --preset tuning",
+            file=sys.stderr,
+        )
         return 2
-    rows = pl.read_parquet(Path(arguments[0]) / "rows.parquet").with_columns(
-        pl.col(pl.Categorical).cast(pl.String)
-    )
+    rows = read(*(Path(one) for one in arguments))
     place = Path(rule.__file__).with_name("rule.json")
     for kind, one in write(rows, place).items():
         print(f"{kind}: margins {one.margins.tolist()} at n = {one.sizes.tolist()}")

@@ -6,10 +6,14 @@ from typing import Any
 
 import polars as pl
 
+from edittheory.logs.advice.proxies import LEARNERS
+
 from . import advice, log_tests
-from .advice_tuning import KIND
 
 PAGE = "docs/your-own-log.md"
+SHORT = {
+    "advice": "a", "SFT": "s", "DPO": "d", "SFT+DPO": "e", "cost regression": "c", "held-out choice": "h", "reference": "r",
+}  # fmt: skip
 
 
 def _rows(name: str) -> pl.DataFrame:
@@ -48,18 +52,9 @@ def _compared() -> dict[tuple[str, str], dict[str, Any]]:
 def regrets() -> Mapping[str, Any]:
     """Mean SubOpt of the advice and of always the same, over all users of a family, in thousandths, and who is where below whom."""
     found, compared = {"logs": _rows("advice").height}, _compared()
-    short = {
-        "advice": "a",
-        "SFT": "s",
-        "DPO": "d",
-        "SFT+DPO": "e",
-        "cost regression": "c",
-        "held-out choice": "h",
-        "reference": "r",
-    }
-    for family, kind in KIND.items():
+    for family, kind in (("log-linear", "features"), ("finite", "policies")):
         one = compared[family, "all users"]
-        found |= {f"{kind[0]}_{letter}": 1e3 * one["means"][name] for name, letter in short.items()}
+        found |= {f"{kind[0]}_{letter}": 1e3 * one["means"][name] for name, letter in SHORT.items()}
         found |= {f"{kind[0]}_best": 1e3 * one["best"], f"{kind[0]}_worlds": one["worlds"]}
         least = min((one["excess"][name] for name in advice.RIVALS), key=lambda gap: gap[1])
         found |= {
@@ -75,6 +70,31 @@ def regrets() -> Mapping[str, Any]:
     habit = compared["finite", "habit"]["means"]
     found |= {"habit_a": 1e3 * habit["advice"], "habit_c": 1e3 * habit["cost regression"]}
     return {**found, "strong_a": 1e3 * strong["advice"], "strong_s": 1e3 * strong["SFT"]}
+
+
+@functools.cache
+def texts() -> Mapping[str, Any]:
+    """The same of logs of texts; old: of the rule that was tuned on strings, on the logs that the present one is tuned on."""
+    data, config = _rows("advice_texts"), advice.Config(seed=1)
+    compared = advice.comparisons(data, config)
+    (one,) = (each for each in compared if each["user"] == "all users")
+    types = [each for each in compared if each is not one]
+    gap = min((one["excess"][name] for name in advice.RIVALS), key=lambda each: each[1])
+    wrong, shown = advice.errors(data, config), data["shown"].to_numpy()
+    best, reference = data.select(LEARNERS).to_numpy().min(axis=1), data["reference"].to_numpy()
+    better = data["advice"].to_numpy() < reference
+    old = _rows("advice_tuning/texts")
+    few = old.filter(pl.col("n") == 50)["wrong"].to_numpy()
+    return {
+        **{letter: 1e3 * one["means"][name] for name, letter in SHORT.items()},
+        "best": 1e3 * one["best"], "logs": data.height, "gap": 1e3 * gap[0], "gap_low": 1e3 * gap[1], "gap_high": 1e3 * gap[2],
+        "types": len(types), "all_three": sum(len(each["below"]) == len(advice.RIVALS) for each in types),
+        "above": sum(bool(each["above"]) for each in types),
+        "low": 100 * min(each["wrong"] for each in wrong), "high": 100 * max(each["wrong"] for each in wrong),
+        "upper": 100 * max(each["high"] for each in wrong), "idle": 100 * (best >= reference).mean(),
+        "shown": 100 * shown[better].mean(), "vain": 100 * shown[~better].mean(),
+        "old_a": 1e3 * old["advice"].to_numpy().mean(), "old_e": 1e3 * old["SFT+DPO"].to_numpy().mean(), "old_wrong": 100 * few.mean(),
+    }  # fmt: skip
 
 
 @functools.cache
@@ -117,9 +137,19 @@ ERRORS = (
     "of {forecasts} logs that at n = 200 were said to need no more than 600 further edits, {came:.0f}% [{came_low:.0f}, {came_high:.0f}] "
     "were separated at 800, and of the others {surprises:.0f}%",
 )
+TEXTS = (
+    "texts, {logs} logs | {a:.1f} | {s:.1f} | {d:.1f} | {e:.1f} | {c:.1f} | {h:.1f} | {best:.1f} | {r:.1f} |",
+    "for texts the nearest of the first three is worse by {gap:.1f} [{gap_low:.1f}, {gap_high:.1f}]; the advice is clearly below all "
+    "three in {all_three} of {types} types of user, clearly above one of them in {above}",
+    "for texts a wrong separation occurs in {low:.1f} to {high:.1f}% of the logs of one size (upper ends up to {upper:.1f}%)",
+    "in {idle:.0f}% of the logs of texts no learner is better than doing nothing",
+    "it is so called in {shown:.0f}% of the logs in which the advised learner is better than doing nothing, and in "
+    "{vain:.0f}% of the others",
+    "had {old_a:.1f} against {old_e:.1f} of always both on logs of texts, and a wrong separation in {old_wrong:.0f}% of those of 50 edits",
+)
 SENTENCES: tuple[tuple[str, str, Callable[[], Mapping[str, Any]]], ...] = tuple(
     (PAGE, text, numbers)
-    for texts, numbers in ((TESTS, tests), (REGRETS, regrets), (ERRORS, errors))
+    for texts, numbers in ((TESTS, tests), (REGRETS, regrets), (ERRORS, errors), (TEXTS, texts))
     for text in texts
 )
 """(page, text, numbers) of each `prose.Sentence`."""

@@ -17,7 +17,8 @@ LOOKS = {
     "cost regression": ("always cost regression", "rl_plugin"),
 }
 STATED = 0.1
-FAMILIES = {"log-linear": "policies trained on features", "finite": "candidate policies given"}
+FAMILIES = {"texts": "texts", "log-linear": "features given", "finite": "candidates given"}
+COLORS = (0, 2, 6)
 
 
 def _means(mine: pl.DataFrame, name: str) -> tuple[float, float]:
@@ -36,6 +37,8 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
         shown, places = style.look(look), []
         for row, user in enumerate(users):
             mine = worlds if user == "all users" else worlds.filter(pl.col("user") == user)
+            if not mine.height:
+                continue
             mean, half = _means(mine, column)
             place = row + 0.15 * (number - 2)
             ax.plot([max(mean - half, 1e-2), mean + half], [place, place], color=shown.color, linewidth=0.9)
@@ -49,6 +52,18 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
     for row in range(len(users) - 1):
         ax.axhline(row + 0.5, color="#D9D9D9", linewidth=0.5)
     ax.set_yticks(range(len(users)), users)
+    for row, user in enumerate(users[:-1]):
+        if not worlds.filter(pl.col("user") == user).height:
+            ax.text(
+                0.5,
+                row,
+                "not simulated",
+                fontsize=7,
+                color=style.GREY,
+                ha="center",
+                va="center",
+                transform=ax.get_yaxis_transform(),
+            )
     ax.set_ylim(len(users) - 0.5, -0.5)
     ax.set_xscale("log")
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]
@@ -69,13 +84,13 @@ def _errors(ax, data: pl.DataFrame) -> None:
         mine = mine.sort("n")
         n, count, logs = (mine[name].to_numpy() for name in ("n", "wrong", "len"))
         low, high = clopper_pearson(count, logs)
-        look = style.indexed(6 * number, label)
+        look = style.indexed(COLORS[number], label)
         style.errorbars(ax, n * (1 + 0.08 * number), count / logs, low, high, look, markersize=3.5)
     ax.axhline(STATED, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     _sizes(ax, data)
     ax.text(1.0, STATED, "stated", fontsize=7, va="bottom", ha="right", transform=ax.get_yaxis_transform())
     ax.set_ylim(bottom=0)
-    ax.set_title("share of logs with\na wrong separation")
+    ax.set_title("share of logs with a wrong separation")
 
 
 def _sizes(ax, data: pl.DataFrame) -> None:
@@ -95,34 +110,40 @@ def _separated(ax, data: pl.DataFrame) -> None:
             .agg(pl.col("separated").mean() / 3)
             .sort("n")
         )
-        style.line(ax, mine["n"], mine["separated"], style.indexed(6 * number, FAMILIES[family]))
+        style.line(ax, mine["n"], mine["separated"], style.indexed(COLORS[number], FAMILIES[family]))
     _sizes(ax, data)
     ax.set_ylim(0, 1.0)
-    ax.set_title("share of other learners\nseparated from the advice")
+    ax.set_title("share of other learners separated")
     ax.legend(loc="upper left", fontsize=7)
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """Regrets by type of user for either family, errors and separations by n."""
-    data = rows["advice"].with_columns(pl.col(pl.Categorical).cast(pl.String))
-    figure = style.blank(5.4)
-    grid = figure.add_gridspec(2, 3, width_ratios=[1.15, 1.15, 1.1])
+    """Regrets by type of user for each family, errors and separations by n."""
+    text = pl.col("family", "user").cast(pl.String)
+    names = ["family", "user", "setting", "seed", "n", "advice", *LOOKS, "wrong", "separated"]
+    data = pl.concat(
+        [rows[name].with_columns(text).select(names) for name in ("advice_texts", "advice")],
+        how="vertical_relaxed",
+    )
+    most = data.filter(pl.col("family") == "log-linear")["user"].unique(maintain_order=True).to_list()
+    figure = style.blank(7.0)
+    above, below = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    axes = above.subplots(1, len(FAMILIES), sharey=True)
     handles: list = []
-    for place, (family, label) in enumerate(FAMILIES.items()):
+    for ax, (family, label) in zip(axes, FAMILIES.items(), strict=True):
         mine = data.filter(pl.col("family") == family)
-        users = [*mine["user"].unique(maintain_order=True).to_list(), "all users"]
-        ax = figure.add_subplot(grid[:, place])
-        handles = _regrets(ax, mine, users)
-        ax.set_title(f"{label}\n{mine.height:,} logs")
-    _errors(figure.add_subplot(grid[0, 2]), data)
-    _separated(figure.add_subplot(grid[1, 2]), data)
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+        handles = _regrets(ax, mine, [*most, "all users"])
+        ax.set_title(f"{label}: {mine.height:,} logs")
+    left, right = below.subplots(1, 2)
+    _errors(left, data)
+    _separated(right, data)
+    above.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
 
 
 FIGURE = Figure(
     name="advice",
-    needs=("advice",),
+    needs=("advice", "advice_texts"),
     draw=draw,
     summary="Advice from the log alone against always training the same learner, on users the rule was not tuned on; its stated error.",
 )

@@ -109,7 +109,7 @@ def _one(
         )
     judged = judging.judge(chosen if many else features, options.beta, policies=many)
     seen = statistics.measure(statistics.as_features(chosen) if many else features, judged, options.beta)
-    kind = "policies" if many else "features"
+    kind = "policies" if many else "texts"
     decision = rule.decide(rule.load(kind), seen)
     low, high = clopper_pearson(int(changed.sum()), len(changed))
     others = [i for i in range(len(LEARNERS)) if i != decision.advised]

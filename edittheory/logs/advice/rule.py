@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 
 from edittheory.logs.advice.statistics import NAMES
 
-KINDS = ("features", "policies")
-"""What a rule is for: logs alone, and logs with candidate policies."""
+KINDS = ("texts", "policies", "features")
+"""What a rule is for: logs of texts, logs with candidate policies, and samples with features of one's own and prompts that recur."""
 DELTA = 0.1
 """Stated error: chance that a learner said to be separated is better than the advised one by more than TOLERANCE."""
 TOLERANCE = 0.02

@@ -18,17 +18,17 @@ def test_settings_to_test_on_are_none_of_those_to_tune_on():
             split: [advice_logs.setting(user, split, i) for i in range(8)] for split in advice_logs.SPLITS
         }
         betas = [beta for each in both.values() for beta, _ in each]
-        assert len(set(betas)) == 16 and all(0.06 <= beta <= 0.24 for beta in betas)
+        assert len(set(betas)) == 24 and all(0.06 <= beta <= 0.24 for beta in betas)
         for name, (low, high) in ranges.items():
             values = [knobs[name] for each in both.values() for _, knobs in each]
-            assert len(set(values)) == 16 and all(low <= value <= high for value in values)
+            assert len(set(values)) == 24 and all(low <= value <= high for value in values)
             assert np.ptp(values) > 0.5 * (high - low)
 
 
 @pytest.fixture(scope="module")
 def tuning() -> pl.DataFrame:
-    rows = pl.read_parquet(ROOT / "paper_figures" / "rows" / "advice_tuning" / "rows.parquet")
-    return rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    folder = ROOT / "paper_figures" / "rows" / "advice_tuning"
+    return advice_tuning.read(folder, folder / "texts")
 
 
 def test_the_committed_rule_is_that_of_the_committed_rows(tuning):

@@ -57,7 +57,7 @@ def test_command_by_source_with_and_without_policies(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [one["source"] for one in found["sources"]] == ["all", "mail", "news"]
     for one in found["sources"]:
-        assert one["advice"] in proxies.LEARNERS and one["rule"] == "features" and "tests" not in one
+        assert one["advice"] in proxies.LEARNERS and one["rule"] == "texts" and "tests" not in one
         assert sorted([one["advice"], *one["separated_from"], *one["not_separated_from"]]) == sorted(
             proxies.LEARNERS
         )
@@ -75,7 +75,7 @@ def test_command_by_source_with_and_without_policies(tmp_path, capsys):
     table(rows, rng, names=("reference",)).write_parquet(tmp_path / "p.parquet")
     assert main([*words, "--json"]) == 0
     alone = json.loads(capsys.readouterr().out)["sources"][0]
-    assert alone["rule"] == "features" and len(alone["tests"]) == 3 and alone["policies"] == []
+    assert alone["rule"] == "texts" and len(alone["tests"]) == 3 and alone["policies"] == []
 
 
 def test_order_of_lines_does_not_matter_where_times_are_given(tmp_path, capsys):
