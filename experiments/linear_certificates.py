@@ -237,17 +237,22 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         if CLASSES[name] and any(check.violated for check in checks):
             refuted.append(f"{form} ({name}, n = {n})")
         low, high = (float(end) for end in statistics.clopper_pearson(bad, of, 0.05))
-        ratio = here["ratio"].median()
+        certificate, quantile, ratio, empty = (
+            float(
+                np.median(here[column].to_numpy()) if column != "empty" else np.mean(here[column].to_numpy())
+            )
+            for column in ("median", "quantile", "ratio", "empty")
+        )
         records.append(
             {
-                "class": name, "form": form, "n": n, "certificate": here["median"].median(), "quantile": here["quantile"].median(),
-                "ratio": ratio if np.isfinite(ratio) else None, "within": (here["ratio"] <= 3).mean(), "wrong": bad / of,  # type: ignore[call-overload]
-                "empty": here["empty"].mean(), "lost": lost / counted if counted else None, "counted": counted,
+                "class": name, "form": form, "n": n, "certificate": certificate, "quantile": quantile,
+                "ratio": ratio if np.isfinite(ratio) else None, "within": float(np.mean(here["ratio"].to_numpy() <= 3)), "wrong": bad / of,
+                "empty": empty, "lost": lost / counted if counted else None, "counted": counted,
             }
         )  # fmt: skip
         table.add_row(
-            name, form, f"{n:,}", f"{here['median'].median():.2g}", f"{here['quantile'].median():.2g}", f"{ratio:.2f}",
-            f"{records[-1]['within']:.0%}", f"{bad} of {of} [{low:.1%}, {high:.1%}]", f"{here['empty'].mean():.0%}",
+            name, form, f"{n:,}", f"{certificate:.2g}", f"{quantile:.2g}", f"{ratio:.2f}",
+            f"{records[-1]['within']:.0%}", f"{bad} of {of} [{low:.1%}, {high:.1%}]", f"{empty:.0%}",
             f"{lost / counted:.1%} of {counted}" if counted else "",
         )  # fmt: skip
     anywhere = somewhere(rows)

@@ -58,6 +58,8 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             ax.plot([x], [np.median(ratio)], linestyle="none", marker="_", markersize=10, markeredgewidth=1.6, color=look.color,
                     label=look.label if i == 0 else None)  # fmt: skip
     ax.set_yscale("log")
+    ax.set_ylim(0.8, 70)
+    ax.text(-0.45, 3.0, "goal", fontsize=7, va="top", color=style.GREY)
     ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
     ax.axhline(3.0, color=style.GREY, linewidth=0.7, linestyle=":")
     _axis(ax, sizes)
@@ -71,19 +73,20 @@ def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             lost = ~counted.filter((pl.col("class") == name) & (pl.col("n") == n))["covers"].to_numpy()
             low, high = clopper_pearson(int(lost.sum()), len(lost), 0.05)
             x = i + 0.2 * (place - 0.5)
-            style.errorbars(ax, [x], [lost.mean()], [low], [high], look)
-            if i == len(sizes) - 1:
-                ax.text(x + 0.1, lost.mean(), f"d = {name[-1]}", fontsize=7, color=look.color, va="center")
+            style.errorbars(
+                ax, [x], [lost.mean()], [low], [high], look, label=f"d = {name[-1]}" if i == 0 else None
+            )
     ax.axhline(delta, color=style.BLACK, linewidth=0.7)
-    ax.text(-0.4, delta, "promised", fontsize=7, va="bottom")
-    ax.set_xlim(-0.5, len(sizes) - 0.1)
-    ax.set_ylim(0, 1.3 * delta)
-    ax.set_title("exact: logs that lose the truth")
+    ax.text(-0.4, delta, "promised", fontsize=7, va="top")
+    ax.set_ylim(0, 1.4 * delta)
+    ax.legend(loc="upper right", fontsize=7, ncols=2, handletextpad=0.2, columnspacing=0.8)
+    ax.set_title("exact: truth lost")
     _axis(ax, sizes)
 
 
 def _axis(ax, sizes: list[int]) -> None:
     ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
+    ax.set_xlim(-0.5, len(sizes) - 0.5)
     ax.set_xlabel("edits n")
     ax.grid(axis="x", visible=False)
 

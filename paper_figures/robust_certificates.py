@@ -41,7 +41,7 @@ def _wrong(ax, data: pl.DataFrame, habits: list[float], delta: float) -> None:
             x = i + 0.14 * (place - 2)
             style.errorbars(ax, [x], [mine.mean()], [low], [high], look, label=look.label if i == 0 else None)
     ax.axhline(delta, color=style.BLACK, linewidth=0.7)
-    ax.text(-0.45, delta, "promised", fontsize=7, va="bottom")
+    ax.text(0.5, delta, "promised", fontsize=7, va="bottom", ha="center")
     radii = (
         data.group_by("habit", "seed")
         .agg(pl.col("radius").first())
@@ -63,6 +63,9 @@ def _sizes(ax, data: pl.DataFrame, habit: float) -> None:
         style.line(ax, mine["n"].to_numpy(), np.maximum(mine["value"].to_numpy(), 1e-6), look)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    sizes = sorted(data["n"].unique().to_list())
+    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    ax.set_xticks([], minor=True)
     ax.set_xlabel("edits n")
     ax.set_title(f"median certificate, {habit:.0%} habit")
 
