@@ -38,7 +38,7 @@ def plot(rows, device: str, path: Path) -> None:
         "Y": "Y, responses a context",
     }
     with style.in_style():
-        figure, axes = style.new_figure(2, 2, width=style.PAGE, height=4.6, sharey=True)
+        figure, axes = style.new_figure(2, 2, height=4.6, sharey=True)
         for ax, (scan, title) in zip(axes.flat, titles.items(), strict=True):
             drawn = []
             for method, look in looks.items():

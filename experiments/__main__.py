@@ -241,11 +241,18 @@ def _list_all(get: Callable[[str], Experiment], names: Sequence[str]) -> None:
 
 def _list_one(experiment: Experiment) -> None:
     print(f"\n{experiment.name}: {experiment.summary}")
-    times = {**experiment.times, **studies.measured(experiment.name)}
+    measured = studies.measured(experiment.name)
     for preset in experiment.presets:
-        print(f"  --preset {preset:<9} {times[preset]}")
+        print(f"  --preset {preset:<9} {measured.pop(preset, None) or _estimate(experiment.times[preset])}")
+    for label, time in measured.items():
+        print(f"  committed rows: {label}, {time}")
     if study := studies.STUDIES.get(experiment.name):
         print(f"  figures: {', '.join(study.figures) or 'none'}")
+
+
+def _estimate(time: str) -> str:
+    """A time that no manifest of committed rows has: marked if it names an amount."""
+    return f"{time} (estimate)" if any(letter.isdigit() for letter in time) else time
 
 
 def _describe(experiment: Experiment) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.logs.advice import rule
+from edittheory.logs.advice.judging import Judgement
 from edittheory.logs.advice.proxies import LEARNERS
 
 from . import advice_logs, advice_tuning
@@ -41,23 +42,26 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     separated: how many of the others are told apart from the advised one; wrong: one of these is better by more than the tolerance;
     more: edits that would separate all, by the forecast (null: beyond it).
     """
-    tuned, rows = rule.load(advice_tuning.KIND[cell["family"]]), []
-    for log in advice_logs.simulate(config, cell["family"], cell["user"], "test", key):
-        judged, seen = advice_tuning.measure(log, cell["family"])
-        decision = rule.decide(tuned, seen)
-        losses = np.array([log.suboptimality[name] for name in LEARNERS])
-        allowed = rule.TOLERANCE * log.suboptimality["reference"]
-        rows.append({
-            **advice_tuning.row_of(log, cell, seen),
-            "advised": LEARNERS[decision.advised],
-            "advice": float(losses[decision.advised]),
-            "held-out choice": float(losses[judged.value.argmin()]),
-            "separated": int(decision.separated.sum()),
-            "wrong": bool(np.any(decision.separated & (losses < losses[decision.advised] - allowed))),
-            "more": decision.more,
-            "outside": len(decision.outside),
-        })  # fmt: skip
+    logs = advice_logs.simulate(config, cell["family"], cell["user"], "test", key)
+    rows = [row_of(log, cell, *advice_tuning.measure(log, cell["family"])) for log in logs]
     return pl.DataFrame(rows, schema_overrides={"more": pl.Int64})
+
+
+def row_of(log: advice_logs.Log, cell: dict, judged: Judgement, seen: np.ndarray) -> dict[str, Any]:
+    """A row of `run_cell`."""
+    decision = rule.decide(rule.load(advice_tuning.KIND.get(cell["family"], "features")), seen)
+    losses = np.array([log.suboptimality[name] for name in LEARNERS])
+    allowed = rule.TOLERANCE * log.suboptimality["reference"]
+    return {
+        **advice_tuning.row_of(log, cell, seen),
+        "advised": LEARNERS[decision.advised],
+        "advice": float(losses[decision.advised]),
+        "held-out choice": float(losses[judged.value.argmin()]),
+        "separated": int(decision.separated.sum()),
+        "wrong": bool(np.any(decision.separated & (losses < losses[decision.advised] - allowed))),
+        "more": decision.more,
+        "outside": len(decision.outside),
+    }
 
 
 def by_world(rows: pl.DataFrame) -> pl.DataFrame:
@@ -184,7 +188,7 @@ EXPERIMENT = Experiment(
     },
     times={
         "quick": "2 minutes on 1 CPU core",
-        "standard": "4 minutes on 1 CPU core",
+        "standard": "5 minutes on a busy CPU core",
         "paper": "half an hour on 1 CPU core",
     },
     cells=advice_tuning.cells,

@@ -60,9 +60,12 @@ FAMILIES = {
 
 
 def setting(user: str, split: str, number: int) -> tuple[float, Parameters]:
-    """beta and the parameters of a type's setting: points of a Kronecker sequence, those to test on from further along."""
+    """beta and the parameters of a type's setting: points of a Kronecker sequence, those to test on from further along.
+
+    (Those from 1,000 on were looked at before the margin got its last form, so they are used up.)
+    """
     step = 1.1673039782614187 ** -np.arange(1.0, 5.0)
-    first, *rest = (0.5 + step * (number + 1000 * SPLITS.index(split))) % 1.0
+    first, *rest = (0.5 + step * (number + 2000 * SPLITS.index(split))) % 1.0
     ranges = USERS[user]
     found = {
         name: float(low + (high - low) * u)

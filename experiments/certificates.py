@@ -192,7 +192,7 @@ def means(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
-    """Coverage by n, and the ladder's medians."""
+    """Coverage by n, and the ladder's means; an empty set's certificate is infinite, is left out of them and counted."""
     records = coverages(rows, config)
     last = max(config.sizes)
     title = (
@@ -214,15 +214,16 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     shown = [table]
     for family in config.families if "none" in config.faults else ():
         ladder = blank(
-            f"Mean value where the set is not empty, family {family} without fault; realised in the last column",
+            f"Mean value where the set is not empty, family {family} without fault; then what is realised, and how many are empty",
             ("form", "player"),
-            (*(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}"),
+            (*(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}", f"empty, n = {last:,}"),
         )
         plain = rows.filter((pl.col("fault") == "none") & (pl.col("family") == family))
         for (form, player), part in means(plain).group_by("form", "player", maintain_order=True):
             values = part.sort("n")
             row = [f"{value:.3g}" for value in values["value"]]
-            ladder.add_row(str(form), str(player), *row, f"{values['realised'][-1]:.2g}")
+            empty = 1 - values["trials"][-1] / config.trials
+            ladder.add_row(str(form), str(player), *row, f"{values['realised'][-1]:.2g}", f"{empty:.1%}")
         shown.append(ladder)
     broken = [f"{r['form']} ({r['family']}, {r['fault']}, n = {r['n']})" for r in records if r["broken"]]
     line = (

@@ -5,6 +5,7 @@ trained within the ball by projected gradient; what their likelihood may lack of
 """
 
 import dataclasses
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -117,8 +118,9 @@ def learn(model: LogLinear, data, objective, steps: int, weights=None):
     return jax.jit(jax.vmap(one))(model, data, theta)
 
 
-def _offline(problem, model, sup, pref, n: int, delta: float):
+def _offline(given, n: int, delta: float) -> dict[str, Any]:
     """SubOpt of SUP and PREF, and their bounds: over the ball, then at what was learned."""
+    problem, model, sup, pref = given
     found = {}
     for name, form in zip("abc", SUPERVISED, strict=True):
         for mark, at in (("", None), ("*", sup[0])):
@@ -133,14 +135,16 @@ def _offline(problem, model, sup, pref, n: int, delta: float):
     return found
 
 
-def _cost(problem, psi, norm, data, n: int, delta: float):
+def _cost(given, n: int, delta: float) -> dict[str, Any]:
     """SubOpt of pessimistic ridge regression, and its bounds: before the data, then with the data's own design."""
+    problem, psi, norm, data = given
     fit = ridge(psi, data, 1.0, jnp.ones(data.size))
     policy = cost_classes.tilted(
         problem.log_reference, fit.pessimistic(problem.cost_max, norm, delta), problem.beta
     )
-    realised, found = problem.suboptimality(policy), {}
-    for name, form, at in (("a", "slow", None), ("b", "fast", policy)):
+    realised, found = problem.suboptimality(policy), dict[str, Any]()
+    forms: tuple[tuple[str, Literal["slow", "fast"], Any], ...] = (("a", "slow", None), ("b", "fast", policy))
+    for name, form, at in forms:
         before = linear.cost(problem, psi, n, delta, norm, form=form, check=False)
         after = linear.cost(problem, psi, n, delta, norm, form=form, fit=fit, log_policy=at, check=False)
         found |= {f"T3({name})": (realised, before.value), f"T3({name})*": (realised, after.value)}
@@ -155,8 +159,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     problem, model, psi, norm = jax.jit(jax.vmap(lambda own: draw(own, *shape)))(problem_keys)
     data = jax.jit(jax.vmap(lambda problem, own: problem.sample(own, n)))(problem, data_keys)
     sup, pref = (learn(model, data, objective, config.steps) for objective in (Supervised(), Preference()))
-    found = jax.jit(jax.vmap(lambda *given: _offline(*given, n, config.delta)))(problem, model, sup, pref)
-    found |= jax.jit(jax.vmap(lambda *given: _cost(*given, n, config.delta)))(problem, psi, norm, data)
+    found = jax.jit(jax.vmap(lambda *given: _offline(given, n, config.delta)))(problem, model, sup, pref)
+    found |= jax.jit(jax.vmap(lambda *given: _cost(given, n, config.delta)))(problem, psi, norm, data)
     frames = []
     for statement in CLAIMS:
         realised, bound = (np.asarray(side) for side in found[statement])
@@ -181,7 +185,7 @@ def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
             for bad, of in mine.select("violations", "trials").iter_rows()
         ]
         ratio = {
-            str(n): float((part["bound"] / part["realised"]).median())
+            str(n): float(np.median(part["bound"] / part["realised"]))
             for n in config.sizes
             if len(part := here.filter(n=n))
         }

@@ -40,19 +40,19 @@ class Config:
 
     classes: tuple[str, ...] = tuple(CLASSES)
     sizes: tuple[int, ...] = (30, 300, 3000)
-    problems: int = 4
-    logs: int = 10
-    level_logs: int = 150
+    problems: int = 3
+    logs: int = 8
+    level_logs: int = 100
     draws: int = 99
     delta: float = 0.1
     level: float = 0.01
     beta: float = 0.1
     most_cells: int = 4000
-    most_boxes: int = 2000
+    most_boxes: int = 1000
     num_contexts: int = 3
     num_letters: int = 2
     max_length: int = 3
-    network_logs: int = 4
+    network_logs: int = 3
     width: int = 4
     steps: int = 150
     seed: int = 0

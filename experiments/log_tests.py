@@ -84,7 +84,9 @@ def _draw(keys, *, kind: str, config: Config):
             reference = log_normalise(dice.centre)
             wanted = log_normalise(POWERS[kind] * reference)
             user = balanced_kernel(wanted, dice.distance, config.strength, 3.0)
-            problem = EditProblem(dice.context_probs, reference, user, dice.distance, config.beta)
+            problem = EditProblem(
+                dice.context_probs, reference, user, dice.distance, jnp.asarray(config.beta)
+            )
             ratios = jnp.zeros((1, *reference.shape))
         else:
             instance = random_problems.balanced_backwards(

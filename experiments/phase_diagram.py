@@ -56,7 +56,8 @@ class Config(TextWorldConfig):
         check_each("sample_sizes", self.sample_sizes, check_int, 10, 10**7)
         check_each("panels", self.panels, check_in, tuple(PANELS))
         check_int("values", self.values, 2, 1000)
-        check_each("losses", self.losses, check_in, tuple(PREFERENCE_LOSSES))
+        for index, name in enumerate(self.losses):
+            check_in(f"losses[{index}]", name, tuple(PREFERENCE_LOSSES))
 
 
 def knob_values(config: Config, panel: str) -> list[float]:

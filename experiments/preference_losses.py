@@ -124,7 +124,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         others = {"reference": jnp.broadcast_to(reference[:, None], logs.plug_in.shape)}
         if cell["class"] == "log-linear":
             others["RL plug-in"] = worlds.ridge_policies(drawn, logs)["RL plug-in"]
-        wanted = {"SFT": objective(config, "sigmoid + NLL", 1e4)}
+        wanted: dict[Any, Any] = {"SFT": objective(config, "sigmoid + NLL", 1e4)}
     else:
         others, recipe = {}, RECIPES[cell["loss"]]
         values = config.scales if recipe.tunes == "scale" else config.weights

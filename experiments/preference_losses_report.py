@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy.stats
 from rich.table import Table
-
-from edittheory.core import statistics
 
 from .experiment import Report
 
@@ -38,21 +37,21 @@ def tuned(rows: pl.DataFrame) -> dict[tuple[str, str, int], dict[str, np.ndarray
     return found
 
 
-def contest(rows: pl.DataFrame, level: float, seed: int) -> list[dict[str, Any]]:
-    """For each (user, class, n) and loss: mean tuned SubOpt, and its difference from tuned DPO with a paired interval.
+def contest(rows: pl.DataFrame, level: float) -> list[dict[str, Any]]:
+    """For each (user, class, n) and loss: mean tuned SubOpt, and its difference from tuned DPO with a paired Student interval.
 
     The level is divided over all differences.
     """
-    found, rng, records = tuned(rows), np.random.default_rng(seed), []
+    found, records = tuned(rows), []
     comparisons = sum(len(each) - 1 for each in found.values())
     for (user, kind, n), each in found.items():
         for loss, values in each.items():
             record = {"user": user, "class": kind, "n": n, "loss": loss, "mean": float(values.mean())}
             if loss != "sigmoid":
-                gap = statistics.paired_bootstrap(
-                    values, each["sigmoid"], rng, level=level / comparisons, method="percentile"
-                )
-                record |= {"gap": gap.estimate, "low": gap.low, "high": gap.high}
+                gap = values - each["sigmoid"]
+                error = gap.std(ddof=1) / np.sqrt(len(gap))
+                half = scipy.stats.t.isf(level / comparisons / 2, len(gap) - 1) * error
+                record |= {"gap": gap.mean(), "low": gap.mean() - half, "high": gap.mean() + half}
             records.append(record)
     return records
 
@@ -102,7 +101,7 @@ def displacement(rows: pl.DataFrame) -> pl.DataFrame:
 
 def report(rows: pl.DataFrame, config: Any) -> Report:
     """Tuned means by user and class at the largest n, with the best value; displacement at the largest rate."""
-    records, most = contest(rows, config.level, config.seed), max(config.sample_sizes)
+    records, most = contest(rows, config.level), max(config.sample_sizes)
     best = {
         tuple(r[:4]): r[4] for r in best_values(rows).select("user", "class", "loss", "n", "value").rows()
     }
@@ -155,7 +154,7 @@ def report(rows: pl.DataFrame, config: Any) -> Report:
     better = [r for r in records if r.get("high", 0.0) < 0 and r["loss"] not in PLAIN]
     closing = (
         f"Tuned alike, another loss has less SubOpt than DPO in {len(better)} of "
-        f"{sum('gap' in r and r['loss'] not in PLAIN for r in records)} (user, class, n, loss); paired bootstrap, "
+        f"{sum('gap' in r and r['loss'] not in PLAIN for r in records)} (user, class, n, loss); paired Student intervals, "
         f"level {config.level:g} divided over all."
     )
     summary = {"contest": records, "best": best_values(rows).to_dicts(), "pairs": pairs_needed(rows, 0.1)}

@@ -8,7 +8,7 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
+from edittheory.core.validation import check_in, check_int, check_positive, check_probability
 from edittheory.learn import learners
 from edittheory.learn.preference_losses import PREFERENCE_LOSSES
 from edittheory.problem import coverage, random_problems
@@ -61,7 +61,8 @@ class Config:
             check_probability(name, getattr(self, name))
         for name in ("strong_n", "weak_n", "habit_n"):
             check_int(name, getattr(self, name), 1, 10**7)
-        check_each("losses", self.losses, check_in, tuple(PREFERENCE_LOSSES))
+        for index, name in enumerate(self.losses):
+            check_in(f"losses[{index}]", name, tuple(PREFERENCE_LOSSES))
 
     def setting(self, name: str) -> tuple[float, float, int]:
         """Strength, habit and n of a setting."""
@@ -173,14 +174,14 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     )
     lost = [record["setting"] for record in records if not record["won"]]
     closing = (
-        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL wins one setting."
+        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL plug-in wins one setting."
     ) + (f" Paired bootstrap, level {config.level:g} divided over all comparisons.")
     return Report((shown, closing), not lost, {"settings": records})
 
 
 EXPERIMENT = Experiment(
     name="separation",
-    summary="three problems in which SUP, PREF and RL each win alone",
+    summary="three problems in which SUP, PREF and RL plug-in each win alone",
     config_class=Config,
     presets={"quick": Config(), "standard": Config(trials=4000), "paper": Config(trials=20000, width=200)},
     times={

@@ -12,8 +12,8 @@ import numpy as np
 
 from edittheory.core.errors import InputError, RunError
 from edittheory.language.model.architecture import Architecture, training_flops
-from edittheory.language.model.byte_bpe import ByteBPE
 from edittheory.language.model.checkpoint_config import read_architecture
+from edittheory.language.model.tokens import Tokeniser
 from edittheory.language.train.agents import smollm_file
 from edittheory.language.world.editors import Editor
 from edittheory.language.world.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, NanoWorld
@@ -81,7 +81,7 @@ def lengths(config: Config, world: Any) -> tuple[int, int]:
     return prompt, response
 
 
-def measured(tokeniser: ByteBPE, world: Any) -> tuple[int, int]:
+def measured(tokeniser: Tokeniser, world: Any) -> tuple[int, int]:
     """Tokens of prompts and responses that a sample of the world's texts needs, strongly edited, and a quarter more."""
     rng, user = np.random.default_rng(0), Editor("strong")
     frame = len(tokeniser.before) + len(tokeniser.after)

@@ -99,7 +99,10 @@ def _warm_contexts(how: Warmed, world: Any, seed: int) -> list[Context]:
 
 
 def keep(folder: Path, agent: Agent, label: str) -> Path:
-    """Save a trained policy as a checkpoint folder under `folder`, with the files of its tokeniser."""
+    """Save a trained policy as a checkpoint folder under `folder`, with its tokeniser's files and all its ends of text."""
     make_folder(folder)
     name = re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
-    return save_folder(folder / name, agent.model, agent.tokeniser)
+    words = agent.tokeniser
+    ends = list(dict.fromkeys((words.eos_id, *agent.ends)))
+    ids = {"bos": words.bos_id, "eos": ends if len(ends) > 1 else words.eos_id, "pad": words.pad_id}
+    return save_folder(folder / name, agent.model, words, ids)

@@ -51,6 +51,9 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
     ax.set_yticks(range(len(users)), users)
     ax.set_ylim(len(users) - 0.5, -0.5)
     ax.set_xscale("log")
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.minorticks_off()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("mean SubOpt, in thousandths")
     return handles
@@ -69,14 +72,19 @@ def _errors(ax, data: pl.DataFrame) -> None:
         look = style.indexed(6 * number, label)
         style.errorbars(ax, n * (1 + 0.08 * number), count / logs, low, high, look, markersize=3.5)
     ax.axhline(STATED, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
-    ax.text(ax.get_xlim()[0], STATED, " stated", fontsize=7, va="bottom")
+    _sizes(ax, data)
+    ax.text(1.0, STATED, "stated", fontsize=7, va="bottom", ha="right", transform=ax.get_yaxis_transform())
+    ax.set_ylim(bottom=0)
+    ax.set_title("share of logs with\na wrong separation")
+
+
+def _sizes(ax, data: pl.DataFrame) -> None:
+    sizes = sorted(data["n"].unique())
     ax.set_xscale("log")
-    ax.set_xticks(sorted(data["n"].unique()), [f"{n:,}" for n in sorted(data["n"].unique())])
+    ax.set_xlim(0.75 * sizes[0], 1.4 * sizes[-1])
+    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
     ax.minorticks_off()
-    ax.set_ylim(0, 0.13)
     ax.set_xlabel("edits n")
-    ax.set_title("logs with a wrong separation")
-    ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.74))
 
 
 def _separated(ax, data: pl.DataFrame) -> None:
@@ -88,19 +96,17 @@ def _separated(ax, data: pl.DataFrame) -> None:
             .sort("n")
         )
         style.line(ax, mine["n"], mine["separated"], style.indexed(6 * number, FAMILIES[family]))
-    ax.set_xscale("log")
-    ax.set_xticks(sorted(data["n"].unique()), [f"{n:,}" for n in sorted(data["n"].unique())])
-    ax.minorticks_off()
+    _sizes(ax, data)
     ax.set_ylim(0, 1.0)
-    ax.set_xlabel("edits n")
-    ax.set_title("share of other learners separated")
+    ax.set_title("share of other learners\nseparated from the advice")
+    ax.legend(loc="upper left", fontsize=7)
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Regrets by type of user for either family, errors and separations by n."""
     data = rows["advice"].with_columns(pl.col(pl.Categorical).cast(pl.String))
-    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 5.4), layout="constrained")
-    grid = figure.add_gridspec(2, 3, width_ratios=[1.25, 1.25, 1.0])
+    figure = style.blank(5.4)
+    grid = figure.add_gridspec(2, 3, width_ratios=[1.15, 1.15, 1.1])
     handles: list = []
     for place, (family, label) in enumerate(FAMILIES.items()):
         mine = data.filter(pl.col("family") == family)

@@ -21,8 +21,10 @@ LOOKS = {
     "Early": style.Look("Early", style.PURPLE, "D"),
     "Late": style.Look("Late", style.ORANGE, "P"),
 }
-AGAINST = {"DPO": -0.14, "Mix": 0.0, "Early": 0.14}
+AGAINST = {"DPO": -0.18, "Mix": -0.03, "Early": 0.12}
 """Learners compared with SFT, and where their points stand beside the user's."""
+
+BY_LOSS = style.Look("DPO, both chosen by log-loss", style.BLACK, "v")
 
 
 def curves(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None:
@@ -38,24 +40,21 @@ def curves(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None:
 
 
 def contest(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None:
-    """How much less than SFT each of AGAINST costs, paired by seed; filled where the interval leaves out 0."""
+    """How much less than SFT each of AGAINST costs, paired by seed; filled where the interval leaves out 0.
+
+    BY_LOSS is DPO beside SFT where both were chosen by held-out log-loss.
+    """
     ax.axhline(0, color=style.BLACK, linewidth=0.8)
-    for name, shift in AGAINST.items():
-        look = LOOKS[name]
-        for place, keep in enumerate(keeps):
-            mine, sft = (user_strength.costs(rows, keep, task, one) for one in (name, "SFT"))
+    for place, keep in enumerate(keeps):
+        pairs = [(LOOKS[name], shift, name, "cost") for name, shift in AGAINST.items()]
+        if rows.filter((pl.col("rule") == "loss") & (pl.col("keep_prob") == keep)).height:
+            pairs.append((BY_LOSS, 0.27, "DPO", "loss"))
+        for look, shift, name, rule in pairs:
+            mine, sft = (user_strength.costs(rows, keep, task, one, rule=rule) for one in (name, "SFT"))
             gap = over_seeds.difference(sft, mine)
             face = look.color if gap.sign else "white"
-            style.errorbars(
-                ax,
-                [place + shift],
-                [gap.mean],
-                [gap.low],
-                [gap.high],
-                look,
-                markerfacecolor=face,
-                markersize=4.5,
-            )
+            ends = [gap.mean], [gap.low], [gap.high]
+            style.errorbars(ax, [place + shift], *ends, look, markerfacecolor=face, markersize=4.5)
 
 
 def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
@@ -63,7 +62,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
     data = rows["keep_prob_study"]
     tasks = data["task"].unique(maintain_order=True).to_list()
     keeps = sorted(data.filter(pl.col("rule") == "cost")["keep_prob"].unique().to_list())
-    figure, axes = style.new_figure(2, len(tasks), width=style.PAGE, height=4.6, sharex="col", sharey="row")
+    figure, axes = style.new_figure(2, len(tasks), height=4.6, sharex="col", sharey="row")
     for column, task in enumerate(tasks):
         above, below = axes[0, column], axes[1, column]
         curves(above, data, task, keeps)
@@ -79,6 +78,9 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
     axes[1, 0].set_ylabel("SFT's cost less the learner's")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(LOOKS), columnspacing=1.2)
+    marks = {text: mark for mark, text in zip(*axes[1, 0].get_legend_handles_labels(), strict=True)}
+    if BY_LOSS.label in marks:
+        axes[1, 0].legend([marks[BY_LOSS.label]], [BY_LOSS.label], loc="lower left")
     for ax in axes[1]:
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))

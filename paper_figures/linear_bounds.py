@@ -16,9 +16,9 @@ LOOKS = ((style.BLACK, "o"), (style.BLUE, "s"), (style.VERMILLION, "^"))
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """One panel for each learner; lines are medians over all d, bars 10% to 90% of the problems."""
+    """One panel for each learner; lines are medians over all d, bands 10% to 90% of the problems."""
     data = rows["linear_bounds"]
-    figure, axes = style.new_figure(1, len(PANELS), width=style.PAGE, height=2.7, sharey=True)
+    figure, axes = style.new_figure(1, len(PANELS), height=2.7, sharey=True)
     sizes = np.array(sorted(data["n"].unique().to_list()))
     for ax, (learner, forms) in zip(axes[0], PANELS.items(), strict=True):
         lines = []
@@ -35,6 +35,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.minorticks_off()
         style.label_ends(ax, lines)
     axes[0][0].set_ylabel("bound / SubOpt")
+    style.key(figure, "median over problems of 2, 4 and 8 features; bands: 10% to 90% of the problems")
     return figure
 
 
@@ -42,6 +43,6 @@ FIGURE = Figure(
     name="linear_bounds",
     needs=("linear_bounds",),
     draw=draw,
-    summary="Bounds for log-linear classes, at what was learned: median over problems of 2 to 8 features, bars 10% to 90%. All hold; "
-    "they are as loose as those for finite classes.",
+    summary="Bounds for log-linear classes, at what was learned: median over problems of 2 to 8 features, bands 10% to 90% of them. "
+    "All hold; they are as loose as those for finite classes.",
 )

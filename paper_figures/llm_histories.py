@@ -34,9 +34,14 @@ COLUMNS, LEVEL = 4, 0.05
 
 
 def curve(rows: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, and the mean of a measure over replicates with its t interval (the mean alone where there is one)."""
-    found = []
-    for (step,), part in rows.drop_nulls(name).group_by("step", maintain_order=True):
+    """Steps, and the mean of a measure over replicates with its t interval (the mean alone where there is one).
+
+    Steps that not every replicate recorded are left out: DPO's last one depends on how many pairs were edited.
+    """
+    found, replicates = [], rows["replicate"].n_unique()
+    for (step,), part in rows.drop_nulls(name).sort("step").group_by("step", maintain_order=True):
+        if len(part) < replicates:
+            continue
         values = part[name].to_numpy().astype(float)
         half = 0.0
         if len(values) > 1:
@@ -51,7 +56,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["training_histories"]
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
     figure, axes = style.new_figure(
-        2 * len(settings), COLUMNS, width=style.PAGE, height=3.1 * len(settings), sharex=True
+        2 * len(settings), COLUMNS, height=3.1 * len(settings), sharex=True
     )
     for block, (task, user) in enumerate(settings):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
@@ -60,17 +65,20 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             for method, look in LOOKS.items():
                 part = mine.filter(pl.col("method") == method)
                 step, mean, low, high = curve(part, name)
-                if name in ("recall", "loops"):
-                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+                if name in ("recall", "loops", "cost"):
+                    low, high = np.maximum(low, 0), np.minimum(high, 2 if name == "cost" else 1)
                 style.line(ax, step, mean, look, low, high, markersize=2.5)
             if name.startswith("drift"):
                 ax.axhline(0, color=style.GREY, linewidth=0.6)
             ax.set_title(title)
         panels[0].set_title(f"{SHORT[task]}, {user} log\n{PANELS['loss']}")
+        panels[3].tick_params(labelbottom=True)  # nothing is drawn below it
+        panels[3].set_xlabel("step")
         legend = panels[len(PANELS)]
         legend.axis("off")
-        handles = panels[0].get_lines()[: len(LOOKS)]
-        legend.legend(handles, [NAMES[method] for method in LOOKS], loc="center left", borderaxespad=0)
+        if block == 0:
+            handles = panels[0].get_lines()[: len(LOOKS)]
+            legend.legend(handles, [NAMES[method] for method in LOOKS], loc="center left", borderaxespad=0)
     for ax in axes[-1]:
         ax.set_xlabel("step")
     return figure

@@ -10,9 +10,9 @@ from .figure import Figure
 
 NEEDS = {
     "nothing to learn": "nothing to learn\n(texts)",
-    "no taste": "no taste\n(+ writer's log-probabilities)",
-    "a temperature": "a temperature\n(+ writer's log-probabilities)",
-    "a candidate": "a candidate is preferred\n(+ candidates' log-probabilities)",
+    "no taste": "no taste\n(log-probabilities of the writer)",
+    "a temperature": "a temperature\n(log-probabilities of the writer)",
+    "a candidate": "a candidate is preferred\n(and those of candidates)",
 }
 
 
@@ -23,7 +23,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         manifests["log_tests"]["config"],
     )
     kinds = data["kind"].unique(maintain_order=True).to_list()
-    figure, axes = style.new_figure(1, len(NEEDS), width=style.PAGE, height=2.5, sharex=True, sharey=True)
+    figure, axes = style.new_figure(1, len(NEEDS), height=2.5, sharex=True, sharey=True)
     for ax, (hypothesis, title) in zip(axes[0], NEEDS.items(), strict=True):
         for place, kind in enumerate(kinds):
             mine = data.filter((pl.col("kind") == kind) & (pl.col("hypothesis") == hypothesis))
@@ -36,10 +36,10 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ax.plot([float(low), float(high)], [place, place], color=color, linewidth=1.2)
             ax.plot(count / mine.height, place, marker="o" if true else "s", color=color, markersize=4)
             needed = mine["needed"].fill_null(config["edits"] + 1).median()
-            if not true and needed is not None and needed <= config["edits"]:  # type: ignore[operator]
+            if not true and needed is not None and needed <= config["edits"]:
                 rate = count / mine.height
-                side = ("right", -0.06) if rate > 0.4 else ("left", 0.1)
-                ax.text(rate + side[1], place, f"after {needed:,.0f}", fontsize=7, ha=side[0], va="center")
+                at, side = (float(low) - 0.04, "right") if rate > 0.4 else (float(high) + 0.04, "left")
+                ax.text(at, place, f"after {needed:,.0f}", fontsize=7, ha=side, va="center")
         ax.axvline(config["delta"], color="black", linewidth=0.7, linestyle=(0, (1, 2)))
         ax.set_title(title, fontsize=7)
         ax.set_xlim(-0.04, 1.06)
@@ -48,8 +48,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes[0, 0].set_yticks(range(len(kinds)), kinds)
     axes[0, 0].invert_yaxis()
     figure.suptitle(
-        f"{config['trials']:,} users of each kind, up to {config['edits']:,} interactions. Blue circles: the hypothesis is true, "
-        f"level {config['delta']:g} dotted.\nRed squares: it is false; beside them the median number of interactions that showed it.",
+        f"{config['trials']:,} users of each kind, up to {config['edits']:,} interactions. Blue circles: it is true, "
+        f"level {config['delta']:g} dotted (shared by the first three).\n"
+        "Red squares: it is false; beside them the median number of interactions that showed it.",
         fontsize=7.5, x=0.01, ha="left",
     )  # fmt: skip
     return figure

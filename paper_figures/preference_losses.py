@@ -26,7 +26,7 @@ USERS = {
     "strong": style.Look("strong", style.BLUE, "o"),
     "weak": style.Look("weak", style.VERMILLION, "s"),
     "habit": style.Look("habit", style.DARK_GREEN, "^"),
-    "flips": style.Look("10% flipped", style.PURPLE, "D"),
+    "flips": style.Look("flips", style.PURPLE, "D"),
 }
 
 
@@ -71,7 +71,7 @@ def _scales(ax, study: pl.DataFrame) -> None:
     reference = _tables(mine)["reference"].mean()
     lines.append(ax.axhline(reference, color=style.GREY, linestyle=":", linewidth=1.0, label="reference"))
     ax.set(xscale="log", yscale="log", xlabel="scale s (TRL's beta)", ylabel="SubOpt")
-    ax.set_title("Which direction of the scale? Weak user, n = 1,000")
+    ax.set_title("Which scale? Weak user, n = 1,000")
     style.label_ends(ax, lines)
 
 
@@ -87,7 +87,8 @@ def _weights(ax, study: pl.DataFrame) -> None:
         lines.append(_band(ax, part["value"].unique(maintain_order=True).to_numpy(), table, look))
     ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=1.0)
     ax.set(xscale="log", yscale="log", xlabel="weight of the summed NLL", ylabel="SubOpt / DPO's")
-    ax.set_yticks((0.1, 0.3, 1.0, 3.0), ("0.1", "0.3", "1", "3"))
+    ax.set_ylim(0.25, 4.0)
+    ax.set_yticks((0.3, 1.0, 3.0), ("0.3", "1", "3"))
     ax.minorticks_off()
     ax.set_title("How much NLL to mix in? n = 300, s = 1")
     style.label_ends(ax, lines)
@@ -133,7 +134,7 @@ def _displaced(ax, moved: pl.DataFrame) -> None:
     ax.set_yscale("symlog", linthresh=0.2, linscale=0.6)
     ax.set_yticks((-10, -3, -1, -0.3, 0), ("-10", "-3", "-1", "-0.3", "0"))
     ax.set(xlabel="learning rate (100 steps)", ylabel="log π/reference of the edits")
-    ax.set_title("Why does the chosen log-probability fall? Weak, n = 300")
+    ax.set_title("Chosen log-probability: weak, n = 300")
     style.label_ends(ax, lines)
 
 
@@ -148,24 +149,23 @@ def _winners(axes, study: pl.DataFrame) -> None:
             middle, low, high = _interval(values, family)
             clear = low > 0 or high < 0
             color = look.color if clear else style.GREY
-            style.errorbars(ax, [middle], [place], [0], [0], style.Look(name, color, look.marker))
+            ax.plot([middle], [place], color=color, marker=look.marker)
             ax.plot([low, high], [place, place], color=color, linewidth=0.9)
         ax.axvline(0.0, color=style.BLACK, linewidth=0.7)
         ax.set_xscale("symlog", linthresh=0.01)
-        ax.set_xlim(-0.1, 0.2)
+        ax.set_xlim(-0.1, 0.5)
         ax.set_xticks((-0.1, -0.01, 0, 0.01, 0.1), ("-.1", "-.01", "0", ".01", ".1"))
         ax.minorticks_off()
         ax.set_title(f"{look.label} (DPO: {base.mean():.4f})")
         ax.set_ylim(len(NAMES) - 0.5, -0.5)
     axes[0].set_yticks(range(len(NAMES)), list(NAMES.values()))
-    axes[0].get_figure(root=True).supxlabel("", fontsize=8)
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Scale, weight, pairs and displacement for the log-linear class; below, every loss less DPO by user, tuned alike."""
     data = rows["preference_losses"]
     linear = data.filter((pl.col("part") == "study") & (pl.col("class") == "log-linear"))
-    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 7.4), layout="constrained")
+    figure = style.blank(7.4)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.45, 1.0])
     above, below = parts
     axes = above.subplots(2, 2)

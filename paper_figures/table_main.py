@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 import polars as pl
 
@@ -50,15 +49,18 @@ def scores(rows: pl.DataFrame, test_user: str) -> Scores:
 
 
 def columns(found: Scores) -> np.ndarray:
-    """(seeds, settings + 2, methods): costs, their mean over settings, Max SubOpt."""
+    """(trainings, settings + 2, methods): costs, their mean over settings, Max SubOpt; online seeds of one training are averaged."""
     five = [i for i, name in enumerate(found.methods) if name in summaries.COMPARATORS]
-    mean, worst = found.costs.mean(axis=1), worst_case_gap(found.costs, five)
-    return np.concatenate([found.costs, mean[:, None], worst[:, None]], axis=1)
+    trained = [seed[:2] for seed in found.seeds]
+    mine = [[i for i, each in enumerate(trained) if each == one] for one in dict.fromkeys(trained)]
+    costs = np.stack([found.costs[places].mean(axis=0) for places in mine])
+    mean, worst = costs.mean(axis=1), worst_case_gap(costs, five)
+    return np.concatenate([costs, mean[:, None], worst[:, None]], axis=1)
 
 
 def ours(rows: pl.DataFrame, test_user: str) -> Block:
     """Means ± half the 95% interval over seeds; bold is the least of the paper's five methods in a column, and every other of
-    them whose difference to it, paired by seed, could be 0.
+    them whose difference to it, paired by training, could be 0; of a single training nothing is bold.
     """
     found = scores(rows, test_user)
     values = columns(found)
@@ -69,14 +71,14 @@ def ours(rows: pl.DataFrame, test_user: str) -> Block:
         cells.append([name, *(f"{one.mean:.3f}{half}" for one, half in zip(each, spread, strict=True))])
     five = [i for i, name in enumerate(found.methods) if name in summaries.COMPARATORS]
     bold = []
-    for j in range(values.shape[1]):
+    for j in range(values.shape[1] if len(values) > 1 else 0):
         least = min(five, key=lambda i: values[:, j, i].mean())
-        bold += [
-            (i, j + 1)
+        tied = [
+            i
             for i in five
-            if i == least
-            or (len(values) > 1 and over_seeds.difference(values[:, j, i], values[:, j, least]).sign == 0)
+            if i == least or over_seeds.difference(values[:, j, i], values[:, j, least]).sign == 0
         ]
+        bold += [(i, j + 1) for i in tied]
     return header(found.settings), cells, bold
 
 
@@ -135,11 +137,6 @@ def sentences(rows: pl.DataFrame, test_user: str) -> list[str]:
 def make(test_user: str, name: str, title: str, source: str = "keep_prob_study") -> Figure:
     """The table for one test user, from the rows of an experiment, as a figure with Markdown and LaTeX."""
 
-    def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
-        data = rows[source]
-        blocks = [("Ours", *ours(data, test_user)), ("The paper's", *paper(test_user))]
-        return tables.picture(blocks, [*caption(data, manifests[source]), *sentences(data, test_user)])
-
     def texts(rows: Any, manifests: Any) -> dict[str, str]:
         data = rows[source]
         about = " ".join(caption(data, manifests[source]))
@@ -155,7 +152,7 @@ def make(test_user: str, name: str, title: str, source: str = "keep_prob_study")
         ]
         return {".md": "\n\n".join(lines), ".tex": "\n".join(tex)}
 
-    return Figure(name=name, needs=(source,), draw=draw, summary=title, texts=texts)
+    return Figure(name=name, needs=(source,), summary=title, texts=texts)
 
 
 FIGURE = make(

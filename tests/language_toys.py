@@ -85,7 +85,7 @@ STRENGTHS = {"base": 0.7, "SFT": 0.2, "DPO": 0.4, "Mix": 0.3, "Early": 0.2, "Lat
 
 
 def made_up_strengths(keeps=(1.0, 0.4, 0.2), seeds=5) -> pl.DataFrame:
-    """Rows of keep_prob_study: replicates differ by up to .5, SFT costs .4 more (DPO as much) on the weakest edits, .1 more by loss."""
+    """Rows of keep_prob_study: replicates differ by up to .5, SFT costs .4 more (DPO as much) on the weakest edits, and .1 more by loss."""
     rows = []
     cases = itertools.product(
         ("summarization", "email"), keeps, STRENGTHS, ("strong", "transfer"), range(seeds)
@@ -101,9 +101,14 @@ def made_up_strengths(keeps=(1.0, 0.4, 0.2), seeds=5) -> pl.DataFrame:
             "log_gamma": keep**5, "log_reach": keep**3, "log_reach_worst": keep**4, "log_edited": 0.9,
         }  # fmt: skip
         rows.append(row)
-        if keep == 0.4 and method == "SFT":
+        if keep == 0.4 and method in ("SFT", "DPO"):
             rows.append(
-                row | {"rule": "loss", "cost": cost + 0.1 + 1e-4 * seed, "candidate": "rate 0.003, 4 epochs"}
+                row
+                | {
+                    "rule": "loss",
+                    "cost": cost + 0.1 * (method == "SFT") + 1e-4 * seed,
+                    "candidate": "rate 0.003, 4 epochs",
+                }
             )
     return pl.DataFrame(rows, schema=keep_prob_study.SCHEMA, orient="row")
 

@@ -6,6 +6,7 @@ box shrinks more slowly than 1 / sqrt(n): which feedback wins is a comparison of
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -104,10 +105,10 @@ def comparisons(family: Family, w: Vector) -> Matrix:
 
 
 def cost_variance(family: Family) -> Float[Array, "X Y"]:
-    """Variance of an observed cost: that of the middle problem's user, and the noise."""
+    """Variance of an observed cost: that of the middle problem's user (at least 1e-9 c_max^2), and the noise."""
     problem = family.problem
     own = jnp.sum(problem.user * problem.distance**2, axis=-1) - problem.expected_cost**2
-    return jnp.maximum(own, 0.0) + family.noise**2
+    return jnp.maximum(own, 1e-9 * problem.cost_max**2) + family.noise**2
 
 
 def costs(family: Family, w: Vector) -> Matrix:
@@ -175,17 +176,19 @@ def bayes(family: Family, feedback: str, sizes: Float[np.ndarray, " M"], per_axi
         raise ValueError(f"feedback: got {feedback!r}, must be one of {', '.join(FEEDBACK)}")
     check_positive("half_width", float(family.half_width))
     check_int("per_axis", per_axis, 2, 64)
+    points, mass = nodes(family.features.shape[-1], per_axis)
+    values, information = _bayes(family, feedback, jnp.asarray(sizes, dtype=float), points, mass)
+    return BayesBound(values, information)
+
+
+@partial(jax.jit, static_argnums=1)
+def _bayes(family: Family, feedback: str, sizes: Array, points: Array, mass: Array) -> tuple[Array, Array]:
     d = family.features.shape[-1]
-    points, mass = nodes(d, per_axis)
-    w, mass = float(family.half_width) * jnp.asarray(points), jnp.asarray(mass)
+    w = family.half_width * points
     information = jnp.einsum("n,nde->de", mass, jax.vmap(lambda v: INFORMATION[feedback](family, v))(w))
     prior = (jnp.pi / family.half_width) ** 2 * jnp.eye(d)
     slope = jax.vmap(jax.jacfwd(lambda v: jnp.exp(0.5 * log_policy(family, v))))(w)
     scale = jnp.sqrt(kappa(reach(family)) * family.problem.context_probs[:, None])
     root = (scale[..., None] * jnp.einsum("n,nxyd->xyd", mass, slope)).reshape(-1, d)
-    gram = root.T @ root
-    values = [
-        family.problem.beta * jnp.trace(jnp.linalg.solve(n * information + prior, gram))
-        for n in np.asarray(sizes)
-    ]
-    return BayesBound(jnp.stack(values), information)
+    inverse = jax.vmap(lambda n: jnp.linalg.inv(n * information + prior))(sizes)
+    return family.problem.beta * jnp.einsum("mde,de->m", inverse, root.T @ root), information

@@ -8,25 +8,27 @@ from jaxtyping import Array
 
 from edittheory.bounds.van_trees import kappa
 from edittheory.claims.attack_space import Point
-from edittheory.claims.attackable_transfers import Sides
+from edittheory.claims.attackable_transfers import Sides, View
 from edittheory.core.logspace import kl, squared_hellinger
 
 __all__ = ["cell", "farthest_from_optimum", "hellinger", "hilbert_schmidt", "kappa", "mean_row_distance"]
 
 
-def mean_row_distance(point: Point) -> Array:
+def mean_row_distance(point: View) -> Array:
+    """The mean TV of two different rows of the user, per context."""
     rows = point.problem.user
     apart = 0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1)
     size = rows.shape[-1]
     return jnp.sum(apart, axis=(-2, -1)) / (size * (size - 1))
 
 
-def farthest_from_optimum(point: Point) -> Array:
+def farthest_from_optimum(point: View) -> Array:
+    """max_a TV(q(.|a), pi*), per context."""
     rows, optimal = point.problem.user, jnp.exp(point.problem.log_optimal)
     return jnp.max(0.5 * jnp.sum(jnp.abs(rows - optimal[..., None, :]), axis=-1), axis=-1)
 
 
-def hilbert_schmidt(point: Point) -> Array:
+def hilbert_schmidt(point: View) -> Array:
     """The Hilbert-Schmidt norm of q - pi* in L2(pi*): at least the second largest modulus of an eigenvalue of q."""
     problem = point.problem
     root = jnp.exp(0.5 * problem.log_optimal)

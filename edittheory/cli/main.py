@@ -11,6 +11,7 @@ Exit codes: 0 done; 1 a claim was violated; 2 a mistake in the command or its fi
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -99,5 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130

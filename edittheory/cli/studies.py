@@ -49,13 +49,16 @@ STUDIES: Mapping[str, Study] = {
     "exact_certificates": Study(("exact_certificates",)),
     "linear_certificates": Study(("linear_certificates",)),
     "feedback_bounds": Study(("feedback_bounds",)),
+    "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),
+    "advice_texts": Study(),
     "tiny_llm": Study(("llm_rivals", "llm_online", "llm_samples", "llm_estimates"), "language"),
     "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language"),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
+    "tiny_llm_smollm": Study(("llm_pretrained",), "language"),
     "training_histories": Study(("llm_histories",), "language"),
 }
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}

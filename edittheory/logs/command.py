@@ -2,6 +2,8 @@
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
 line on stderr. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
+
+diagnose, train and fit have modules of their own (`edittheory.logs.commands`).
 """
 
 import argparse

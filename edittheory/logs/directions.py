@@ -160,8 +160,8 @@ def agreement(records: pl.DataFrame) -> Agreement:
          "same": float(np.mean([equal for _, equal in found]))}
         for names, found in most
     ]  # fmt: skip
-    means = (float(np.mean(values)) for values in (between, own, same))
-    return Agreement(texts, len(between), *means, closer, by_pair)
+    means = [float(np.mean(values)) for values in (between, own, same)]
+    return Agreement(texts, len(between), means[0], means[1], means[2], closer, by_pair)
 
 
 def summary(records: pl.DataFrame, by: str | None, level: float) -> dict[str, Any]:

@@ -67,10 +67,15 @@ def users(rows: pl.DataFrame) -> list[tuple[str, float]]:
 
 
 def verdict(
-    rows: pl.DataFrame, task: str, keep_prob: float, ordering: str, test_user: str = "strong"
+    rows: pl.DataFrame,
+    task: str,
+    keep_prob: float,
+    ordering: str,
+    test_user: str = "strong",
+    rule: str = "cost",
 ) -> Verdict:
-    """One of ORDERINGS for one training user."""
-    cheaper, dearer = (costs(rows, keep_prob, task, name, test_user) for name in ORDERINGS[ordering])
+    """One of ORDERINGS for one training user, both candidates chosen by the same rule."""
+    cheaper, dearer = (costs(rows, keep_prob, task, name, test_user, rule) for name in ORDERINGS[ordering])
     gap = over_seeds.difference(dearer, cheaper)
     return Verdict(ordering, task, keep_prob, gap, int((dearer > cheaper).sum()))
 
@@ -84,7 +89,11 @@ def facts(rows: pl.DataFrame, keep_prob: float, task: str) -> dict[str, float]:
     """Means over replicates of what is known of a user's log: gamma_min, reach (mean and at the worst source), share edited."""
     names = ("log_gamma", "log_reach", "log_reach_worst", "log_edited")
     mine = rows.filter(
-        (pl.col("keep_prob") == keep_prob) & (pl.col("task") == task) & (pl.col("method") == "base")
+        (pl.col("rule") == "cost")
+        & (pl.col("test_user") == "strong")
+        & (pl.col("keep_prob") == keep_prob)
+        & (pl.col("task") == task)
+        & (pl.col("method") == "base")
     )
     return {name: mine[name].mean() for name in names}  # type: ignore[misc]
 

@@ -119,10 +119,10 @@ def disassemble(model: Transformer) -> Iterator[tuple[str, np.ndarray]]:
             for side, part in zip(SIDES, np.split(both, cuts), strict=True):
                 halves = a.interleaved_rotary and side != "v"
                 yield f"{prefix}self_attn.{side}_proj.{kind}", to_halves(part, a.head_dim) if halves else part
-        for side, weight in (("q", w.query_norm), ("k", w.key_norm)):
-            if weight is not None:
-                halves = to_halves(weight, a.head_dim) if a.interleaved_rotary else weight
-                yield f"{prefix}self_attn.{side}_norm.weight", halves
+        for side, norm in (("q", w.query_norm), ("k", w.key_norm)):
+            if norm is not None:
+                ordered = to_halves(norm, a.head_dim) if a.interleaved_rotary else norm
+                yield f"{prefix}self_attn.{side}_norm.weight", ordered
         yield prefix + "self_attn.o_proj.weight", w.out.T
         if w.out_bias is not None:
             yield prefix + "self_attn.o_proj.bias", w.out_bias

@@ -54,17 +54,25 @@ def advise(
     if lacking[EVERYTHING]:
         raise InputError(f"no advice: {lacking[EVERYTHING]}")
     share = options._replace(level=options.level / sum(reason is None for reason in lacking.values()))
-    return [
-        {"source": name, "records": len(rows), "refused": lacking[name]}
-        if lacking[name]
-        else {
-            "source": name,
-            "records": len(rows),
-            "refused": None,
-            **_one(records, cost, given, rows, share),
-        }
-        for name, rows in places.items()
-    ]
+    found: list[dict[str, Any]] = []
+    for name, rows in places.items():
+        reason = lacking[name]
+        if reason is None:
+            try:
+                found.append(
+                    {**_head(name, rows), "refused": None, **_one(records, cost, given, rows, share)}
+                )
+                continue
+            except InputError as error:
+                if name == EVERYTHING:
+                    raise
+                reason = str(error).removeprefix("no advice: ")
+        found.append({**_head(name, rows), "refused": reason})
+    return found
+
+
+def _head(name: str, rows: np.ndarray) -> dict[str, Any]:
+    return {"source": name, "records": len(rows)}
 
 
 def _lacking(records: pl.DataFrame, cost: Float[np.ndarray, " N"]) -> str | None:
@@ -114,6 +122,7 @@ def _one(
         "separated_from": [LEARNERS[i] for i in others if decision.separated[i]],
         "not_separated_from": [LEARNERS[i] for i in others if not decision.separated[i]],
         "more_edits": decision.more,
+        "gain_shown": judged.gain_shown(decision.advised),
         "stated_error": rule.DELTA,
         "learners": [
             {

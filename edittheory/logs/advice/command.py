@@ -11,7 +11,7 @@ from rich.table import Table
 
 from edittheory.core.errors import InputError
 from edittheory.logs import costs, reading
-from edittheory.logs.advice import advise, direction_models, policies_file, rule, samples
+from edittheory.logs.advice import advise, direction_models, judging, policies_file, rule, samples
 
 HELP = "which learner for this log: SFT, DPO, SFT+DPO or cost regression, by source, with the evidence and its error"
 
@@ -104,7 +104,7 @@ def _learners(one: dict[str, Any], cost: str) -> Table:
             else "not separated"
         )
         table.add_row(
-            name, f"{each['score']:.1f}", f"{each['gain']:.3f} ± {1.96 * each['gain_error']:.3f}", state
+            name, f"{each['score']:.1f}", f"{each['gain']:.3f} ± {judging.Z * each['gain_error']:.3f}", state
         )
     return table
 
@@ -122,6 +122,10 @@ def _sentences(one: dict[str, Any]) -> list[str]:
     else:
         lines.append(
             f"Separated from all others, with a stated error of {one['stated_error']:g} over users like the simulated ones."
+        )
+    if not one["gain_shown"]:
+        lines.append(
+            "Its held-out gain is not shown to be above 0: leaving the policy as it is may be as good."
         )
     if one["beyond_the_rule"]:
         lines.append(

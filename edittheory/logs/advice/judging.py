@@ -14,6 +14,8 @@ from edittheory.logs.advice import proxies
 from edittheory.logs.advice.samples import Sample, group_sums
 
 FOLDS = 5
+Z = 1.96
+"""Standard errors by which a held-out gain must be above 0 to be called shown."""
 LARGEST_WEIGHT = 50.0
 """Importance weights are cut here; what is cut is reported by the effective sample size."""
 
@@ -26,6 +28,10 @@ class Judgement(NamedTuple):
     error: Float[np.ndarray, "L L"]
     alone: Float[np.ndarray, " L"]
     effective: Float[np.ndarray, " L"]
+
+    def gain_shown(self, learner: int) -> bool:
+        """Whether the value of a learner is below that of the reference by Z standard errors."""
+        return bool(self.value[learner] + Z * self.alone[learner] < 0)
 
 
 def judge(sample: Sample, beta: float, policies: bool = False, folds: int = FOLDS) -> Judgement:
@@ -40,7 +46,7 @@ def judge(sample: Sample, beta: float, policies: bool = False, folds: int = FOLD
         held, train = fold == number, fold != number
         if whole is not None:
             part = Sample(*(column[held] for column in sample))
-            losses = whole.less(proxies.policy_losses(part, beta, len(whole.count)))
+            losses = whole.less(proxies.policy_losses(part, beta, len(whole.sizes)))
             ratios = {name: sample.response[:, pick] for name, pick in losses.picks().items()}
             predicted = _anchored(sample, train, -beta * ratios["cost regression"])
         else:

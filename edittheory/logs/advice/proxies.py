@@ -125,13 +125,13 @@ def cost_slope(
 
 class PolicyLosses(NamedTuple):
     """Sums over some records of what the learners minimise, for P candidates: label and preference loss (P,), squares of what the
-    cost -beta h leaves over (P,), what it leaves over by group (G, P), and the records of each group (G,)."""
+    cost -beta h leaves over (P,), what it leaves over by group (G, P), and the records of each group, sizes (G,)."""
 
     supervised: Float[np.ndarray, " P"]
     preference: Float[np.ndarray, " P"]
     squares: Float[np.ndarray, " P"]
     left: Float[np.ndarray, "G P"]
-    count: Float[np.ndarray, " G"]
+    sizes: Float[np.ndarray, " G"]
 
     def less(self, other: "PolicyLosses") -> "PolicyLosses":
         """Of the records that are not among the others."""
@@ -139,8 +139,8 @@ class PolicyLosses(NamedTuple):
 
     def errors(self) -> Float[np.ndarray, " P"]:
         """Mean squared error of the cost that each candidate is optimal for: -beta h + a constant in each group."""
-        inner = np.sum(self.left**2 / np.maximum(self.count, 1)[:, None], axis=0)
-        return (self.squares - inner) / self.count.sum()
+        inner = np.sum(self.left**2 / np.maximum(self.sizes, 1)[:, None], axis=0)
+        return (self.squares - inner) / self.sizes.sum()
 
     def picks(self) -> dict[str, int]:
         """The candidate that each of `LEARNERS` picks."""

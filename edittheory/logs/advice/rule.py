@@ -27,12 +27,17 @@ LARGEST = 3.0
 
 
 class Rule(NamedTuple):
-    """centre, scale (S,): of the statistics; weights (S + 1, L), the last row constant; margin: of a separation."""
+    """centre, scale (S,): of the statistics; weights (S + 1, L), the last row constant; margins (M,) of a separation at M sizes (M,)."""
 
     centre: Float[np.ndarray, " S"]
     scale: Float[np.ndarray, " S"]
     weights: Float[np.ndarray, "T L"]
-    margin: float
+    sizes: Float[np.ndarray, " M"]
+    margins: Float[np.ndarray, " M"]
+
+    def margin(self, statistics: Float[np.ndarray, "... S"]) -> Float[np.ndarray, "..."]:
+        """By which score a learner must be behind to be separated: between sizes linear in log n, beyond them constant."""
+        return np.asarray(np.interp(statistics[..., NAMES.index("log n")], np.log(self.sizes), self.margins))
 
 
 class Decision(NamedTuple):
@@ -52,7 +57,7 @@ def load(kind: str) -> Rule:
     """The tuned rule of a kind."""
     text = (importlib.resources.files("edittheory.logs.advice") / "rule.json").read_text(encoding="utf-8")
     found = json.loads(text)[kind]
-    return Rule(*(np.array(found[name]) for name in ("centre", "scale", "weights")), float(found["margin"]))
+    return Rule(*(np.array(found[name], dtype=float) for name in Rule._fields))
 
 
 def place(rule: Rule, statistics: Float[np.ndarray, "... S"]) -> Float[np.ndarray, "... T"]:
@@ -89,7 +94,7 @@ def decide(rule: Rule, statistics: Float[np.ndarray, " S"]) -> Decision:
     """The advice for one log."""
     scores = score(rule, statistics)
     advised = int(np.argmax(scores))
-    separated = scores[advised] - scores > rule.margin
+    separated = scores[advised] - scores > rule.margin(statistics)
     outside = beyond(rule, statistics)
     return Decision(
         scores, advised, separated & (not outside), outside, None if outside else _more(rule, statistics)
@@ -116,8 +121,9 @@ def beyond(rule: Rule, statistics: Float[np.ndarray, " S"]) -> tuple[str, ...]:
 def _more(rule: Rule, statistics: Float[np.ndarray, " S"]) -> int | None:
     size = float(np.exp(statistics[NAMES.index("log n")]))
     for factor in np.geomspace(1.0, MOST_FACTOR, 41):
-        later = score(rule, project(statistics, float(factor)))
+        seen = project(statistics, float(factor))
+        later = score(rule, seen)
         gap = np.delete(later.max() - later, int(np.argmax(later)))
-        if np.all(gap > rule.margin):
+        if np.all(gap > rule.margin(seen)):
             return int(np.ceil(size * (factor - 1.0)))
     return None

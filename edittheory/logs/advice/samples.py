@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from edittheory.logs.directions import FEATURES
 
 OWN_GROUP = 10
-"""Prompts with this many records or more are a group of their own; the others share one."""
+"""Prompts with this many different responses or more are a group of their own; the others share one."""
 MOST_ROWS = 20_000
 """Records that are used, drawn evenly from the log in its order; what is left out is reported."""
 
@@ -57,23 +57,26 @@ def group_means(
     return group_sums(group, values) / (count if values.ndim == 1 else count[:, None])
 
 
+def spreads(sample: Sample) -> Float[np.ndarray, " d"]:
+    """Root mean square of each feature over the responses, less their group's mean; 0 where it is rounding."""
+    response = sample.response - group_means(sample.group, sample.response)[sample.group]
+    spread = np.sqrt(np.mean(response**2, axis=0))
+    return np.where(spread > 1e-9 * (1.0 + np.max(np.abs(sample.response), axis=0)), spread, 0.0)
+
+
 def standardised(sample: Sample) -> Sample:
     """Features with mean 0 in each group and spread 1 over the responses; those that no response varies in are left out."""
-    middle = group_means(sample.group, sample.response)[sample.group]
+    middle, spread = group_means(sample.group, sample.response)[sample.group], spreads(sample)
+    used = spread > 0
     response, edit = sample.response - middle, sample.edit - middle
-    spread = np.sqrt(np.mean(response**2, axis=0))
-    used = spread > 1e-9 * (1.0 + np.max(np.abs(sample.response), axis=0))
     return sample._replace(response=response[:, used] / spread[used], edit=edit[:, used] / spread[used])
 
 
-def groups_of(keys: pl.Series) -> Int[np.ndarray, " N"]:
-    """A group for each frequent key, and one (the last) for all others."""
-    frame = pl.DataFrame({"key": keys.fill_null("")})
-    count = frame.select(pl.len().over("key")).to_series()
-    name = frame.select(
-        pl.when(count >= OWN_GROUP).then(pl.lit("own ") + pl.col("key")).otherwise(pl.lit("rest"))
-    )
-    return np.unique(name.to_series().to_numpy(), return_inverse=True)[1]
+def groups_of(records: pl.DataFrame) -> Int[np.ndarray, " N"]:
+    """A group for each prompt with OWN_GROUP different responses, and one for all other prompts."""
+    count = records.select(pl.col("response").n_unique().over("prompt")).to_series()
+    own = pl.when(count >= OWN_GROUP).then(pl.lit("own ") + pl.col("prompt")).otherwise(pl.lit("rest"))
+    return np.unique(records.select(own).to_series().to_numpy(), return_inverse=True)[1]
 
 
 def text_features(texts: pl.Series) -> Float[np.ndarray, "N d"]:
@@ -92,7 +95,7 @@ def text_features(texts: pl.Series) -> Float[np.ndarray, "N d"]:
 def sample_of_texts(records: pl.DataFrame, cost: Float[np.ndarray, " N"]) -> Sample:
     """The sample of records (columns as in `records.SCHEMA`) with a cost each, features not standardised."""
     both = text_features(pl.concat([records["response"], records["edit"]]))
-    return Sample(groups_of(records["prompt"]), both[: records.height], both[records.height :], cost)
+    return Sample(groups_of(records), both[: records.height], both[records.height :], cost)
 
 
 def thinned(rows: int, most: int = MOST_ROWS) -> Int[np.ndarray, " M"]:

@@ -40,7 +40,7 @@ def _check(given: argparse.Namespace) -> None:
 
     if given.by not in CONTEXTS:
         raise InputError(f"--by must be one of {', '.join(CONTEXTS)}, but it is {given.by!r}")
-    for name, low, high in (("features", 1, MOST_FEATURES), ("resamples", 0, 10_000), ("seed", 0, 2**31 - 1)):
+    for name, low, high in (("features", 1, MOST_FEATURES), ("resamples", 1, 10_000), ("seed", 0, 2**31 - 1)):
         if not low <= getattr(given, name) <= high:
             raise InputError(f"--{name} must be in [{low}, {high}], but it is {getattr(given, name)}")
     if not 0 < given.held_out < 1:
@@ -106,7 +106,7 @@ def show(found: dict[str, Any]) -> list[Any]:
     for name, one in found["gaps"].items():
         gaps.add_row(name, *(f"{one[key]:.3f}" for key in ("accepted", "cost", "features")))
     losses = ", ".join(f"{name} {value:.3f}" for name, value in found["nats_per_edit"].items())
-    lines = [
+    lines: list[Any] = [
         f"States: {', '.join(found['features'])} ({found['states']} of them); contexts: {', '.join(found['contexts'])}."
     ]
     lines += [numbers, gaps, f"Nats an edit, held out: {losses}."]

@@ -18,6 +18,8 @@ GROUPS = ("source", "user", "editor", "document")
 MOST_GROUPS = 30
 """Groups with a row of their own, the largest; the others are counted."""
 SHOWN_LINES = 5
+BETA = 0.1
+"""Price of a nat of divergence, in word costs, that the advice is asked for; `edittheory log advise --beta` takes another."""
 
 
 def everything(
@@ -59,7 +61,7 @@ def everything(
         "times": [float(times.min()), float(times.max())] if len(times) else None,  # type: ignore[arg-type]
         "tests": directions.summary(log.records, None, level),
         "samples": spread(costed, samples),
-        "advice": advice(log),
+        "advice": advice(log, costed, level),
     }  # fmt: skip
 
 
@@ -78,8 +80,11 @@ def histogram(cost: np.ndarray, same: np.ndarray, bins: int = 20) -> dict[str, A
 
 
 def spread(costed: pl.DataFrame, samples: int) -> list[dict[str, Any]]:
-    """At most `samples` changed records evenly spaced in order of cost, the smallest and the largest among them."""
-    changed = costed.filter(pl.col("edit") != pl.col("response")).sort("words", "line")
+    """At most `samples` different changes evenly spaced in order of cost, the smallest and the largest among them."""
+    changed = costed.filter(pl.col("edit") != pl.col("response")).unique(
+        ["response", "edit"], keep="first", maintain_order=True
+    )
+    changed = changed.sort("words", "line")
     rows = np.unique(
         np.linspace(0, changed.height - 1, min(samples, changed.height)).round().astype(int)
         if changed.height and samples
@@ -89,18 +94,21 @@ def spread(costed: pl.DataFrame, samples: int) -> list[dict[str, Any]]:
     return changed[rows].select(keep).to_dicts()
 
 
-def advice(log: EditLog) -> dict[str, Any]:
-    """What `edittheory.logs.advise` says of this log, if that module is there: {"said": ...} or {"why_not": one line}.
+def advice(log: EditLog, costed: pl.DataFrame, level: float) -> dict[str, Any]:
+    """What `edittheory log advise` says with its defaults, if this version has it: {"sources": ..., "assumes": ...} or {"why_not": ...}.
 
-    `advise.lines(log)` returns what it says as lines of text; a log it cannot advise on is a RunError with its reason.
+    costed: the same records with their word costs. A log it cannot advise on is refused with its reason.
     """
     try:
-        module = importlib.import_module("edittheory.logs.advise")
+        module = importlib.import_module("edittheory.logs.advice.advise")
     except ModuleNotFoundError as error:
-        if error.name != "edittheory.logs.advise":
+        if error.name not in ("edittheory.logs.advice", "edittheory.logs.advice.advise"):
             raise
         return {"why_not": "this version of the package gives no advice"}
     try:
-        return {"said": list(module.lines(log))}
+        found = module.advise(
+            log.records, costed["words"].to_numpy(), None, module.Options(BETA, level, None)
+        )
     except RunError as refusal:
         return {"why_not": str(refusal)}
+    return {"sources": found, "assumes": list(module.GENERAL)}

@@ -198,11 +198,35 @@ def _samples(found: dict[str, Any]) -> str:
 
 def _advice(found: dict[str, Any]) -> str:
     advice = found["advice"]
-    if "said" in advice:
-        body = "<ul>" + "".join(f"<li>{text(line)}</li>" for line in advice["said"]) + "</ul>"
-    else:
-        body = f"<p>None is given: {text(advice['why_not'])}.</p>"
-    return f"<section><h2>Advice: which learner</h2>{body}</section>"
+    title = "<section><h2>Advice: which learner</h2>"
+    if "why_not" in advice:
+        return (
+            f"{title}<p>None is given: {text(advice['why_not'].removeprefix('no advice: '))}.</p></section>"
+        )
+    parts = []
+    for one in advice["sources"]:
+        parts.append(f'<h3 dir="auto">{text(one["source"])}: {one["records"]:,} records</h3>')
+        if one["refused"]:
+            parts.append(f"<p>No advice: {text(one['refused'])}.</p>")
+            continue
+        rest = ", ".join(one["not_separated_from"])
+        told = f"It is not separated from {rest}." if rest else "It is separated from all others."
+        more = one["more_edits"]
+        if rest and more is not None and not one["beyond_the_rule"]:
+            told += f" About {max(more, 1):,} more edits of this kind would separate them, if what is seen goes on."
+        if one["beyond_the_rule"]:
+            told += f" Beyond what the rule was tuned on: {', '.join(one['beyond_the_rule'])}; its error is not known there."
+        parts.append(
+            f"<p><b>{text(one['advice'])}</b>. {text(told)} It assumes that {text(one['assumes'])}.</p>"
+        )
+        ranked = sorted(one["learners"], key=lambda each: -each["score"])
+        rows = [
+            [each["learner"], f"{each['score']:.1f}", f"{each['gain']:.3f} ± {1.96 * each['gain_error']:.3f}"]
+            for each in ranked
+        ]
+        parts.append(table(["learner", "score", "held-out gain"], rows))
+    parts.append(f"<p>It is assumed that {text('; '.join(advice['assumes']))}.</p>")
+    return title + "".join(parts) + "</section>"
 
 
 def _reading(found: dict[str, Any]) -> str:

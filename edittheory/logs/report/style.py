@@ -9,7 +9,7 @@ STYLE = """
 body{margin:0;overflow-wrap:anywhere;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
 main{max-width:60rem;margin:0 auto;padding:1rem}
-h1{font-size:1.6rem;margin:.1rem 0 1rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:0 0 .6rem}
+h1{font-size:1.6rem;margin:.1rem 0 1rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:0 0 .6rem}h3{font-size:1rem;margin:1rem 0 .3rem}
 section{margin:2.2rem 0;border-top:1px solid var(--line);padding-top:1.2rem}
 .kind,.note,.legend,.meta,small{color:var(--soft);font-size:.85rem}.kind{margin:0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.7rem}

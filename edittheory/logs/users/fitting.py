@@ -23,8 +23,9 @@ STARTS = (
 """Scalars of the users that the search starts from; the best end is kept."""
 TOLD_APART = 3.0
 """Nats of penalised log-likelihood that a model without a part has to lose before the log is said to show that part."""
-WIDE = 0.5
-"""An interval of a share that is wider than this says next to nothing; one of the locality, that spans a factor of 8."""
+WIDE = 0.3
+"""An interval of a share that is wider than this says next to nothing; one of the locality, that spans more than FACTOR."""
+FACTOR = 4.0
 
 
 class Fitted(NamedTuple):
@@ -85,19 +86,35 @@ def starts(counts: Float[np.ndarray, "X Y Y"], states: States) -> list[Float[np.
     on = np.einsum("xab,bm->xm", counts, states.switches.astype(float))
     share = (on + 0.5) / (counts.sum(axis=(1, 2))[:, None] + 1.0)
     odds = np.log(share) - np.log1p(-share)
-    return [
-        model.pack(
-            User(*map(jnp.asarray, scalars), tastes=jnp.asarray(odds), form=jnp.asarray(odds.mean(axis=0)))
-        )
-        for scalars in STARTS
-    ]
+    logits = {"tastes": jnp.asarray(odds), "form": jnp.asarray(odds.mean(axis=0))}
+    each = [dict(zip(SCALARS, map(jnp.asarray, scalars), strict=True)) for scalars in STARTS]
+    return [model.pack(User(**scalars, **logits)) for scalars in each]
 
 
-def point(counts: Float[np.ndarray, "X Y Y"], states: States) -> tuple[Float[np.ndarray, " P"], float]:
-    """The best of `likeliest` over all starts."""
-    return max(
-        (likeliest(counts, states, start) for start in starts(counts, states)), key=lambda found: found[1]
+Found = tuple[Float[np.ndarray, " P"], float]
+"""A vector, and its penalised log-likelihood."""
+
+
+def ends(counts: Float[np.ndarray, "X Y Y"], states: States) -> list[Found]:
+    """Where the search ends from every start, the best first; also from the best with habit and tastes exchanged.
+
+    Fresh draws from pi* and a habit are told apart by what the other edits do; where there are few of those, the exchange is as good.
+    """
+    found = [likeliest(counts, states, start) for start in starts(counts, states)]
+    best = max(found, key=lambda one: one[1])[0]
+    user = model.unpack(jnp.asarray(best), counts.shape[0], len(states.features))
+    swapped = user._replace(
+        tastes=jnp.broadcast_to(user.form, user.tastes.shape),
+        form=jnp.mean(user.tastes, axis=0),
+        habit=1.0 - user.habit,
     )
+    found.append(likeliest(counts, states, model.pack(swapped)))
+    return sorted(found, key=lambda one: -one[1])
+
+
+def point(counts: Float[np.ndarray, "X Y Y"], states: States) -> Found:
+    """The best of `ends`."""
+    return ends(counts, states)[0]
 
 
 def fit(
@@ -112,11 +129,14 @@ def fit(
 ) -> Fitted:
     """The user of the coded records, with percentile intervals at error `level` from `resamples` resamplings of whole documents.
 
+    An interval also holds the values of every other user that the search ended at and that is within TOLD_APART of the best.
     identified: the interval is narrow (WIDE) and, for the scalars with a null value, the log tells the fit from it (TOLD_APART).
     """
     sizes = (contexts, len(states.switches))
     counts = coded.counts(sizes)
-    best, top = point(counts, states)
+    reached = ends(counts, states)
+    best, top = reached[0]
+    others = [_scalars(vector, contexts, states) for vector, value in reached[1:] if top - value < TOLD_APART]
     losses = {}
     for name, value in (("strength", 0.0), ("noise", 0.0), ("habit", 0.0), ("attention", 1.0)):
         losses[name] = max(top - likeliest(counts, states, best, {name: value})[1], 0.0)
@@ -131,12 +151,10 @@ def fit(
     here = _scalars(best, contexts, states)
     intervals = {}
     for place, name in enumerate(SCALARS):
-        low, high = (
-            np.quantile([one[place] for one in drawn], [level / 2, 1 - level / 2])
-            if drawn
-            else (np.nan, np.nan)
-        )
-        intervals[name] = (min(float(low), here[place]), max(float(high), here[place]))
+        values = [here[place], *(one[place] for one in others)]
+        if drawn:
+            values += np.quantile([one[place] for one in drawn], [level / 2, 1 - level / 2]).tolist()
+        intervals[name] = (min(values), max(values))
     identified = {
         name: _narrow(name, intervals[name]) and losses.get(name, np.inf) >= TOLD_APART for name in SCALARS
     }
@@ -157,4 +175,4 @@ def _scalars(vector: Float[np.ndarray, " P"], contexts: int, states: States) -> 
 
 def _narrow(name: str, ends: tuple[float, float]) -> bool:
     low, high = ends
-    return bool(high / low <= 8.0) if name == "locality" else bool(high - low <= WIDE)
+    return bool(high / low <= FACTOR) if name == "locality" else bool(high - low <= WIDE)

@@ -5,6 +5,7 @@ half), the distance is the log's, over its largest. A candidate is the fitted us
 is no member (the fitted ones are exchangeable with the others: docs/theory.md, B7).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,8 @@ from edittheory.problem.random_problems import Instance
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 PANELS = {"strength": (0.02, 0.1, 0.3, 0.6, 0.9), "habit": (0.0, 0.1, 0.2, 0.4, 0.6)}
+SIZES = (30, 100, 300, 1000, 3000)
+TRIALS = 60
 SPREAD = 1.0
 """Standard deviation of the candidates' tastes, in log-odds."""
 
@@ -75,18 +78,17 @@ def instance(
 
 
 def phase(
-    user: User, coded: Coded, states: States, key: PRNGKeyArray,
-    *, sizes: tuple[int, ...] = (30, 100, 300, 1000, 3000), beta: float = 0.1, candidates: int = 16, trials: int = 60,
-    delta: float = 0.1, level: float = 0.05,
+    user: User, coded: Coded, states: States, key: PRNGKeyArray, *, panels: Mapping[str, Sequence[float]] = PANELS,
+    sizes: Sequence[int] = SIZES, beta: float = 0.1, candidates: int = 16, trials: int = TRIALS, delta: float = 0.1, level: float = 0.05,
 ) -> list[Cell]:  # fmt: skip
-    """Cells for each knob of PANELS at its values and at the fitted one, and each number of edits in `sizes`.
+    """Cells for each knob of `panels` at its values and at the fitted one, and each number of edits in `sizes`.
 
     Each of `trials` draws candidates and a log; all learners see the same. A cell is separated if paired t-tests find every other
     learner worse; `level` is divided over all comparisons of a knob's map.
     """
     start = problem_of(user, coded, states, beta)
     cells = []
-    for number, (knob, values) in enumerate(PANELS.items()):
+    for number, (knob, values) in enumerate(panels.items()):
         here = float(getattr(user, knob))
         places = sorted([*((value, False) for value in values), (here, True)])
         tail = level / (len(places) * len(sizes) * (len(LEARNERS) - 1))

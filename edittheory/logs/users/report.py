@@ -31,7 +31,7 @@ def split(records: pl.DataFrame, share: float) -> tuple[np.ndarray, str]:
         whole = "line"
     chosen = [
         falls_out(one, share, whole, one["line"])
-        for one in records.select(whole, "line").iter_rows(named=True)
+        for one in records.select({whole, "line"}).iter_rows(named=True)
     ]
     return np.array(chosen, dtype=bool), whole
 
@@ -110,7 +110,7 @@ def _said(fitted: fitting.Fitted, editors: bool) -> list[str]:
         lines.append(f"Not identified by this log: {', '.join(lost)}. Do not read their values.")
     if not editors:
         lines.append("No two editors (or users) share 20 responses: how far people differ cannot be said.")
-    knobs = f"--weak {float(fitted.user.strength):.3f} --habit {float(fitted.user.habit):.3f}"
+    knobs = f"--config.weak {float(fitted.user.strength):.3f} --config.habit {float(fitted.user.habit):.3f}"
     return [
         *lines,
         f"Random problems with users of this strength and habit: edittheory run separation {knobs}",
@@ -122,7 +122,16 @@ def _map(
 ) -> dict[str, Any]:
     from edittheory.logs.users import figure, phase
 
-    cells = phase.phase(user, coded, found, jax.random.key(seed), beta=beta)
+    cells = phase.phase(
+        user,
+        coded,
+        found,
+        jax.random.key(seed),
+        panels=phase.PANELS,
+        sizes=phase.SIZES,
+        trials=phase.TRIALS,
+        beta=beta,
+    )
     figure.draw(cells, out)
     return {
         "map": [cell._asdict() for cell in cells],

@@ -143,15 +143,36 @@ def test_samples_are_spread_over_the_sizes_and_bins_hold_every_edit():
 
 
 def test_advice_is_shown_or_its_refusal(monkeypatch):
-    class Advice:
-        lines = staticmethod(lambda log: ["SFT <1>", f"{log.records.height} edits"])
+    learners = [
+        {"learner": "SFT", "score": 1.0, "gain": 0.1, "gain_error": 0.0},
+        {"learner": "DPO", "score": 2.0, "gain": 0.2, "gain_error": 0.05},
+    ]
+    told = {"source": "<mail>", "records": 6, "refused": None, "advice": "DPO", "assumes": "balance & luck", "not_separated_from": ["SFT"],
+            "more_edits": 70, "beyond_the_rule": [], "learners": learners}  # fmt: skip
+    seen = []
 
-    found = gather.everything(FIXTURES / "edits.jsonl", reading.Options({"source": "domain"}))
-    monkeypatch.setattr(gather.importlib, "import_module", lambda name: Advice)
-    log, _ = reading.load(FIXTURES / "edits.jsonl", reading.Options({"source": "domain"}))
-    made = page.render(found | {"advice": gather.advice(log)})
-    assert "<li>SFT &lt;1&gt;</li><li>6 edits</li>" in made
-    assert "None is given: too few &amp; far" in page.render(found | {"advice": {"why_not": "too few & far"}})
+    class Advice:
+        GENERAL = ("nothing",)
+        Options = staticmethod(lambda *numbers: numbers)
+
+        @staticmethod
+        def advise(records, cost, given, options):
+            seen.append((records.height, len(cost), given, options))
+            return [told, {"source": "news", "records": 3, "refused": "too few"}]
+
+    real = gather.importlib.import_module
+    monkeypatch.setattr(
+        gather.importlib, "import_module", lambda name: Advice if "advice" in name else real(name)
+    )
+    found = gather.everything(FIXTURES / "edits.jsonl", reading.Options({"source": "domain"}), level=0.02)
+    assert seen == [(6, 6, None, (gather.BETA, 0.02, None))]
+    made = page.render(found)
+    for part in ("&lt;mail&gt;: 6 records", "<b>DPO</b>", "not separated from SFT. About 70 more", "No advice: too few.", "0.200 ± 0.098",
+                 "balance &amp; luck", "It is assumed that nothing."):  # fmt: skip
+        assert part in made
+    assert "None is given: too few &amp; far." in page.render(
+        found | {"advice": {"why_not": "no advice: too few & far"}}
+    )
 
 
 @pytest.mark.skipif(not chromium.found(), reason="needs chromium and chromedriver")

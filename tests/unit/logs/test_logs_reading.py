@@ -224,6 +224,7 @@ def test_the_real_corpus_of_ua_gec():
     folder = Path(str(sample.locate())).parents[1]
     log, count = reading.load(folder, reading.Options(format="ua-gec"))
     assert log.records["document"].n_unique() == 166 and set(log.records["editor"]) == {"a1", "a2"}
-    assert count.used > 4000 and 0.5 < count.edited / count.used < 0.9 and not count.reasons
-    pair = directions.agreement(log.records)
-    assert pair.texts > 2000 and 0 < pair.same < 1 and 0 < pair.between < 0.3 and 0 < pair.from_response < 0.3
+    assert not count.reasons
+    pair = directions.agreement(log.records)  # the numbers of docs/your-own-log.md
+    assert count.used == 5380 and round(1 - count.edited / count.used, 2) == 0.39
+    assert (round(pair.between, 3), round(pair.from_response, 3), round(pair.same, 2)) == (0.124, 0.119, 0.39)

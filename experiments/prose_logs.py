@@ -1,0 +1,125 @@
+"""The numbers on docs/your-own-log.md that come from rows: tests of a log, and advice."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from . import advice, log_tests
+from .advice_tuning import KIND
+
+PAGE = "docs/your-own-log.md"
+
+
+def _rows(name: str) -> pl.DataFrame:
+    from .prose import rows
+
+    return rows(name)
+
+
+@functools.cache
+def tests() -> Mapping[str, Any]:
+    """Shares refuted, in %, and edits needed, by the kinds of users and hypotheses that the page names."""
+    data = _rows("log_tests")
+    config = log_tests.Config(trials=data["seed"].n_unique(), edits=int(data["edits"][0]))
+    found = {(one["kind"], one["hypothesis"]): one for one in log_tests.rates(data, config)}
+    true = [one for one in found.values() if one["true"]]
+    return {
+        "users": config.trials, "edits": config.edits,
+        "true": len(true), "worst": 100 * max(one["rate"] for one in true), "worst_high": 100 * max(one["high"] for one in true),
+        "direction": found["no taste", "nothing to learn"]["needed"],
+        "taste": found["a taste", "no taste"]["needed"],
+        "small": 100 * found["a taste, habit .1", "a candidate"]["rate"],
+        "large": 100 * found["a taste, habit .3", "a candidate"]["rate"],
+        "needed": found["a taste, habit .3", "a candidate"]["needed"],
+        "without": 100 * found["a taste", "a candidate"]["rate"],
+    }  # fmt: skip
+
+
+def _compared() -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (one["family"], one["user"]): one
+        for one in advice.comparisons(_rows("advice"), advice.Config(seed=1))
+    }
+
+
+@functools.cache
+def regrets() -> Mapping[str, Any]:
+    """Mean SubOpt of the advice and of always the same, over all users of a family, in thousandths, and who is where below whom."""
+    found, compared = {"logs": _rows("advice").height}, _compared()
+    short = {
+        "advice": "a",
+        "SFT": "s",
+        "DPO": "d",
+        "SFT+DPO": "e",
+        "cost regression": "c",
+        "held-out choice": "h",
+        "reference": "r",
+    }
+    for family, kind in KIND.items():
+        one = compared[family, "all users"]
+        found |= {f"{kind[0]}_{letter}": 1e3 * one["means"][name] for name, letter in short.items()}
+        found |= {f"{kind[0]}_best": 1e3 * one["best"], f"{kind[0]}_worlds": one["worlds"]}
+        least = min((one["excess"][name] for name in advice.RIVALS), key=lambda gap: gap[1])
+        found |= {
+            f"{kind[0]}_gap": 1e3 * least[0],
+            f"{kind[0]}_low": 1e3 * least[1],
+            f"{kind[0]}_high": 1e3 * least[2],
+        }
+    types = [one for (_, user), one in compared.items() if user != "all users"]
+    found["types"] = len(types)
+    found["all_three"] = sum(len(one["below"]) == len(advice.RIVALS) for one in types)
+    found["above"] = sum(bool(one["above"]) for one in types)
+    strong = compared["log-linear", "strong"]["means"]
+    habit = compared["finite", "habit"]["means"]
+    found |= {"habit_a": 1e3 * habit["advice"], "habit_c": 1e3 * habit["cost regression"]}
+    return {**found, "strong_a": 1e3 * strong["advice"], "strong_s": 1e3 * strong["SFT"]}
+
+
+@functools.cache
+def errors() -> Mapping[str, Any]:
+    """Wrong separations and how many learners are separated, in %, and what became of forecasts."""
+    data, config = _rows("advice"), advice.Config(seed=1)
+    found = advice.errors(data, config)
+    soon = {(one["n"], one["forecast"]): one for one in advice.forecasts(data, config)}
+    later, never = soon[200, "by then"], soon[200, "not by then"]
+    each = {n: 100 * float(mine["separated"].mean()) / 3 for (n,), mine in data.group_by("n")}  # type: ignore[arg-type]
+    return {
+        "low": 100 * min(one["wrong"] for one in found), "high": 100 * max(one["wrong"] for one in found),
+        "upper": 100 * max(one["high"] for one in found),
+        "at_50": each[50], "at_200": each[200], "at_800": each[800],
+        "forecasts": later["logs"], "came": 100 * later["separated"], "came_low": 100 * later["low"], "came_high": 100 * later["high"],
+        "surprises": 100 * never["separated"],
+    }  # fmt: skip
+
+
+TESTS = (
+    "{users} simulated users of each kind with up to {edits:,} interactions, at level 10% a log: of the {true} pairs of a kind and a "
+    "hypothesis that is true of it the worst was refuted in {worst:.1f}% of logs (exact 95% interval up to {worst_high:.1f}%)",
+    'A user without a taste refutes "nothing to learn" after {direction:.0f} interactions (median), one with a taste "no taste" after '
+    "{taste:.0f}",
+    'With 16 candidates, the preferred law among them, "a candidate" falls in {without:.1f}% of logs without a habit, in {small:.0f}% with '
+    "a habit in a tenth of the edits, and in {large:.0f}% with one in three tenths, then after {needed:.0f} interactions",
+)
+REGRETS = (
+    "On {logs:,} simulated logs of {f_worlds} + {p_worlds} worlds the mean SubOpt, in thousandths, is",
+    "trained on features | {f_a:.1f} | {f_s:.1f} | {f_d:.1f} | {f_e:.1f} | {f_c:.1f} | {f_h:.1f} | {f_best:.1f} | {f_r:.1f} |",
+    "candidates given | {p_a:.1f} | {p_s:.1f} | {p_d:.1f} | {p_e:.1f} | {p_c:.1f} | {p_h:.1f} | {p_best:.1f} | {p_r:.1f} |",
+    "the nearest of the first three is worse by {f_gap:.1f} [{f_low:.1f}, {f_high:.1f}] and {p_gap:.1f} [{p_low:.1f}, {p_high:.1f}]",
+    "it is clearly below all three in {all_three} of {types} types of user and clearly above one of them in {above}",
+    "for strong users {strong_a:.1f} against {strong_s:.1f} of always SFT",
+    "with a habit and candidates given {habit_a:.1f} against {habit_c:.1f} of always cost regression",
+)
+ERRORS = (
+    "a wrong separation occurs in {low:.1f} to {high:.1f}% of the logs of one family and size (the largest upper end is {upper:.1f}%)",
+    "{at_50:.0f}% of the other learners are separated at n = 50, {at_200:.0f}% at 200 and {at_800:.0f}% at 800",
+    "of {forecasts} logs that at n = 200 were said to need no more than 600 further edits, {came:.0f}% [{came_low:.0f}, {came_high:.0f}] "
+    "were separated at 800, and of the others {surprises:.0f}%",
+)
+SENTENCES: tuple[tuple[str, str, Callable[[], Mapping[str, Any]]], ...] = tuple(
+    (PAGE, text, numbers)
+    for texts, numbers in ((TESTS, tests), (REGRETS, regrets), (ERRORS, errors))
+    for text in texts
+)
+"""(page, text, numbers) of each `prose.Sentence`."""
