@@ -99,5 +99,5 @@ FIGURE = Figure(
     name="coverage",
     needs=("coverage",),
     draw=draw,
-    summary="How far coverage predicts SubOpt from world to world, before and after dividing by what there is to learn.",
+    summary="Coverage of responses predicts the SubOpt of plug-in RL from world to world, coverage of pairs hardly that of PREF",
 )

@@ -72,5 +72,5 @@ FIGURE = Figure(
     name="drift",
     needs=("drift",),
     draw=draw,
-    summary="Cost above the best fixed policy in per cent: the user changes half-way, users take turns, or contexts' order misleads.",
+    summary="Users that change half-way, take turns or come in a misleading order: forgetting did not pay at these horizons",
 )

@@ -97,5 +97,6 @@ FIGURE = Figure(
     name="early_weight",
     needs=("early_weight",),
     draw=draw,
-    summary="SubOpt of EarlyEnsemble over lambda by user and n, and the regret of choosing lambda by three held-out losses.",
+    summary="No fixed lambda suits every user and number of edits, and none of three held-out losses finds the best one "
+    "reliably",
 )

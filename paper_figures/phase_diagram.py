@@ -129,5 +129,5 @@ FIGURE = Figure(
     name="phase_diagram",
     needs=("phase_diagram",),
     draw=draw,
-    summary="Which learner has the least mean SubOpt over each factor and n, on strings and on real sentences: no learner wins everywhere",
+    summary="No learner has the least mean SubOpt everywhere; plug-in regression on costs is the most frequent clear winner",
 )

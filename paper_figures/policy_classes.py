@@ -88,5 +88,5 @@ FIGURE = Figure(
     name="policy_classes",
     needs=("policy_classes",),
     draw=draw,
-    summary="Mean SubOpt of finite, log-linear and neural classes, right and wrong, for strong, weak and habitual users.",
+    summary="The user decides between learners, the class how much each of them gains",
 )

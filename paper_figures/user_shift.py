@@ -114,5 +114,6 @@ FIGURE = Figure(
     name="user_shift",
     needs=("user_shift",),
     draw=draw,
-    summary="Mean edit cost for every training and test user and the worst gap to the best learner, on strings and real sentences.",
+    summary="What carries over to another user depends on the space: preferences on short strings at n = 1,000, costs on "
+    "real sentences",
 )
