@@ -123,4 +123,4 @@ SENTENCES: tuple[tuple[str, str, Callable[[Rows], Mapping[str, Any]]], ...] = (
         _feedback,
     ),
 )
-"""(page, template, numbers): as `prose.Sentence`, numbers from a function that reads the rows of an experiment by name."""
+"""(page, template, numbers): as `sentences.Sentence`, numbers from a function that reads the rows of an experiment by name."""

@@ -6,8 +6,8 @@ from functools import partial
 import polars as pl
 import scipy.stats
 
-from . import committed, prose
-from .prose import ROOT, Numbers, Sentence, rows
+from . import committed
+from .sentences import ROOT, Numbers, Sentence, rows
 
 GUIDE, TRADEOFFS, LATE, ATTACKS = (
     "experiments/README.md",
@@ -132,16 +132,3 @@ SENTENCES: tuple[Sentence, ...] = (
         _attacks,
     ),
 )
-
-
-def run(write_too: bool = False) -> int:
-    """Check README, guides and the page of rows, mended first if asked; exit code 1 if one says other than its rows."""
-    sentences = (*prose.SENTENCES, *SENTENCES)
-    if write_too:
-        print(f"{prose.write(sentences)} sentences changed")
-        committed.PAGE.write_text(committed.page(), encoding="utf-8")
-    found = prose.differences(sentences)
-    if committed.PAGE.read_text(encoding="utf-8") != committed.page():
-        found.append("docs/rows.md is not that of the manifests: python -m experiments.prose --write")
-    print("\n".join(found) or f"{len(sentences)} sentences agree with their rows")
-    return 1 if found else 0

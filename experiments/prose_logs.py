@@ -17,7 +17,7 @@ SHORT = {
 
 
 def _rows(name: str) -> pl.DataFrame:
-    from .prose import rows
+    from .sentences import rows
 
     return rows(name)
 
@@ -152,4 +152,4 @@ SENTENCES: tuple[tuple[str, str, Callable[[], Mapping[str, Any]]], ...] = tuple(
     for texts, numbers in ((TESTS, tests), (REGRETS, regrets), (ERRORS, errors), (TEXTS, texts))
     for text in texts
 )
-"""(page, text, numbers) of each `prose.Sentence`."""
+"""(page, text, numbers) of each `sentences.Sentence`."""
