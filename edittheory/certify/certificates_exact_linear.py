@@ -14,7 +14,12 @@ from jaxtyping import Float
 
 from edittheory.certify import parametric_maximum
 from edittheory.certify.certificates_exact import pairs_of
-from edittheory.certify.certificates_parametric import ConvexSet, preference_set
+from edittheory.certify.certificates_parametric import (
+    ConvexSet,
+    _logistic_ridge,
+    _pair_features,
+    preference_set,
+)
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.learn.policies import LogLinear
 from edittheory.problem import EditDataset
@@ -198,8 +203,6 @@ def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def fit(model: LogLinear, data: EditDataset, ridge: float = 1.0) -> Float[np.ndarray, " d"]:
     """Ridge-penalised maximum likelihood on the directions, shortened to the radius: the player of C14's experiment."""
-    from edittheory.certify.certificates_parametric import _logistic_ridge, _pair_features
-
     rows = _pair_features(model, data)
     return _logistic_ridge(rows, float(model.radius), ridge, np.zeros(rows.shape[1]))
 
