@@ -12,11 +12,15 @@ from site_pages.links import ROOT
 PAGES = Path(__file__).parent / "texts"
 
 
-def _numbers() -> dict[str, Any]:
-    """What the checked sentences of README and docs are computed from, as `function_field`."""
+def _numbers(text: str) -> dict[str, Any]:
+    """What a text needs of the numbers behind the checked sentences of README and docs, as `function_field`."""
+    needed = [field for _, field, *_ in string.Formatter().parse(text) if field]
     found: dict[str, Any] = {}
     for numbers in dict.fromkeys(sentence.numbers for sentence in prose.SENTENCES):
-        found |= {f"{numbers.__name__.strip('_')}_{field}": value for field, value in numbers().items()}
+        name = getattr(numbers, "__name__", "").strip("_")  # a partial has none, and no field of its own
+        prefix = f"{name}_"
+        if name and any(field.startswith(prefix) for field in needed):
+            found |= {f"{prefix}{field}": value for field, value in numbers().items()}
     return found
 
 
@@ -30,11 +34,10 @@ def section(text: str, title: str) -> str:
 
 def pages() -> dict[str, Any]:
     """index.md, start/index.md, findings.md, and the pictures they need."""
-    numbers = _numbers()
     made: dict[str, Any] = {}
     for name, place in (("home.md", "index.md"), ("start.md", "start/index.md")):
         text = (PAGES / name).read_text(encoding="utf-8")
-        filled = string.Formatter().vformat(text, (), numbers) if name == "home.md" else text
+        filled = string.Formatter().vformat(text, (), _numbers(text)) if name == "home.md" else text
         page, needed = links.rehome(filled, "docs/index.md", place)
         made |= {place: links.lists(page), **needed}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
