@@ -121,5 +121,5 @@ TIMES = {
     "standard": "nano with three training seeds",
     "paper": "the same as h100",
     "smollm_smoke": "the smollm path on two texts, for trying it on a CPU",
-    "smollm_cpu": "about an hour on 2 CPU cores; needs the packages of the extras model and data",
+    "smollm_cpu": "the preset quick of tiny_llm_smollm",
 }

@@ -98,7 +98,7 @@ EXPERIMENT = dataclasses.replace(
     },
     times={
         "smoke": "3 minutes on 2 CPU cores; all presets need the packages of the extras model and data",
-        "quick": "about an hour on 2 CPU cores, estimated",
+        "quick": "about 65 minutes of one CPU core, estimated from its first cells; not yet run to its end",
         "standard": "hours on 2 CPU cores, not measured",
         "paper": "for a GPU, not measured: the preset smollm of tiny_llm",
     },

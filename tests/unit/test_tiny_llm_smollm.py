@@ -1,9 +1,8 @@
-"""The pretrained arm: its report and figure show its rows; its path runs without the packages it needs at size."""
+"""The pretrained arm: its report shows its rows; its path runs without the packages it needs at size."""
 
 import dataclasses
 import json
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -13,7 +12,6 @@ from experiments.tiny_llm_config import Config, candidates, cells
 from experiments.tiny_llm_presets import PRESETS
 from experiments.tiny_llm_recipes import Place
 from experiments.tiny_llm_stages import workshop
-from paper_figures import llm_pretrained, style
 from tests.language_toys import cost_of, made_up, random_checkpoint
 
 SETTINGS = (("summarization", "strong"), ("summarization", "weak"))
@@ -39,15 +37,6 @@ def test_the_report_says_what_its_intervals_are_over(rows):
         mean = cost_of(name, user) - 0.01
         assert one["each"] == pytest.approx([mean, mean + 0.2], abs=1e-6) and one["replicates"] == 2
         assert one["cost"] == pytest.approx(mean + 0.1, abs=1e-6) and one["low"] < one["cost"] < one["high"]
-
-
-def test_the_figure_shows_the_rows(rows):
-    with style.in_style():
-        figure = llm_pretrained.FIGURE.draw({"tiny_llm_smollm": rows}, {})
-    heights = [bar.get_height() for bar in figure.axes[1].patches]
-    np.testing.assert_allclose(heights, 0.9, atol=1e-6)
-    heights = [bar.get_height() for bar in figure.axes[2].patches]
-    np.testing.assert_allclose(heights, 0.0, atol=1e-6)
 
 
 def test_replicates_are_complete_one_after_the_other():
