@@ -10,9 +10,10 @@ ROWS := paper_figures/rows
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 DATA := $(VENV)/.data
+SITE := $(VENV)/.site
 
 .DEFAULT_GOAL := help
-.PHONY: help verify test test-slurm lint figures data install clean
+.PHONY: help verify test test-slurm lint figures site test-site data install clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +22,8 @@ help:
 	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
 	@echo "make lint      ruff, mypy, and who may import whom (import-linter)"
 	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
+	@echo "make site      build the site from rows, registries and docs into site/ (open site/index.html; needs no network to view)"
+	@echo "make test-site build it, then open every page in headless Chromium (chromium and chromium-driver of the system)"
 	@echo "make data      install the packages whose text the experiments use (verify does it too)"
 	@echo "make clean     remove $(VENV) and caches; keep $(RESULTS)"
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) RESULTS=$(RESULTS) PRESET=$(PRESET)"
@@ -51,9 +54,25 @@ verify: $(INSTALLED) data
 figures: $(INSTALLED)
 	@$(PY) -m paper_figures all --results $(ROWS) --out paper_figures/out
 
+$(SITE): $(INSTALLED)
+	@$(PY) -m pip install --quiet --constraint constraints.txt --group site
+	@touch $@
+
+site: export NO_MKDOCS_2_WARNING = 1
+site: $(SITE)
+	@$(PY) -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+test-site: site
+	@$(PY) -m pytest -q tests/site
+
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export POLARS_MAX_THREADS = 1
+# Most of the time of the tests is compiling: programs are kept, for the other process and for the next run.
+test: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.compiled
+test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: $(INSTALLED)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal
 
@@ -68,5 +87,5 @@ lint: $(INSTALLED)
 	@$(VENV)/bin/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find edittheory experiments paper_figures tests -name __pycache__ -type d -prune -exec rm -rf {} +

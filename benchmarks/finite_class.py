@@ -29,27 +29,13 @@ if not any(Path("/dev").glob("nvidia[0-9]*")):
 
 import jax.numpy as jnp
 import numpy as np
+from finite_class_numpy import numpy_loop, numpy_products_loop, same_choices
+from finite_class_output import BASE, METHODS, SCANS, plot, show
 from jax.sharding import NamedSharding, PartitionSpec
 
 from edittheory.learn import class_losses, learners, losses
 from edittheory.problem import EditDataset, balanced_problem
 from edittheory.runs import provenance
-
-BASE = {"K": 256, "X": 8, "Y": 64, "n": 1000, "S": 1024}
-SCANS = {
-    "S": (1, 8, 64, 512, 4096),
-    "K": (16, 64, 256, 1024),
-    "n": (100, 300, 1000, 3000, 10000),
-    "Y": (8, 16, 64, 256),
-}
-METHODS = {
-    "sharded": "edittheory, all cores",
-    "package": "edittheory",
-    "definition": "edittheory, class_loss",
-    "numpy": "NumPy loop",
-    "numpy_products": "NumPy, products",
-}
-
 
 # -- the problem ---------------------------------------------------------------------------------------------
 
@@ -129,58 +115,6 @@ def over_devices(trial, size, case):
     )
     shared = jax.device_put(case[:2], NamedSharding(mesh, everywhere))
     return function, (*shared, jax.device_put(case.data, NamedSharding(mesh, here)))
-
-
-# -- NumPy ---------------------------------------------------------------------------------------------------
-
-
-def numpy_losses(log_class, log_reference, x, y, edit):
-    """Mean losses (K,) of SUP and PREF on one data set, from the definition."""
-    log_edit, log_response = log_class[:, x, edit], log_class[:, x, y]
-    logits = (log_edit - log_reference[x, edit]) - (log_response - log_reference[x, y])
-    return -log_edit.mean(axis=1), np.logaddexp(0.0, -logits).mean(axis=1)
-
-
-def numpy_loop(arrays, count):
-    log_class, log_reference, x, y, edit = arrays
-    found = [numpy_losses(log_class, log_reference, x[s], y[s], edit[s]) for s in range(count)]
-    return tuple(np.array([np.argmin(pair[i]) for pair in found]) for i in range(2))
-
-
-def numpy_products_loop(arrays, count):
-    """The package's algorithm in NumPy: counts for SUP, products of tables for PREF (all logits here are small)."""
-    log_class, log_reference, x, y, edit = arrays
-    cells = log_reference.size
-    rows = np.ascontiguousarray(log_class.reshape(-1, cells).T)
-    up = np.exp(rows - log_reference.reshape(cells, 1))
-    down, num_y, sup, pref = 1.0 / up, log_reference.shape[1], [], []
-    for s in range(count):
-        before, after = x[s] * num_y + y[s], x[s] * num_y + edit[s]
-        sup.append(np.argmax(np.bincount(after, minlength=cells) @ rows))
-        ratio = up[before]
-        ratio *= down[after]
-        ratio += 1.0
-        groups = len(ratio) // class_losses.FACTORS
-        head, rest = ratio[: groups * class_losses.FACTORS], ratio[groups * class_losses.FACTORS :]
-        product = np.multiply.reduce(head.reshape(class_losses.FACTORS, groups, -1), axis=0)
-        pref.append(np.argmin(np.log(product).sum(axis=0) + np.log(rest).sum(axis=0)))
-    return np.array(sup), np.array(pref)
-
-
-def same_choices(arrays, first, second) -> int:
-    """How many choices differ although the losses tie to 1e-12; any other difference is an error."""
-    ties = 0
-    for kind in range(2):
-        for s in np.flatnonzero(first[kind] != second[kind]):
-            values = numpy_losses(*arrays[:2], *(part[s] for part in arrays[2:]))[kind]
-            gap = abs(values[first[kind][s]] - values[second[kind][s]])
-            if gap > 1e-12 * abs(values).max():
-                name = ("SUP", "PREF")[kind]
-                raise AssertionError(
-                    f"{name} on data set {s}: {first[kind][s]} or {second[kind][s]}, {gap:.2g}"
-                )
-            ties += 1
-    return ties
 
 
 # -- timing --------------------------------------------------------------------------------------------------
@@ -296,51 +230,6 @@ def memory_worker(sets: int) -> None:
 
 
 # -- output --------------------------------------------------------------------------------------------------
-
-
-def plot(rows, device: str, path: Path) -> None:
-    """Processor microseconds a trial, which a busy machine disturbs less than wall time, against each size."""
-    from paper_figures import style
-
-    looks = {
-        "numpy": style.Look("NumPy loop", style.BLACK, "o"),
-        "definition": style.Look("class_loss", style.ORANGE, "^", "--"),
-        "package": style.Look("edittheory", style.BLUE, "s"),
-    }
-    titles = {
-        "S": "S, data sets",
-        "K": "K, policies",
-        "n": "n, edits in a data set",
-        "Y": "Y, responses a context",
-    }
-    with style.in_style():
-        figure, axes = style.new_figure(2, 2, width=style.PAGE, height=4.6, sharey=True)
-        for ax, (scan, title) in zip(axes.flat, titles.items(), strict=True):
-            drawn = []
-            for method, look in looks.items():
-                points = [row for row in rows if row["scan"] == scan and row["method"] == method]
-                x, y = [row[scan] for row in points], [row["cpu_us_per_trial"] for row in points]
-                drawn.append(style.line(ax, x, y, look))
-            ax.set(xscale="log", yscale="log", xlabel=title)
-            ax.minorticks_off()
-            ax.set_xticks(SCANS[scan], [f"{value:,}" for value in SCANS[scan]])
-        for ax in axes[:, 0]:
-            ax.set_ylabel("processor microseconds a trial")
-        fixed = ", ".join(f"{name}={BASE[name]:,}" for name in ("K", "X", "Y", "n"))
-        figure.suptitle(f"SUP and PREF on one data set; {fixed} where not varied\n{device}", fontsize=8)
-        for ax in axes.flat:
-            style.label_ends(ax, ax.get_lines())
-        figure.savefig(path)
-
-
-def show(rows) -> None:
-    for row in rows:
-        print(
-            f"  {METHODS[row['method']]:24s} {row['us_per_trial']:10.1f} us a trial "
-            f"{1e6 / row['us_per_trial']:9.0f} trials/s  {row['times_faster']:7.1f} x NumPy loop "
-            f"({row['times_less_cpu']:.1f} x by processor time)  compile {row['compile_seconds']:.1f} s",
-            flush=True,
-        )
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ counted), and is left out where the peak is not known. Compilation is reported a
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,10 +23,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-GPU = any(Path("/dev").glob("nvidia[0-9]*"))
+from language_peer import GPU, Torch, cpu_name
+from language_their_shape import their_shape
+
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 peak, FLOP/s, of devices by a part of their name."""
-WORKER = Path(__file__).with_name("language_torch.py")
 
 
 def main() -> None:
@@ -60,54 +60,6 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "language.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-class Torch:
-    """The other side, in a process and an environment of its own; asked line by line, answers in JSON."""
-
-    def __init__(self, python: str, folder: Path, device: str):
-        self.process = None
-        if python == "none":
-            return
-        self.process = subprocess.Popen(
-            [python, str(WORKER), str(folder), device],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.about = self.ask("about")
-
-    def ask(self, *words: object) -> dict | None:
-        if self.process is None:
-            return None
-        try:
-            self.process.stdin.write(" ".join(map(str, words)) + "\n")
-            self.process.stdin.flush()
-            while (line := self.process.stdout.readline()) and not line.startswith("{"):
-                pass  # what libraries print
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            errors = (self.process.stderr.read() or "no output").strip().splitlines()
-            print(f"PyTorch side left out: {errors[-1]}")
-            self.process = None
-            return None
-        answer = json.loads(line)
-        if "error" in answer:
-            print(f"  PyTorch, {' '.join(map(str, words))}: not to be had here ({answer['error']})")
-            return None
-        return answer
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.stdin.close()
-            self.process.wait()
 
 
 # -- the nano decoder on CPU cores ---------------------------------------------------------------------------
@@ -340,39 +292,6 @@ def shape(options) -> dict:
     if options.torch_python != "none":
         result["theirs"] = their_shape(options, a, light, prompts, found, response, max(pairs), disassemble)
     return result
-
-
-def their_shape(options, a, light, prompts, found, response, pairs, disassemble) -> dict:
-    """transformers' generate and a plain training loop, and TRL's DPOTrainer, where they can be imported."""
-    import numpy as np
-
-    from edittheory.language.model.checkpoint_folder import save_folder
-
-    with tempfile.TemporaryDirectory() as folder:
-        save_folder(Path(folder) / "model", light, ids={"bos": 0, "eos": 1, "pad": 2})
-        np.savez(Path(folder) / "prompts.npz", prompts=np.asarray(prompts))
-        torch = Torch(options.torch_python, Path(folder), "cuda" if GPU else "cpu")
-        answers: dict = {"about": torch.process and torch.about}
-        for kind in ("dynamic", "static"):
-            answer = torch.ask("generate", kind, response)
-            if answer is None:
-                continue
-            texts = np.asarray(answer.pop("first_tokens"))
-            same = float(np.mean(texts == np.asarray(found.tokens)[: len(texts), : texts.shape[1]]))
-            answers[f"generate_{kind}"] = answer | {"tokens_equal": round(same, 4)}
-            rate = f"{answer['tokens_per_second']:.1f} tokens/s"
-            print(f"  transformers' generate, {kind}: {rate}; {100 * same:.1f}% of tokens equal", flush=True)
-        for task in ("sft", "dpo", "trl"):
-            answer = torch.ask("train", task, pairs, response)
-            if answer is not None:
-                answers[task] = answer
-                name = "TRL's DPOTrainer" if task == "trl" else f"transformers, plain {task} loop"
-                print(
-                    f"  {name}, {pairs} rows: {answer['rows_per_second']:.2f} rows/s ({answer['how']})",
-                    flush=True,
-                )
-        torch.close()
-    return answers
 
 
 if __name__ == "__main__":

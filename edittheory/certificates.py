@@ -11,4 +11,13 @@ from edittheory.certify.certificates import (
     preference_anytime,
 )
 
-__all__ = ["AnytimeCertificates", "Certificates", "certify", "cost", "cost_betting", "divergences", "preference", "preference_anytime"]
+__all__ = [
+    "AnytimeCertificates",
+    "Certificates",
+    "certify",
+    "cost",
+    "cost_betting",
+    "divergences",
+    "preference",
+    "preference_anytime",
+]

@@ -1,6 +1,6 @@
 """`python -m experiments`: list the experiments, or run one or all of them.
 
-With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.runs.ledger.launchers.
+With `--launcher slurm` the cells are computed by a job array on a cluster; see edittheory.runs.launchers.
 
 Exit codes: 0 done, every claim held; 1 a claim was violated; 2 a mistake in the command or a folder that
 cannot be used (one line on stderr, nothing touched), or trouble that the user can mend on the way; 3 the
@@ -23,10 +23,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from edittheory.cli import studies
+from edittheory.core.errors import RunError
 from edittheory.runs.files import write_json
 from edittheory.runs.identity import canonical
 from edittheory.runs.launchers import SlurmLauncher, TasksFailed
-from edittheory.runs.ledger import Ledger, RunError
+from edittheory.runs.ledger import Ledger
 from edittheory.runs.slurm import SlurmOptions
 
 from . import REGISTRY, overrides, sweeps
@@ -240,11 +241,18 @@ def _list_all(get: Callable[[str], Experiment], names: Sequence[str]) -> None:
 
 def _list_one(experiment: Experiment) -> None:
     print(f"\n{experiment.name}: {experiment.summary}")
-    times = {**experiment.times, **studies.measured(experiment.name)}
+    measured = studies.measured(experiment.name)
     for preset in experiment.presets:
-        print(f"  --preset {preset:<9} {times[preset]}")
+        print(f"  --preset {preset:<9} {measured.pop(preset, None) or _estimate(experiment.times[preset])}")
+    for label, time in measured.items():
+        print(f"  committed rows: {label}, {time}")
     if study := studies.STUDIES.get(experiment.name):
         print(f"  figures: {', '.join(study.figures) or 'none'}")
+
+
+def _estimate(time: str) -> str:
+    """A time that no manifest of committed rows has: marked if it names an amount."""
+    return f"{time} (estimate)" if any(letter.isdigit() for letter in time) else time
 
 
 def _describe(experiment: Experiment) -> None:

@@ -11,7 +11,7 @@ import rich.markup
 from rich.table import Table
 
 from edittheory.claims import statements
-from edittheory.claims.statements import Statement
+from edittheory.claims.statement import Statement
 from edittheory.claims.verification import evaluate
 from edittheory.core import statistics
 from edittheory.core.validation import check_in, check_int, check_probability

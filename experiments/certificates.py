@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_chunks
@@ -16,6 +15,7 @@ from edittheory.runs.identity import execution_field
 
 from . import certificate_trials, spaces
 from .certificate_trials import BOUNDS, SETS
+from .columns import blank
 from .experiment import Experiment, Report
 
 
@@ -192,19 +192,16 @@ def means(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
-    """Coverage by n, and the ladder's medians."""
+    """Coverage by n, and the ladder's means; an empty set's certificate is infinite, is left out of them and counted."""
     records = coverages(rows, config)
     last = max(config.sizes)
     title = (
         f"Truth outside the set by n = {last:,} (certificate of the posterior player wrong), "
         f"delta = {config.delta:g}; * not promised"
     )
-    table = Table(title=title, title_justify="left")
     found = {(r["family"], r["fault"], r["form"]): r for r in records if r["n"] == last}
     conditions = list(dict.fromkeys((r["family"], r["fault"]) for r in records))
-    table.add_column("set")
-    for family, fault in conditions:
-        table.add_column(f"{family}\n{fault}", justify="right")
+    table = blank(title, ("set",), [f"{family}\n{fault}" for family, fault in conditions])
     for form in SETS:
         entries = [found[(*condition, form)] for condition in conditions]
         table.add_row(
@@ -216,17 +213,17 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         )
     shown = [table]
     for family in config.families if "none" in config.faults else ():
-        ladder = Table(
-            title=f"Mean value where the set is not empty, family {family} without fault; realised in the last column",
-            title_justify="left",
+        ladder = blank(
+            f"Mean value where the set is not empty, family {family} without fault; then what is realised, and how many are empty",
+            ("form", "player"),
+            (*(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}", f"empty, n = {last:,}"),
         )
-        for column in ("form", "player", *(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}"):
-            ladder.add_column(column, justify="left" if column in ("form", "player") else "right")
         plain = rows.filter((pl.col("fault") == "none") & (pl.col("family") == family))
         for (form, player), part in means(plain).group_by("form", "player", maintain_order=True):
             values = part.sort("n")
             row = [f"{value:.3g}" for value in values["value"]]
-            ladder.add_row(str(form), str(player), *row, f"{values['realised'][-1]:.2g}")
+            empty = 1 - values["trials"][-1] / config.trials
+            ladder.add_row(str(form), str(player), *row, f"{values['realised'][-1]:.2g}", f"{empty:.1%}")
         shown.append(ladder)
     broken = [f"{r['form']} ({r['family']}, {r['fault']}, n = {r['n']})" for r in records if r["broken"]]
     line = (

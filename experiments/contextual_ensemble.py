@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
@@ -17,6 +16,7 @@ from edittheory.problem import EditDataset, EditProblem, random_problems
 from edittheory.runs.identity import execution_field
 
 from . import deployments, spaces
+from .columns import Column, table
 from .experiment import Experiment, Report
 
 # Domain: (strength of the user, share of the habit, logged edits). The last one's log is of a user with another taste.
@@ -210,25 +210,21 @@ def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
     return records
 
 
+COLUMNS = [
+    Column("method"),
+    Column("cost", style=".4f"),
+    Column("below the best single arm [interval]", "{margin:+.4f} [{low:+.4f}, {high:+.4f}]".format_map),
+    Column("beats every arm", lambda record: "yes" if record["beats_all"] else ""),
+]
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean cost and margin below the best single arm, by horizon; which arm is best in which domain."""
     records, views = margins(rows, config), []
     for horizon in config.horizons:
         mine = [record for record in records if record["horizon"] == horizon]
-        view = Table(
-            title=f"T = {horizon:,}: mean edit cost over {config.trials:,} problems; best single arm {mine[0]['best_single']}",
-            title_justify="left",
-        )
-        for column in ("method", "cost", "below the best single arm [interval]", "beats every arm"):
-            view.add_column(column, justify="left" if column == "method" else "right")
-        for record in mine:
-            view.add_row(
-                record["method"],
-                f"{record['cost']:.4f}",
-                f"{record['margin']:+.4f} [{record['low']:+.4f}, {record['high']:+.4f}]",
-                "yes" if record["beats_all"] else "",
-            )
-        views.append(view)
+        title = f"T = {horizon:,}: mean edit cost over {config.trials:,} problems; best single arm {mine[0]['best_single']}"
+        views.append(table(title, COLUMNS, mine))
     share = {
         name: rows.filter((pl.col("method") == ARMS[0]) & (pl.col("horizon") == config.horizons[0]))[
             f"best in {name}"

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core.logspace import log_normalise, total_variation
 from edittheory.core.trials import map_trials
@@ -15,6 +14,7 @@ from edittheory.problem import balanced_problem, coverage, random_problems
 from edittheory.runs.identity import execution_field, later_field
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 
@@ -48,12 +48,19 @@ def cells(config: Config) -> list[dict]:
 
 def trial(key, config: Config, strength) -> dict:
     """Coefficients of one random balanced user, the worst contraction seen, and TV to the optimum after 0..rounds edits."""
-    dice = random_problems.Dice(key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32)
+    dice = random_problems.Dice(
+        key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 32
+    )
     distance, size = dice.distance, dice.distance.shape[-1]
     locality = dice.log_uniform(1.0, 8.0)
     optimal = log_normalise(dice.log_uniform(0.5, 2.5) * dice.centre)
     problem = balanced_problem(
-        jnp.full(config.num_contexts, 1 / config.num_contexts), optimal, distance, config.beta, strength, locality
+        jnp.full(config.num_contexts, 1 / config.num_contexts),
+        optimal,
+        distance,
+        config.beta,
+        strength,
+        locality,
     )
     # The worst policies for a contraction sit on one response or far from the optimum: try all the former, many of the latter.
     corners = jnp.broadcast_to(jnp.log(jnp.eye(size))[:, None, :], (size, config.num_contexts, size))
@@ -98,18 +105,10 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         | (pl.col("dobrushin") > pl.col("doeblin") + 1e-9)
         | (pl.col("doeblin") > pl.col("gamma") + 1e-9)
     ).height
-    table = Table(
-        title="Contraction coefficients of balanced users: median over problems", title_justify="left"
+    headings = "1 - gamma_min", "Doeblin", "Dobrushin", "largest realised", "realised / Dobrushin: max"
+    table = blank(
+        "Contraction coefficients of balanced users: median over problems", (), ("strength g", *headings)
     )
-    for name in (
-        "strength g",
-        "1 - gamma_min",
-        "Doeblin",
-        "Dobrushin",
-        "largest realised",
-        "realised / Dobrushin: max",
-    ):
-        table.add_column(name, justify="right")
     for strength in config.strengths:
         mine = rows.filter(pl.col("strength") == strength)
         medians = [np.median(mine[name]) for name in (*FORMS, "realised")]

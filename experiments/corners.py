@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import polars as pl
-from rich.table import Table
 
 from edittheory.claims import corners
 from edittheory.core.validation import check_each, check_int, check_probability
 
+from .columns import Column, numbers, table, text
 from .experiment import Experiment, Report
 
 
@@ -53,22 +53,20 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Violations by corner; not ok if a statement is refuted, or a user off balance is accepted as balanced."""
-    table = Table(title="Statements at near-degenerate problems", title_justify="left")
-    for name in ("corner", "statements", "checks", "violations", "NaN", "refuted"):
-        table.add_column(name, justify="left" if name in ("corner", "refuted") else "right")
-    for (corner,), mine in rows.group_by("corner", maintain_order=True):
-        refuted = mine.filter("refuted")["statement"].unique(maintain_order=True).to_list()
-        counts = [
-            mine["statement"].n_unique(),
-            mine["trials"].sum(),
-            mine["violations"].sum(),
-            mine["undefined"].sum(),
-        ]
-        table.add_row(str(corner), *(f"{count:,}" for count in counts), ", ".join(refuted) or "none")
+    found = rows.group_by("corner", maintain_order=True).agg(
+        pl.col("statement").n_unique().alias("statements"),
+        pl.col("trials").sum().alias("checks"),
+        pl.col("violations").sum(),
+        pl.col("undefined").sum().alias("NaN"),
+        pl.col("statement").filter("refuted").unique(maintain_order=True).str.join(", ").alias("refuted"),
+    )
+    columns = [*text("corner"), *numbers(",", "statements", "checks", "violations", "NaN"),
+               Column("refuted", lambda record: record["refuted"] or "none")]  # fmt: skip
+    shown = table("Statements at near-degenerate problems", columns, found.iter_rows(named=True))
     wrongly = corners.accepted_yet_moving()
     closing = f"Users off balance only on responses that the reference hardly gives, accepted as balanced: {len(wrongly)}."
     bad = rows.filter("refuted")["statement"].unique(maintain_order=True).to_list()
-    return Report((table, closing), not bad and not wrongly, {"refuted": bad, "accepted": wrongly})
+    return Report((shown, closing), not bad and not wrongly, {"refuted": bad, "accepted": wrongly})
 
 
 EXPERIMENT = Experiment(

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_int
@@ -18,6 +17,7 @@ from edittheory.learn.objectives import Preference
 from edittheory.problem import coverage
 
 from . import worlds
+from .columns import Column, numbers, table
 from .experiment import Experiment, Report
 from .world_configs import WorldConfig
 
@@ -161,31 +161,28 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     """Median coverage and SubOpt by value, and rank correlations."""
     statistics.check_level(config.level)
     records = associations(rows, config)
-    table = Table(title=f"Medians over {config.trials} worlds at n = {config.n:,}", title_justify="left")
-    for column in ("sweep", "value", "reference", "C_PREF", "PREF", "C_F", "RL plug-in", "RL"):
-        table.add_column(column, justify="left" if column == "sweep" else "right")
     medians = rows.group_by("sweep", "value", "learner").median()
+    found = []
     for cell in cells(config):
         mine = medians.filter((pl.col("sweep") == cell["sweep"]) & (pl.col("value") == cell["value"]))
         by_name = {row["learner"]: row for row in mine.iter_rows(named=True)}
-        losses = [f"{by_name[name]['suboptimality']:.5f}" for name in ("PREF", "RL plug-in", "RL")]
+        losses = {name: by_name[name]["suboptimality"] for name in ("PREF", "RL plug-in", "RL")}
         pairs, concentration = by_name["PREF"]["pair_coverage"], by_name["RL"]["cost_coverage"]
-        table.add_row(
-            cell["sweep"],
-            f"{cell['value']:g}",
-            f"{by_name['PREF']['reference']:.5f}",
-            f"{pairs:.3g}",
-            losses[0],
-            f"{concentration:.3g}",
-            *losses[1:],
+        found.append(
+            cell | losses | {"reference": by_name["PREF"]["reference"], "C_PREF": pairs, "C_F": concentration}
         )
+    columns = [
+        Column("sweep"), *numbers("g", "value"), *numbers(".5f", "reference"), *numbers(".3g", "C_PREF"),
+        *numbers(".5f", "PREF"), *numbers(".3g", "C_F"), *numbers(".5f", "RL plug-in", "RL"),
+    ]  # fmt: skip
+    shown = table(f"Medians over {config.trials} worlds at n = {config.n:,}", columns, found)
     lines = [
         f"{r['learner']} over {r['sweep']}: rank correlation of SubOpt with {r['measure']} {r['correlation']:.2f} "
         f"[{r['low']:.2f}, {r['high']:.2f}], over the reference's {r['correlation_relative']:.2f} "
         f"[{r['low_relative']:.2f}, {r['high_relative']:.2f}]"
         for r in records
     ]
-    return Report((table, "; ".join(lines) + "."), True, {"associations": records})
+    return Report((shown, "; ".join(lines) + "."), True, {"associations": records})
 
 
 EXPERIMENT = Experiment(

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core.logspace import log_normalise
 from edittheory.core.validation import check_int, check_positive
@@ -14,6 +13,7 @@ from edittheory.deploy import deployment, drift, online
 from edittheory.problem.kernels import balanced_kernel
 
 from . import deployments, spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 CHANGES = ("none", "strong to weak", "new taste", "three users in turn", "misleading order")
@@ -126,12 +126,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     """Excess cost over the best fixed policy, in per cent, by change and bandit, for each horizon."""
     table, views, winners = means(rows), [], {}
     for horizon in config.horizons:
-        view = Table(
-            title=f"T = {horizon:,}: cost above the best fixed policy in per cent ({config.problems} problems x {config.seeds} seeds)",
-            title_justify="left",
-        )
-        for column in ("bandit", *CHANGES):
-            view.add_column(column, justify="left" if column == "bandit" else "right")
+        title = f"T = {horizon:,}: cost above the best fixed policy in per cent ({config.problems} problems x {config.seeds} seeds)"
+        view = blank(title, ("bandit",), tuple(CHANGES))
         mine = table.filter(pl.col("horizon") == horizon)
         for bandit in mine["bandit"].unique(maintain_order=True):
             at = {row["change"]: row for row in mine.filter(pl.col("bandit") == bandit).iter_rows(named=True)}

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_int, check_non_negative
@@ -14,6 +13,7 @@ from edittheory.learn import losses
 from edittheory.learn.objectives import EarlyEnsemble
 
 from . import worlds
+from .columns import Column, table
 from .experiment import Experiment, Report
 from .world_configs import WorldConfig
 
@@ -150,29 +150,22 @@ def choices(rows: pl.DataFrame, config: Config) -> list[dict]:
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Best weight by (user, n) and the regret of choosing it on held-out edits."""
     records = choices(rows, config)
-    table = Table(title=f"EarlyEnsemble: mean SubOpt over {config.trials} worlds", title_justify="left")
-    last = f"lambda = {config.weights[-1]:g}"
-    for column in (
-        "user",
-        "n",
-        "best lambda",
-        "its SubOpt",
-        "lambda = 0",
-        last,
-        *(f"held-out {rule}" for rule in RULES),
-    ):
-        table.add_column(column, justify="left" if column == "user" else "right")
-    for r in records:
-        numbers = (r["best"], r["first"], r["last"], *(r[rule]["mean"] for rule in RULES))
-        table.add_row(
-            r["user"], f"{r['n']:,}", f"{r['best_weight']:g}", *(f"{number:.4f}" for number in numbers)
-        )
+    columns = [
+        Column("user"),
+        Column("n", style=","),
+        Column("best lambda", "best_weight", "g"),
+        Column("its SubOpt", "best", ".4f"),
+        Column("lambda = 0", "first", ".4f"),
+        Column(f"lambda = {config.weights[-1]:g}", "last", ".4f"),
+        *(Column(f"held-out {rule}", (rule, "mean"), ".4f") for rule in RULES),
+    ]
+    shown = table(f"EarlyEnsemble: mean SubOpt over {config.trials} worlds", columns, records)
     failed = [r for r in records if all(r[rule]["low"] > 0 for rule in RULES)]
     closing = (
         f"In {len(failed)} of {len(records)} rows every held-out rule does worse than the best fixed weight "
         f"(paired bootstrap, level {config.level:g} each)."
     )
-    return Report((table, closing), True, {"choices": records})
+    return Report((shown, closing), True, {"choices": records})
 
 
 EXPERIMENT = Experiment(

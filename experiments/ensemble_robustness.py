@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
@@ -15,6 +14,7 @@ from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
 from edittheory.runs.identity import execution_field
 
 from . import deployments, spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 TESTED = {"strong": ("strong", "weak"), "weak": ("strong", "weak"), "habit": ("strong", "same")}
@@ -190,12 +190,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     names, costs = by_method(rows)
     cost_max = float(rows["cost_max"].to_numpy().mean())
     gaps, goals = worst_gaps(names, costs, config), goal(names, costs, cost_max)
-    table = Table(
-        title=f"Mean edit cost over {config.rounds} rounds, {config.trials:,} random problems a setting",
-        title_justify="left",
-    )
-    for column in ("method", *SETTINGS, "Max SubOpt [interval]", "goal"):
-        table.add_column(column, justify="left" if column == "method" else "right")
+    title = f"Mean edit cost over {config.rounds} rounds, {config.trials:,} random problems a setting"
+    table = blank(title, ("method",), (*SETTINGS, "Max SubOpt [interval]", "goal"))
     means = costs.mean(axis=0)
     for index, name in enumerate(names):
         gap = gaps.get(name)

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.certify import certificates, certified_policies, evidence
 from edittheory.certify.certificates_exact import exact
@@ -20,6 +19,7 @@ from edittheory.problem import cost_classes
 
 from . import spaces
 from .certificate_trials import draw
+from .columns import Column, table, text
 from .experiment import Experiment, Report
 
 FORMS = ("mixture", "joint", "exact set", "pivot")
@@ -149,31 +149,22 @@ def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+COLUMNS = [
+    *text("family", "fault"), Column("n", style=","), Column("form"),
+    Column("certificate", lambda record: np.inf if record["certificate"] is None else record["certificate"], ".2g"),
+    Column("quantile", style=".2g"), Column("ratio", style=".2f"), Column("within 3x", "within", ".0%"),
+    Column("wrong [interval]", "interval"), Column("empty", style=".0%"),
+]  # fmt: skip
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Median ratio, share of problems within 3 times, and how often each form is wrong; not ok if a promised level is refuted."""
-    table = Table(
-        title=f"Certificates against each problem's own {1 - config.delta:.0%} quantile of SubOpt",
-        title_justify="left",
-    )
-    for name in (
-        "family",
-        "fault",
-        "n",
-        "form",
-        "certificate",
-        "quantile",
-        "ratio",
-        "within 3x",
-        "wrong [interval]",
-        "empty",
-    ):
-        table.add_column(name, justify="left" if name in ("family", "fault", "form") else "right")
     problems = by_problem(rows, config.delta)
     wrong = rows.group_by("family", "fault", "n", "form", maintain_order=True).agg(
         bad=(pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15).sum(), of=pl.len()
     )
     promised = wrong.filter(pl.col("fault") == "none").height
-    records, refuted = [], []
+    records, refuted, intervals = [], [], []
     for family, fault, n, form, bad, of in wrong.iter_rows():
         here = problems.filter(
             (pl.col("family") == family)
@@ -194,17 +185,18 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
             "wrong": bad / of, "empty": here["empty"].mean(),
         }  # fmt: skip
         records.append(record)
-        ratio = "" if record["ratio"] is None else f"{record['ratio']:.2f}"
-        within = "" if record["within"] is None else f"{record['within']:.0%}"
-        certificate = "inf" if record["certificate"] is None else f"{record['certificate']:.2g}"
-        table.add_row(family, fault, f"{n:,}", form, certificate, f"{record['quantile']:.2g}", ratio, within,
-                      f"{bad / of:.1%} [{float(low):.1%}, {float(high):.1%}]", f"{record['empty']:.0%}")  # fmt: skip
+        intervals.append(f"{bad / of:.1%} [{float(low):.1%}, {float(high):.1%}]")
+    shown = table(
+        f"Certificates against each problem's own {1 - config.delta:.0%} quantile of SubOpt",
+        COLUMNS,
+        (record | {"interval": interval} for record, interval in zip(records, intervals, strict=True)),
+    )
     closing = (
         f"Promised: wrong in at most {config.delta:.0%} without fault; "
         + (f"REFUTED: {', '.join(refuted)}." if refuted else "not refuted.")
         + " Ratios over problems whose quantile is above 1e-9; a habit breaks every form that uses preferences."
     )
-    return Report((table, closing), not refuted, {"records": records, "refuted": refuted})
+    return Report((shown, closing), not refuted, {"records": records, "refuted": refuted})
 
 
 EXPERIMENT = Experiment(

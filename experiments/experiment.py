@@ -12,7 +12,8 @@ import polars as pl
 from rich.console import RenderableType
 
 from edittheory.core.validation import check_in, check_int
-from edittheory.runs.ledger import MAX_SEED, Ledger, run_identity, run_key
+from edittheory.runs.identity import MAX_SEED, run_identity, run_key
+from edittheory.runs.ledger import Ledger
 from edittheory.runs.progress import progress
 
 Config = TypeVar("Config")
@@ -50,8 +51,8 @@ class Experiment(Generic[Config]):
     presets:       configurations by name; `times` gives each a rough time with its hardware.
     cells:         config -> parameters of each cell as JSON-like dicts, no two equal, in the order of the rows.
     run_cell:      (config, cell, key) -> rows. It must depend on nothing else, and put no clock times into rows.
-                   For trouble that the user can mend it raises edittheory.runs.ledger.RunError. With `shares` it takes a
-                   fourth argument, a folder for what cells have in common (`edittheory.runs.ledger.artefacts`): whatever is
+                   For trouble that the user can mend it raises edittheory.core.errors.RunError. With `shares` it takes a
+                   fourth argument, a folder for what cells have in common (`edittheory.runs.artefacts`): whatever is
                    found there or not, the rows are the same.
     report:        (all rows, config) -> Report.
     provenance:    config -> description of input data (names, versions, hashes); other input is another run.
@@ -122,7 +123,7 @@ class Experiment(Generic[Config]):
         """Compute what `ledger` lacks of a resolved configuration, and complete it.
 
         Cells are computed here, one after the other, unless `launch` is given: it gets the open ledger, and when
-        it returns every cell must be written (see `Work` and `edittheory.runs.ledger.launchers`).
+        it returns every cell must be written (see `Work` and `edittheory.runs.launchers`).
         """
         with ledger.open():
             if launch is None:

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory.bounds import online as bounds_online
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.deploy import deployment, online
 
 from . import deployments, spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 SETTINGS = {
@@ -131,15 +131,12 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     for setting in SETTINGS:
         mine = table.filter(pl.col("setting") == setting)
         first = mine.row(0, named=True)
-        view = Table(
-            title=f"{setting}: best J {first['best_value']:.3f}, largest gap {first['largest_gap']:.3f}; mean regret over "
+        view = blank(
+            f"{setting}: best J {first['best_value']:.3f}, largest gap {first['largest_gap']:.3f}; mean regret over "
             f"{config.seeds:,} seeds",
-            title_justify="left",
+            ("bandit",),
+            (*(f"T = {t:,}" for t in shown), "cost over best arm, T = 200"),
         )
-        view.add_column("bandit")
-        for t in shown:
-            view.add_column(f"T = {t:,}", justify="right")
-        view.add_column("cost over best arm, T = 200", justify="right")
         for bandit in mine["bandit"].unique(maintain_order=True):
             at = {row["t"]: row for row in mine.filter(pl.col("bandit") == bandit).iter_rows(named=True)}
             view.add_row(

@@ -4,6 +4,7 @@ Every link is evaluated on the same random problems, so the factors of a chain m
 """
 
 import dataclasses
+from collections.abc import Callable
 from itertools import pairwise
 
 import jax
@@ -11,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory import bounds
-from edittheory.claims.statements import Trial, make_trial
+from edittheory.claims.trial import Trial, make_trial
 from edittheory.core.logspace import expect
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_each, check_int, check_probability
@@ -22,6 +22,7 @@ from edittheory.problem import EditProblem, coverage, random_problems
 from edittheory.runs.identity import execution_field
 
 from . import spaces
+from .columns import Column, Record, table
 from .experiment import Experiment, Report
 
 LINKS = {
@@ -229,18 +230,25 @@ def factors(rows: pl.DataFrame, level: float) -> list[dict]:
     return records
 
 
+def _factor(link: str) -> Callable[[Record], float | None]:
+    return lambda record: 10 ** record[link][0] if link in record else None
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """The geometric mean of every factor; not ok if a link of a chain that always holds is below 1."""
-    table = Table(
-        title="bound / SubOpt as a product: geometric means over random balanced problems",
-        title_justify="left",
-    )
-    for name in ("statement", "n", "SubOpt = 0", "bound / SubOpt", *LINKS):
-        table.add_column(name, justify="left" if name == "statement" else "right")
     records = factors(rows, config.level)
-    for record in records:
-        cells_ = [f"{10 ** record[link][0]:.3g}" if link in record else "" for link in ("total", *LINKS)]
-        table.add_row(record["statement"], f"{record['n']:,}", f"{record['exact']:.0%}", *cells_)
+    columns = [
+        Column("statement"),
+        Column("n", style=","),
+        Column("SubOpt = 0", "exact", ".0%"),
+        *(
+            Column(heading, _factor(link), ".3g")
+            for heading, link in (("bound / SubOpt", "total"), *zip(LINKS, LINKS, strict=True))
+        ),
+    ]
+    shown = table(
+        "bound / SubOpt as a product: geometric means over random balanced problems", columns, records
+    )
     sure = [pl.col(link) < 1 - 1e-6 for link in LINKS if link != "sampling"]
     broken = usable(rows).filter(pl.any_horizontal(*sure)).height
     closing = (
@@ -248,7 +256,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         f"(share: SubOpt = 0). {broken} links that hold for every log are broken. "
         + " ".join(f"{link}: {meaning}." for link, meaning in LINKS.items())
     )
-    return Report((table, closing), broken == 0, {"factors": records, "broken": broken})
+    return Report((shown, closing), broken == 0, {"factors": records, "broken": broken})
 
 
 EXPERIMENT = Experiment(

@@ -6,7 +6,6 @@ learners. A cell with no strength is the prototype of theory.md B7: strengths dr
 """
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
@@ -19,12 +18,13 @@ from edittheory.certify import certified_policies, evidence
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_each, check_int, check_non_negative, check_probability
 from edittheory.learn import learners
-from edittheory.medley import likelihoods, linear
+from edittheory.medley import likelihoods
 from edittheory.problem import EditDataset, cost_classes, random_problems
 from edittheory.runs.identity import execution_field
 
 from . import medley_report, spaces, worlds
 from .experiment import Experiment
+from .medley_linear import linear_cell
 from .phase_diagram import PANELS
 from .world_configs import TextWorldConfig, provenance, resolve
 
@@ -207,72 +207,10 @@ def _finite_cell(config: Config, cell: dict, key):
 # -- log-linear classes --------------------------------------------------------------------------------------------------
 
 
-@partial(jax.jit, static_argnames=("most",))
-def _linear_counts(drawn: worlds.World, keys, sizes, most: int) -> likelihoods.Counts:
-    """Counts of the logs that `worlds.observe` makes with the same keys."""
-
-    def one(world, key):
-        data_key, noise_key = jax.random.split(key)
-        problem = world.problem
-        data = problem.sample(data_key, most)
-        noisy = data.costs + world.noise * jax.random.normal(noise_key, (most,))
-        data = EditDataset(data.contexts, data.responses, data.edits, noisy)
-        return likelihoods.count(data, sizes, problem.num_contexts, problem.num_responses)
-
-    return jax.vmap(one)(drawn, keys)
-
-
-@jax.jit
-def _linear_medley(drawn: worlds.World, counts: likelihoods.Counts):
-    def one(world, at_sizes):
-        problem = world.problem
-        fit = partial(linear.fit, beta=problem.beta, cost_max=problem.cost_max)
-        return jax.vmap(lambda each: fit(world.features, problem.log_reference, each).log_policy)(at_sizes)
-
-    return jax.vmap(one)(drawn, counts)
-
-
-def _linear_cell(config: Config, cell: dict, key):
-    knobs = worlds.Knobs(
-        **{name: jnp.float64(cell.get(name, value)) for name, value in worlds.Knobs()._asdict().items()}
-    )
-    distances = jnp.asarray(
-        worlds.bank(
-            cell["space"], config.num_letters, config.max_length, config.text_source, config.num_texts
-        )
-    )
-    world_key, train_key = jax.random.split(key)
-    sizes, most = config.linear_sizes, max(config.linear_sizes)
-    drawn, logs = worlds.simulate(
-        world_key,
-        distances,
-        knobs,
-        config.beta,
-        jnp.asarray(sizes, dtype=float),
-        config.delta,
-        trials=config.linear_trials,
-        num_contexts=config.num_contexts,
-        num_features=config.num_features,
-        most=most,
-    )
-    # `worlds.simulate` splits each world's key in three, the second for its log.
-    log_keys = jax.vmap(lambda each: jax.random.split(each, 3)[1])(
-        jax.random.split(world_key, config.linear_trials)
-    )
-    counts = _linear_counts(drawn, log_keys, jnp.asarray(sizes), most)
-    logged = jnp.sum(counts.pairs, axis=(-3, -2, -1))
-    if not bool(jnp.all(counts.pairs.reshape(logs.counts.shape) == logs.counts + logs.held_out)):
-        raise RuntimeError(f"the logs of {cell} could not be made again ({logged[0].tolist()} edits)")
-    found = worlds.every_learner(drawn, logs, train_key, config.supervised_weight)
-    found["medley"] = _linear_medley(drawn, counts)
-    losses = {name: np.asarray(worlds.suboptimality(drawn, policies)) for name, policies in found.items()}
-    return losses, None, sizes
-
-
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: the cell's fields, n, seed, learner, suboptimality; of the finite medley also certificate,
     certificate_if_balanced (both null where none is issued), refuted, and the posterior chance of balance."""
-    run = _finite_cell if cell["track"] == "finite" else _linear_cell
+    run = _finite_cell if cell["track"] == "finite" else linear_cell
     losses, extras, sizes = run(config, cell, key)
     frames = []
     for name, values in losses.items():

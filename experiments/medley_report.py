@@ -8,6 +8,7 @@ from rich.table import Table
 
 from edittheory.core import statistics
 
+from .columns import blank
 from .experiment import Report
 
 PLAIN = ("SUP", "PREF", "Early", "RL", "RL plug-in")
@@ -105,11 +106,7 @@ def violations(rows: pl.DataFrame, level: float, delta: float) -> list[dict[str,
 
 def _ratio_table(title: str, table: pl.DataFrame, index: list[str]) -> Table:
     sizes = sorted(table["n"].unique().to_list())
-    shown = Table(title=title, title_justify="left")
-    for name in index:
-        shown.add_column(name)
-    for n in sizes:
-        shown.add_column(f"n = {n:,}", justify="right")
+    shown = blank(title, index, [f"n = {n:,}" for n in sizes])
     for key, mine in table.group_by(index, maintain_order=True):
         by_size = {row["n"]: row for row in mine.iter_rows(named=True)}
         cells = []
@@ -125,9 +122,8 @@ def _ratio_table(title: str, table: pl.DataFrame, index: list[str]) -> Table:
 
 def _prototype_table(rows: pl.DataFrame) -> Table:
     names = ("PREF", "RL plug-in", "RL", "posterior PREF", "posterior cost", "prototype", "medley")
-    shown = Table(title="The prototype's table (theory.md B7): mean SubOpt", title_justify="left")
-    for name in ("habit", "n", *names, "its certificate (median)"):
-        shown.add_column(name, justify="right")
+    headings = "habit", "n", *names, "its certificate (median)"
+    shown = blank("The prototype's table (theory.md B7): mean SubOpt", (), headings)
     for (habit, n), mine in rows.filter(pl.col("panel") == "prototype").group_by(
         "habit", "n", maintain_order=True
     ):

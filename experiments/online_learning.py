@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.bounds import online
 from edittheory.core import statistics
+from edittheory.core.slopes import slope_fit
 from edittheory.core.validation import check_int, check_positive, check_probability
 from edittheory.deploy import iterated
 from edittheory.problem import cost_classes, coverage, random_problems
 
 from . import spaces
+from .columns import Column, Record, table, text, where_known
 from .experiment import Experiment, Report
 
 # name: (strength of the balanced user, is the class closed under the user, as B5 asks?)
@@ -180,7 +181,7 @@ def exponents(grid: pl.DataFrame, config: Config, start: float = 0.05) -> list[d
     for (setting, learner), part in late.group_by("setting", "learner", maintain_order=True):
         times = np.sort(part["t"].unique().to_numpy())
         curves = part.sort("problem", "seed", "t")["regret"].to_numpy().reshape(-1, len(times))
-        fit = statistics.slope_fit(times, curves, np.random.default_rng(config.seed), level=config.level)
+        fit = slope_fit(times, curves, np.random.default_rng(config.seed), level=config.level)
         record = {
             "setting": setting,
             "learner": learner,
@@ -198,43 +199,34 @@ def exponents(grid: pl.DataFrame, config: Config, start: float = 0.05) -> list[d
     return found
 
 
+def _interval(fit: Record) -> str:
+    rounded = [round(fit[name], 3) + 0.0 for name in ("exponent", "low", "high")]
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*rounded)
+
+
+COLUMNS = [
+    *text("setting", "learner"),
+    Column("regret", style=".2f"),
+    Column("exponent [interval]", _interval),
+    *(
+        Column(heading, where_known(name), style)
+        for heading, name, style in (
+            ("B5", "bound", ".0f"),
+            ("B5 exponent", "bound_exponent", ".2f"),
+            ("B5 fast", "bound_fast", ".0f"),
+            ("fast exponent", "bound_fast_exponent", ".2f"),
+        )
+    ),
+]
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Violations of B5 counted over runs (any epoch's end), final regret, fitted exponents; not ok if B5 is refuted."""
-    table = Table(
-        title=f"Regret after T = {config.horizon:,} rounds, and exponents fitted to T >= {config.horizon // 20:,}",
-        title_justify="left",
-    )
-    for column in (
-        "setting",
-        "learner",
-        "regret",
-        "exponent [interval]",
-        "B5",
-        "B5 exponent",
-        "B5 fast",
-        "fast exponent",
-    ):
-        table.add_column(column, justify="left" if column in ("setting", "learner") else "right")
     fits = exponents(at_horizons(rows, config), config)
-    for fit in fits:
-        extra = [
-            f"{fit[name]:{style}}" if name in fit else ""
-            for name, style in (
-                ("bound", ".0f"),
-                ("bound_exponent", ".2f"),
-                ("bound_fast", ".0f"),
-                ("bound_fast_exponent", ".2f"),
-            )
-        ]
-        table.add_row(
-            fit["setting"],
-            fit["learner"],
-            f"{fit['regret']:.2f}",
-            "{:.3f} [{:.3f}, {:.3f}]".format(
-                *(round(fit[name], 3) + 0.0 for name in ("exponent", "low", "high"))
-            ),
-            *extra,
-        )
+    title = (
+        f"Regret after T = {config.horizon:,} rounds, and exponents fitted to T >= {config.horizon // 20:,}"
+    )
+    shown = table(title, COLUMNS, fits)
     bounded = rows.filter(pl.col("learner").is_in([MLE, MLE_SHORT]) & pl.col("closed"))
     runs = bounded.group_by("setting", "learner", "problem", "seed").agg(
         (pl.col("regret") > pl.col("bound") + 1e-12).any().alias("slow"),
@@ -258,7 +250,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         "violations": {name: v.violations for name, v in verdicts.items()},
         "ratio": list(ratio),
     }
-    return Report((table, closing), not any(v.violated for v in verdicts.values()), summary)
+    return Report((shown, closing), not any(v.violated for v in verdicts.values()), summary)
 
 
 EXPERIMENT = Experiment(

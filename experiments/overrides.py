@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from edittheory.runs.ledger import RunError
+from edittheory.core.errors import RunError
 
 Config = TypeVar("Config")
 PREFIX = "--config."

@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_in, check_int
+from edittheory.learn.objectives import PairLoss
+from edittheory.learn.preference_losses import PREFERENCE_LOSSES
+from edittheory.runs.identity import later_field
 
 from . import worlds
+from .columns import blank
 from .experiment import Experiment, Report
 from .world_configs import TextWorldConfig, provenance, resolve
 
@@ -36,6 +39,7 @@ PANELS = {
 class Config(TextWorldConfig):
     """One cell for each (space, panel, value of its knob); all sample sizes are prefixes of the same logs.
 
+    losses: names of `PREFERENCE_LOSSES` whose rows are made too, at scale 1; they are no contestants for a cell.
     level: chance that a map (the values of a panel x the sample sizes, in one space) names a winner that is
     none, in any of its cells.
     """
@@ -45,12 +49,15 @@ class Config(TextWorldConfig):
     trials: int = 40
     panels: tuple[str, ...] = tuple(PANELS)
     supervised_weight: float = 0.1
+    losses: tuple[str, ...] = later_field(())
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_each("sample_sizes", self.sample_sizes, check_int, 10, 10**7)
         check_each("panels", self.panels, check_in, tuple(PANELS))
         check_int("values", self.values, 2, 1000)
+        for index, name in enumerate(self.losses):
+            check_in(f"losses[{index}]", name, tuple(PREFERENCE_LOSSES))
 
 
 def knob_values(config: Config, panel: str) -> list[float]:
@@ -111,7 +118,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: space, panel, value, n, seed, learner, suboptimality, the world's covariates, and `excess_low`.
 
     `excess_low` is of the whole cell: the lower bound on the learner's mean SubOpt minus the best's (null for
-    the best itself and for the reference, which is no contestant).
+    the best itself, and for the reference and `losses`, which are no contestants).
     """
     knob, *_, others = PANELS[cell["panel"]]
     knobs = worlds.Knobs(
@@ -139,13 +146,14 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         most=max(config.sample_sizes),
     )
     found = worlds.every_learner(drawn, logs, train_key, config.supervised_weight)
+    found |= {name: worlds.fit(drawn, logs, PairLoss(name), train_key) for name in config.losses}
     described = {name: np.asarray(values) for name, values in worlds.covariates(drawn).items()}
     sizes = len(config.sample_sizes)
     losses = {name: np.asarray(worlds.suboptimality(drawn, policies)) for name, policies in found.items()}
     tail = config.level / (config.values * sizes * (len(LEARNERS) - 1))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(test_key)))
     bounds = excesses({name: losses[name] for name in LEARNERS}, tail, rng)
-    bounds["reference"] = np.full(sizes, np.nan)
+    bounds |= {name: np.full(sizes, np.nan) for name in ("reference", *config.losses)}
     frames = []
     for name, values in losses.items():
         columns = {
@@ -205,13 +213,11 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     for space in config.spaces:
         for panel in config.panels:
             knob = PANELS[panel][0]
-            table = Table(
-                title=f"{panel}, {space}: least mean SubOpt over {config.trials} worlds (in brackets: a tie)",
-                title_justify="left",
+            table = blank(
+                f"{panel}, {space}: least mean SubOpt over {config.trials} worlds (in brackets: a tie)",
+                (knob, *(f"n = {n:,}" for n in config.sample_sizes)),
+                (),
             )
-            table.add_column(knob)
-            for n in config.sample_sizes:
-                table.add_column(f"n = {n:,}")
             here = (r for r in records if (r["space"], r["panel"]) == (space, panel))
             mine = {(r["value"], r["n"]): r for r in here}
             for value in knob_values(config, panel):

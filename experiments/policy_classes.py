@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_int
@@ -15,6 +14,7 @@ from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.problem import features
 
 from . import worlds
+from .columns import Column, table, text
 from .experiment import Experiment, Report
 from .world_configs import WorldConfig
 
@@ -186,18 +186,12 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean SubOpt by user, class, learner and n."""
     statistics.check_level(config.level)
-    table = Table(title=f"Mean SubOpt over {config.trials} worlds", title_justify="left")
-    for column in ("user", "class", "learner"):
-        table.add_column(column)
-    for n in config.sample_sizes:
-        table.add_column(f"n = {n:,}", justify="right")
     means = rows.group_by("user", "class", "learner", "n", maintain_order=True).agg(
         pl.col("suboptimality").mean()
     )
     records = []
     for (user, name, learner), part in means.group_by(["user", "class", "learner"], maintain_order=True):
         values = dict(part.select("n", "suboptimality").iter_rows())
-        table.add_row(user, name, learner, *(f"{values[n]:.4f}" for n in config.sample_sizes))
         records.append(
             {
                 "user": user,
@@ -206,6 +200,11 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
                 "means": {str(n): values[n] for n in config.sample_sizes},
             }
         )
+    columns = [
+        *text("user", "class", "learner"),
+        *(Column(f"n = {n:,}", ("means", str(n)), ".4f") for n in config.sample_sizes),
+    ]
+    shown = table(f"Mean SubOpt over {config.trials} worlds", columns, records)
     most = str(max(config.sample_sizes))
     best = {
         user: min((r for r in records if r["user"] == user), key=lambda r: r["means"][most]) for user in USERS
@@ -215,7 +214,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         + "; ".join(f"{user}: {r['class']} with {r['learner']}" for user, r in best.items())
         + "."
     )
-    return Report((table, closing), True, {"means": records})
+    return Report((shown, closing), True, {"means": records})
 
 
 EXPERIMENT = Experiment(

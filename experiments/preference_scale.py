@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core.logspace import log_normalise
 from edittheory.core.trials import map_trials
@@ -16,6 +15,7 @@ from edittheory.problem import balanced_problem, cost_classes, random_problems
 from edittheory.runs.identity import execution_field
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 SCALES = ("1", "beta")
@@ -104,21 +104,13 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Where each coefficient converges; not ok unless the population optimum is the predicted tilt for both."""
-    table = Table(
-        title="PREF picks reference * exp(-c / temperature): temperature / beta and SubOpt, medians",
-        title_justify="left",
-    )
     largest = max(config.sample_sizes)
-    for name in (
-        "beta",
-        "s",
-        "predicted s",
-        "population",
-        f"n = {largest:,}",
-        f"SubOpt at n = {largest:,}",
-        "SubOpt of the reference",
-    ):
-        table.add_column(name, justify="right")
+    headings = "beta", "s", "predicted s", "population", f"n = {largest:,}"
+    table = blank(
+        "PREF picks reference * exp(-c / temperature): temperature / beta and SubOpt, medians",
+        (),
+        (*headings, f"SubOpt at n = {largest:,}", "SubOpt of the reference"),
+    )
     grid = float(np.exp(2 * np.log(20.0) / (config.num_temperatures - 1)))
     wrong = 0
     for beta in config.betas:

@@ -8,12 +8,13 @@ import re
 import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from . import prose_logs
+from . import prose_agents, prose_certificates, prose_language, prose_logs, prose_losses
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = Mapping[str, Any]
@@ -259,8 +260,11 @@ SENTENCES: tuple[Sentence, ...] = (
         "{strong_low:.0f} to {strong_high:.0f} times for a strong user and {weak_low:.0f} to {weak_high:.0f} times for a weak one",
         _pessimism,
     ),
-    *(Sentence(*one) for one in prose_logs.SENTENCES),
+    *(Sentence(*one) for module in (prose_agents, prose_language, prose_logs) for one in module.SENTENCES),
+    *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
+    *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
 )
+
 
 
 def differences(sentences: Sequence[Sentence] = SENTENCES, root: Path = ROOT) -> list[str]:
@@ -288,11 +292,9 @@ def write(sentences: Sequence[Sentence] = SENTENCES, root: Path = ROOT) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 1 if a page says other numbers than its rows."""
-    if "--write" in (sys.argv[1:] if arguments is None else arguments):
-        print(f"{write()} sentences changed")
-    found = differences()
-    print("\n".join(found) or f"{len(SENTENCES)} sentences agree with their rows")
-    return 1 if found else 0
+    from . import prose_docs  # it imports this module
+
+    return prose_docs.run(write_too="--write" in (sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

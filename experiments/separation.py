@@ -5,16 +5,17 @@ import dataclasses
 import jax
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.core.validation import check_in, check_int, check_positive, check_probability
 from edittheory.learn import learners
+from edittheory.learn.preference_losses import PREFERENCE_LOSSES
 from edittheory.problem import coverage, random_problems
 from edittheory.runs.identity import execution_field, later_field
 
 from . import spaces
+from .columns import Column, Record, table
 from .experiment import Experiment, Report
 
 SETTINGS = {"strong user": ("SUP",), "weak balanced user": ("PREF",), "habit": ("RL", "RL plug-in")}
@@ -26,7 +27,8 @@ class Config:
     """One cell for each setting; `trials` random problems in each, all learners on the same data.
 
     strong, weak: strength of the user's balanced edits, the latter also of the one with a habit; habit: share of edits pulled to
-    one form; strong_n, weak_n, habit_n: edits in each setting.
+    one form; strong_n, weak_n, habit_n: edits in each setting. losses: names of `PREFERENCE_LOSSES` that join the learners, at
+    scale 1.
     """
 
     trials: int = 400
@@ -45,6 +47,7 @@ class Config:
     strong_n: int = later_field(30)
     weak_n: int = later_field(100)
     habit_n: int = later_field(3000)
+    losses: tuple[str, ...] = later_field(())
     width: int = execution_field(20)
 
     def __post_init__(self):
@@ -58,6 +61,8 @@ class Config:
             check_probability(name, getattr(self, name))
         for name in ("strong_n", "weak_n", "habit_n"):
             check_int(name, getattr(self, name), 1, 10**7)
+        for index, name in enumerate(self.losses):
+            check_in(f"losses[{index}]", name, tuple(PREFERENCE_LOSSES))
 
     def setting(self, name: str) -> tuple[float, float, int]:
         """Strength, habit and n of a setting."""
@@ -90,9 +95,9 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             habit=habit,
         )
         problem = instance.problem
-        found = learners.every_learner(
-            instance, problem.sample(data_key, n), config.delta, config.supervised_weight
-        )
+        data = problem.sample(data_key, n)
+        found = learners.every_learner(instance, data, config.delta, config.supervised_weight)
+        found |= learners.every_pair_loss(instance, data, config.losses)
         scores = {
             name: (problem.suboptimality(policy), problem.value(policy)) for name, policy in found.items()
         }
@@ -148,36 +153,35 @@ def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
     return records
 
 
+def _least_margin(record: Record) -> str:
+    return "{:.4f} [{:.4f}, {:.4f}]".format(*min(record["margins"].values(), key=lambda margin: margin[1]))
+
+
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean SubOpt by setting and learner; not ok unless the expected learner beats each other one."""
     records = margins(rows, config)
     names = list(records[0]["means"])
-    table = Table(
-        title=f"Mean SubOpt over {config.trials:,} random problems, beta = {config.beta:g}",
-        title_justify="left",
+    columns = [
+        Column("setting"),
+        Column("n", style=","),
+        Column("violation", style=".3f"),
+        *(Column(name, ("means", name), ".4f") for name in names),
+        Column("winner", lambda record: record["expected"] if record["won"] else "not separated"),
+        Column("least margin [interval]", _least_margin),
+    ]
+    shown = table(
+        f"Mean SubOpt over {config.trials:,} random problems, beta = {config.beta:g}", columns, records
     )
-    for column in ("setting", "n", "violation", *names, "winner", "least margin [interval]"):
-        table.add_column(column, justify="left" if column in ("setting", "winner") else "right")
-    for record in records:
-        gap = min(record["margins"].values(), key=lambda g: g[1])
-        table.add_row(
-            record["setting"],
-            f"{record['n']:,}",
-            f"{record['violation']:.3f}",
-            *(f"{record['means'][name]:.4f}" for name in names),
-            record["expected"] if record["won"] else "not separated",
-            f"{gap[0]:.4f} [{gap[1]:.4f}, {gap[2]:.4f}]",
-        )
     lost = [record["setting"] for record in records if not record["won"]]
     closing = (
-        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL wins one setting."
+        f"Not separated: {', '.join(lost)}." if lost else "Each of SUP, PREF and RL plug-in wins one setting."
     ) + (f" Paired bootstrap, level {config.level:g} divided over all comparisons.")
-    return Report((table, closing), not lost, {"settings": records})
+    return Report((shown, closing), not lost, {"settings": records})
 
 
 EXPERIMENT = Experiment(
     name="separation",
-    summary="three problems in which SUP, PREF and RL each win alone",
+    summary="three problems in which SUP, PREF and RL plug-in each win alone",
     config_class=Config,
     presets={"quick": Config(), "standard": Config(trials=4000), "paper": Config(trials=20000, width=200)},
     times={

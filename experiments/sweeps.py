@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from edittheory.core.errors import RunError
 from edittheory.runs.files import write_atomically
-from edittheory.runs.ledger import RunError
 
 LARGEST = 10_000
 """Most combinations of one sweep."""

@@ -24,15 +24,15 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
     "nano": {"sft_rates": (1e-3,), "dpo_rates": (5e-4,), "early_rates": (5e-4,)},
     "pretrained": {"sft_rates": (1e-4,), "dpo_rates": (2e-5, 5e-5), "early_rates": (1e-4,)},
 }
-"""Learning rates where the configuration leaves them open."""
+"""Learning rates where the configuration leaves them open; Mix takes DPO's."""
 
 _LEAST = {
     0: "prompt_length response_length rl_steps least_steps samples lora_rank",
     1: "base_seeds train_seeds online_seeds dim layers heads hidden_dim batch base_steps base_batch warm_examples epochs "
-    "batch_answers",
+    "batch_answers shortest_text",
 }
 
-FAMILIES = ("SFT", "DPO", "Early", "RL")
+FAMILIES = ("SFT", "DPO", "Mix", "Early", "RL")
 ARMS = ("SFT", "DPO", "Early")
 """What the late ensembles choose from, as in the paper."""
 
@@ -65,6 +65,9 @@ class Config:
     reference policy's. keep_prob: chance that a weak user fixes an item (where a drifting one begins); slip_prob: chance
     a word that a noisy user slips; style_rate: chance of a style slot in what the reference policy learns. lora_rank: of
     the adapters that are trained in place of all weights (alpha twice the rank, on every projection), 0 for none.
+    mix_weights: of the mean token NLL of edits beside DPO's loss, one candidate "Mix" for each (TRL's ["sigmoid", "sft"]), none
+    if empty. shortest_text, longest_text: of real documents, in words. test_temperature: of the answers that are judged, 0 for
+    greedy ones.
     medley_power: of the likelihoods in `medley_over_candidates`, with rl_beta as its beta. rivals: replay the other bandits
     too, not the variants of Late alone. samples: rounds whose texts are kept in the rows. batch_answers, keep_models: how
     to compute, and whether to leave the trained checkpoints in `shared/models`.
@@ -120,6 +123,11 @@ class Config:
     least_recall: float = later_field(0.5)
     most_loops: float = later_field(0.05)
     lora_rank: int = later_field(0)
+    mix_weights: tuple[float, ...] = later_field(())
+    mix_rates: tuple[float, ...] = later_field(())
+    shortest_text: int = later_field(40)
+    longest_text: int = later_field(110)
+    test_temperature: float = later_field(0.0)
     batch_answers: int = execution_field(256)
     keep_models: bool = execution_field(False)
 
@@ -148,10 +156,12 @@ class Config:
             check_positive(name, getattr(self, name))
         for name in ("dpo_scales", "early_weights"):
             check_each(name, getattr(self, name), check_positive)
-        for name in ("sft_rates", "dpo_rates", "early_rates"):
+        for name in ("sft_rates", "dpo_rates", "early_rates", "mix_rates", "mix_weights"):
             for index, rate in enumerate(getattr(self, name)):
                 check_positive(f"{name}[{index}]", rate)
-        check_non_negative("rl_pessimism", self.rl_pessimism)
+        check_int("longest_text", self.longest_text, self.shortest_text)
+        for name in ("rl_pessimism", "test_temperature"):
+            check_non_negative(name, getattr(self, name))
         check_in("select", self.select, ("cost", "loss"))
         for name in ("most_unended", "keep_prob", "slip_prob", "style_rate", "least_recall", "most_loops"):
             check_probability(name, getattr(self, name))
@@ -186,6 +196,11 @@ def candidates(config: Config, size: int | None = None) -> list[Candidate]:
     grid = {
         "SFT": [("SFT", rate, 1.0, 1.0) for rate in config.sft_rates],
         "DPO": [(f"DPO s={s:g}", rate, s, 0.0) for rate in config.dpo_rates for s in config.dpo_scales],
+        "Mix": [
+            (f"Mix {w:g}", rate, 1.0, w)
+            for rate in config.mix_rates or config.dpo_rates
+            for w in config.mix_weights
+        ],
         "Early": [
             (f"Early {w:g}", rate, 1.0, w) for rate in config.early_rates for w in config.early_weights
         ],

@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 import polars as pl
-from rich.table import Table
 
 from . import tiny_llm
+from .columns import blank
 from .experiment import Report
 from .tiny_llm_config import Config
 from .tiny_llm_presets import PRESETS
@@ -30,9 +30,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     mine = rows.filter((pl.col("kind") == "policy") & (pl.col("test_user") == "strong"))
     means = mine.group_by("task", "train_user", "method", "n", maintain_order=True).agg(pl.col("cost").mean())
     sizes = sorted(means["n"].unique().to_list())
-    table = Table(title="Mean edit cost by number of logged edits, strong test user", title_justify="left")
-    for column in ("task", "log", "method", *(f"n = {n:,}" for n in sizes)):
-        table.add_column(column, justify="right" if column.startswith("n =") else "left")
+    title = "Mean edit cost by number of logged edits, strong test user"
+    table = blank(title, ("task", "log", "method"), [f"n = {n:,}" for n in sizes])
     for (task, user, method), part in means.group_by("task", "train_user", "method", maintain_order=True):
         cost = dict(part.select("n", "cost").iter_rows())
         table.add_row(task, user, method, *(f"{cost[n]:.3f}" if n in cost else "" for n in sizes))

@@ -129,7 +129,8 @@ def bandits_of(config: Config, count: int, estimate: Any, domains: int) -> dict[
     late = ensembles.LateEnsemble(count, config.late_exploration)
     found: dict[str, ensembles.Bandit] = {"Late": late, "Late, theory": plain.pop("Late")}
     found["Late, warm"] = replays.warm(late, estimate, COST_LIMIT)
-    found["Late, shared"] = sharing.SharedEnsemble(count, config.late_exploration, config.rounds)
+    if config.test_temperature == 0:  # equal texts say something of greedy policies alone
+        found["Late, shared"] = sharing.SharedEnsemble(count, config.late_exploration, config.rounds)
     if config.rivals:
         found["LinUCB, source told"] = deployments.lin_ucb(
             count, 4 * config.late_exploration, jnp.arange(domains), domains

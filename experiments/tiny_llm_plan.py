@@ -12,8 +12,8 @@ import numpy as np
 
 from edittheory.core.errors import InputError, RunError
 from edittheory.language.model.architecture import Architecture, training_flops
-from edittheory.language.model.byte_bpe import ByteBPE
 from edittheory.language.model.checkpoint_config import read_architecture
+from edittheory.language.model.tokens import Tokeniser
 from edittheory.language.train.agents import smollm_file
 from edittheory.language.world.editors import Editor
 from edittheory.language.world.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, NanoWorld
@@ -51,7 +51,7 @@ def resolve(config: Config) -> Config:
     open_rates = RATES["nano" if agent == "nano" else "pretrained"]
     rates: dict[str, Any] = {name: getattr(config, name) or value for name, value in open_rates.items()}
     config = dataclasses.replace(config, world=world, agent=agent, **rates)
-    met = world_of(world, config.style_rate)
+    met = world_of(world, config.style_rate, (config.shortest_text, config.longest_text))
     if world != "nano":
         check_sizes(config, met)
     prompt, response = lengths(config, met)
@@ -81,7 +81,7 @@ def lengths(config: Config, world: Any) -> tuple[int, int]:
     return prompt, response
 
 
-def measured(tokeniser: ByteBPE, world: Any) -> tuple[int, int]:
+def measured(tokeniser: Tokeniser, world: Any) -> tuple[int, int]:
     """Tokens of prompts and responses that a sample of the world's texts needs, strongly edited, and a quarter more."""
     rng, user = np.random.default_rng(0), Editor("strong")
     frame = len(tokeniser.before) + len(tokeniser.after)
@@ -127,7 +127,7 @@ def _nano(config: Config) -> Architecture:
 
 def work(config: Config) -> float:
     """Floating-point operations of all training (three forwards a step, `architecture.training_flops`), roughly."""
-    steps_of = {"SFT": 1.0, "DPO": 2.0, "Early": 2.0}
+    steps_of = {"SFT": 1.0, "DPO": 2.0, "Mix": 2.0, "Early": 2.0}
     examples = config.base_seeds * float(config.base_steps * config.base_batch)
     if config.agent != "nano":
         examples = config.base_seeds * float(config.warm_examples)

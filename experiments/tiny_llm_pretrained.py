@@ -9,18 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory.core.errors import InputError
 from edittheory.language.model import tokens
-from edittheory.language.model.byte_bpe import CHATML, ByteBPE
-from edittheory.language.model.checkpoint_folder import load_folder, save_folder, special_ids
-from edittheory.language.model.gguf_weights import load_gguf
+from edittheory.language.model.checkpoint_folder import save_folder
 from edittheory.language.train import fine_tuning
-from edittheory.language.train.agents import Agent, pretrain, smollm_file
+from edittheory.language.train.agents import Agent, pretrain
 from edittheory.language.train.batches import Pairs
+from edittheory.language.train.pretrained import Checkpoint
 from edittheory.language.world.grammar import STYLE_SLOTS, NanoWorld
 from edittheory.language.world.real_texts import RealWorld
 from edittheory.language.world.tasks import Context
-from edittheory.runs.files import make_folder, sha256_file
+from edittheory.runs.files import make_folder
 from edittheory.text.document import parse
 from edittheory.text.styles import item, settled
 
@@ -28,49 +26,15 @@ STYLE_RATE = 0.25
 """Chance that a style slot of a warm-up example is on."""
 
 
-def world_of(name: str, style_rate: float = STYLE_RATE) -> Any:
-    """The world of that name; `real-builtin` is this package's own few texts, for a try without the data packages."""
-    return NanoWorld(style_rate=style_rate) if name == "nano" else RealWorld(builtin=name == "real-builtin")
+def world_of(name: str, style_rate: float = STYLE_RATE, words: tuple[int, int] = (40, 110)) -> Any:
+    """The world of that name; `real-builtin` is this package's own few texts, for a try without the data packages.
 
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """Pretrained weights with their tokeniser: "smollm", or a folder."""
-
-    agent: str
-
-    def identity(self) -> dict[str, Any]:
-        """What tells a checkpoint from others: digests of its files, wherever they lie."""
-        if self.agent == "smollm":
-            return {"file": sha256_file(smollm_file())}
-        names = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
-        names += ["*.jinja", "*.safetensors"]
-        files = sorted(path for name in names for path in Path(self.agent).glob(name))
-        return {"files": {path.name: sha256_file(path) for path in files}}
-
-    def tokeniser(self, parts: Any = None) -> ByteBPE:
-        """Framed as its own chat template says; without one as ChatML where it has the tokens of that format."""
-        if self.agent == "smollm":
-            return ByteBPE.from_parts(parts or load_gguf(smollm_file())[1])
-        plain = ByteBPE.load(Path(self.agent))
-        known = plain.tokenizer.get_vocab(with_added_tokens=True)
-        bare = (plain.before, plain.after) == ((plain.bos_id,), (plain.sep_id,))
-        chat = bare and {"<|im_start|>", "<|im_end|>"} <= set(known)
-        return ByteBPE.load(Path(self.agent), eos="<|im_end|>", frame=CHATML) if chat else plain
-
-    def load(self, prompt_length: int, response_length: int, batch: int, compute_dtype: str) -> Agent:
-        """The agent as it comes. Raises InputError for a tokeniser with more tokens than the model has."""
-        if self.agent == "smollm":
-            model, parts = load_gguf(smollm_file(), jnp.float32)
-            ends: tuple[int, ...] = ()
-        else:
-            model, parts = load_folder(self.agent, jnp.float32)[0], None
-            ends = special_ids(self.agent)["eos"]
-        tokeniser = self.tokeniser(parts)
-        most = model.architecture.vocab_size
-        if tokeniser.size > most:
-            raise InputError(f"agent: the tokeniser has {tokeniser.size} tokens, but the model has {most}")
-        return Agent(model, tokeniser, prompt_length, response_length, batch, compute_dtype, ends)
+    words: least and most words of a real document.
+    """
+    if name == "nano":
+        return NanoWorld(style_rate=style_rate)
+    shortest, longest = words
+    return RealWorld(shortest, longest, builtin=name == "real-builtin")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +99,10 @@ def _warm_contexts(how: Warmed, world: Any, seed: int) -> list[Context]:
 
 
 def keep(folder: Path, agent: Agent, label: str) -> Path:
-    """Save a trained policy as a checkpoint folder under `folder`, with the files of its tokeniser."""
+    """Save a trained policy as a checkpoint folder under `folder`, with its tokeniser's files and all its ends of text."""
     make_folder(folder)
     name = re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
-    return save_folder(folder / name, agent.model, agent.tokeniser)
+    words = agent.tokeniser
+    ends = list(dict.fromkeys((words.eos_id, *agent.ends)))
+    ids = {"bos": words.bos_id, "eos": ends if len(ends) > 1 else words.eos_id, "pad": words.pad_id}
+    return save_folder(folder / name, agent.model, words, ids)

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from edittheory.language.world.editors import Editor
-from edittheory.runs.identity import execution_field
+from edittheory.runs.identity import execution_field, identifies, later_field
 
 from .tiny_llm_config import Candidate, Config, candidates, epochs, users
 from .tiny_llm_pretrained import Checkpoint, Warmed, world_of
@@ -84,13 +84,17 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A policy (without a training: the log's reference) on held-out edits and on contexts of `deployments` of `rounds`."""
+    """A policy (without a training: the log's reference) on held-out edits and on contexts of `deployments` of `rounds`.
+
+    temperature: of its answers to both.
+    """
 
     log: Edits
     training: Training | None
     held: Edits
     deployments: int
     rounds: int
+    temperature: float = later_field(0.0)
     keep_model: bool = execution_field(False)
 
 
@@ -99,8 +103,9 @@ def identity(part: Any) -> Any:
     if hasattr(part, "identity"):
         return part.identity()
     if dataclasses.is_dataclass(part):
-        fields = [field for field in dataclasses.fields(part) if field.metadata.get("identity", True)]
-        return {field.name: identity(getattr(part, field.name)) for field in fields}
+        fields = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        kept = [field.name for field in dataclasses.fields(part) if identifies(field, fields[field.name])]
+        return {name: identity(fields[name]) for name in kept}
     return [identity(each) for each in part] if isinstance(part, tuple) else part
 
 
@@ -127,7 +132,7 @@ def reference(config: Config, base_seed: int) -> Reference:
         numbers = (c.warm_examples, c.batch, c.warm_rate, c.style_rate)
         start = Warmed(Checkpoint(c.agent), c.tasks, *numbers)
     lengths = (c.prompt_length, c.response_length)
-    world = world_of(c.world, c.style_rate)
+    world = world_of(c.world, c.style_rate, (c.shortest_text, c.longest_text))
     return Reference(c.seed, base_seed, world, start, *lengths, c.compute_dtype, c.batch_answers)
 
 
@@ -146,4 +151,4 @@ def trial(config: Config, place: Place, method: str, size: int) -> Trial:
         rl = RL(c.rl_steps, c.rl_beta, c.rl_pessimism) if candidate.family == "RL" else None
         training = Training(candidate, size, epochs(c, size), c.batch, rl, c.lora_rank)
     logs = log(c, place), log(c, place, "validation")
-    return Trial(logs[0], training, logs[1], c.online_seeds, c.rounds, c.keep_models)
+    return Trial(logs[0], training, logs[1], c.online_seeds, c.rounds, c.test_temperature, c.keep_models)

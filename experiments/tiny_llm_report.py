@@ -7,6 +7,7 @@ from rich.table import Table
 
 from edittheory.language.evaluate import summaries
 
+from .columns import Column, blank, numbers, table
 from .experiment import Report
 from .tiny_llm_config import Config
 
@@ -15,15 +16,11 @@ def main_table(rows: pl.DataFrame, test_user: str) -> tuple[Table, dict[str, Any
     """Mean cost by method and setting with the worst gap, and the same as data."""
     found = summaries.scores(rows, test_user)
     means, spreads, gaps = found.means(), found.spreads(), found.gaps()
-    table = Table(
-        title=f"Mean edit cost an episode, test user {test_user}; +- is the standard deviation over {len(found.seeds)} seeds",
-        title_justify="left",
+    table = blank(
+        f"Mean edit cost an episode, test user {test_user}; +- is the standard deviation over {len(found.seeds)} seeds",
+        ("method",),
+        (*(f"{task}/{user}" for task, user in found.settings), "mean", "Max SubOpt"),
     )
-    table.add_column("method")
-    for task, user in found.settings:
-        table.add_column(f"{task}/{user}", justify="right")
-    table.add_column("mean", justify="right")
-    table.add_column("Max SubOpt", justify="right")
     for name in found.methods:
         each = means[name]
         table.add_row(
@@ -47,38 +44,17 @@ def quality_table(rows: pl.DataFrame) -> Table:
     mine = summaries.full_log(rows).filter(
         (pl.col("kind") == "policy") & (pl.col("test_user") == pl.col("test_user").first())
     )
-    table = Table(
-        title="Responses: fact recall, share with a loop, share without an end, words", title_justify="left"
-    )
-    for column in (
-        "task",
-        "user",
-        "method",
-        "recall",
-        "loops",
-        "no end",
-        "words",
-        "held-out cost",
-        "held-out loss",
-    ):
-        table.add_column(column, justify="left" if column in ("task", "user", "method") else "right")
     grouped = mine.group_by("task", "train_user", "method", maintain_order=True).agg(
         pl.col("recall", "loops", "length", "held_cost", "held_loss").mean(),
         (~pl.col("ended")).mean().alias("open"),
     )
-    for row in grouped.iter_rows(named=True):
-        table.add_row(
-            row["task"],
-            row["train_user"],
-            row["method"],
-            f"{row['recall']:.2f}",
-            f"{row['loops']:.2f}",
-            f"{row['open']:.2f}",
-            f"{row['length']:.0f}",
-            f"{row['held_cost']:.3f}",
-            f"{row['held_loss']:.3f}",
-        )
-    return table
+    columns = [
+        Column("task"), Column("user", "train_user"), Column("method"), *numbers(".2f", "recall", "loops"),
+        Column("no end", "open", ".2f"), Column("words", "length", ".0f"), Column("held-out cost", "held_cost", ".3f"),
+        Column("held-out loss", "held_loss", ".3f"),
+    ]  # fmt: skip
+    title = "Responses: fact recall, share with a loop, share without an end, words"
+    return table(title, columns, grouped.iter_rows(named=True))
 
 
 def report(rows: pl.DataFrame, config: Config) -> Report:

@@ -167,13 +167,13 @@ class Workshop:
 
         return self.once(recipe, make)
 
-    def train(self, log: Edits, training: Training) -> Trained:
-        """The policy of a candidate; the order of batches is the same for every learner."""
+    def train(self, log: Edits, training: Training, **options: Any) -> Trained:
+        """The policy of a candidate; the order of batches is the same for every learner. options: of `trained`."""
         made, asked = self.log(log).first(training.size), log.responses
         place = [asked.reference.base_seed, asked.train_seed, asked.task, log.name]
         key = _key(asked.reference, stage="train", place=place, n=training.size)
         base = self.reference(asked.reference)
-        return trained(base, made.pairs, made.reference, training, key)
+        return trained(base, made.pairs, made.reference, training, key, **options)
 
     def tests(self, recipe: Trial, deployment: int) -> list[Context]:
         """The contexts of one deployment, the same for every policy."""
@@ -206,9 +206,8 @@ class Workshop:
             if recipe.keep_model:
                 tiny_llm_pretrained.keep(self.folder / "models", agent, _name(recipe))
         contexts, _ = self.responses(recipe.held.responses)
-        *tests, answers = _answers(
-            agent, [*(self.tests(recipe, seed) for seed in range(recipe.deployments)), contexts]
-        )
+        parts = [*(self.tests(recipe, seed) for seed in range(recipe.deployments)), contexts]
+        *tests, answers = _answers(agent, parts, recipe)
         measures = self._measures(recipe, contexts, answers) | {"steps": steps}
         beside = held_out.evaluate(log_probs, held.pairs, held.reference)
         measures |= {"held_loss": beside.token_nll, "held_accuracy": beside.preference_accuracy}
@@ -233,9 +232,19 @@ class Workshop:
         }
 
 
-def _answers(agent: Agent, parts: Sequence[Sequence[Context]]) -> list[tuple[list[str], list[bool]]]:
-    """Greedy answers to several lists of contexts, all generated in one call: (texts, ended) of each list."""
-    found = agent.respond([context.text for part in parts for context in part])
+def _answers(
+    agent: Agent, parts: Sequence[Sequence[Context]], recipe: Trial
+) -> list[tuple[list[str], list[bool]]]:
+    """Answers to several lists of contexts, all generated in one call: (texts, ended) of each list.
+
+    At a temperature above 0 all policies of a reference draw with the same key.
+    """
+    asked = recipe.held.responses
+    key = None
+    if recipe.temperature > 0:
+        key = _key(asked.reference, stage="answers", train_seed=asked.train_seed, task=asked.task)
+    prompts = [context.text for part in parts for context in part]
+    found = agent.respond(prompts, temperature=recipe.temperature, key=key)
     stops = np.cumsum([len(part) for part in parts]).tolist()
     starts = [0, *stops[:-1]]
     return [

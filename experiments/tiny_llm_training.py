@@ -16,8 +16,20 @@ from edittheory.language.train.train_state import Trained
 from .tiny_llm_recipes import RL, Training
 
 
-def trained(base: Agent, pairs: Pairs, reference: RefLogProbs, training: Training, key: Any) -> Trained:
-    """The policy of a candidate, adapters merged; the reference policy itself if there is no preference to learn from."""
+def trained(
+    base: Agent,
+    pairs: Pairs,
+    reference: RefLogProbs,
+    training: Training,
+    key: Any,
+    *,
+    measures: fine_tuning.Measures | None = None,
+    **options: Any,
+) -> Trained:
+    """The policy of a candidate, adapters merged; the reference policy itself if there is no preference to learn from.
+
+    measures: for the history of a training other than RL. options: of `Settings`, in place of what is set here.
+    """
     learnable = pairs.size
     if training.candidate.family == "DPO":
         learnable = int(np.sum(np.asarray(pairs.edited)))
@@ -30,19 +42,24 @@ def trained(base: Agent, pairs: Pairs, reference: RefLogProbs, training: Trainin
     if training.rl is not None:
         found = _reinforced(base, model, pairs, training, training.rl, key)
     else:
-        settings = _settings(training, min(training.batch, learnable), base.compute_dtype)
-        found = fine_tuning.train(model, pairs, settings, key, reference=reference)
+        settings = _settings(training, min(training.batch, learnable), base.compute_dtype, **options)
+        found = fine_tuning.train(model, pairs, settings, key, reference=reference, measures=measures)
     return found._replace(model=lora.merge(found.model)) if training.lora_rank else found
 
 
-def _settings(training: Training, batch: int, compute_dtype: str) -> Settings:
+def _settings(training: Training, batch: int, compute_dtype: str, **changes: Any) -> Settings:
     candidate = training.candidate
     options: dict[str, Any] = {"epochs": training.epochs, "batch": batch, "compute_dtype": compute_dtype}
+    options |= {"probe": 1} | changes  # without changes nobody reads the history
     rate, scale = candidate.learning_rate, candidate.scale
     if candidate.family == "SFT":
         return fine_tuning.sft(rate, **options)
     if candidate.family == "DPO":
         return fine_tuning.dpo(rate, scale=scale, **options)
+    if candidate.family == "Mix":
+        return fine_tuning.preferring(
+            "sigmoid", rate, scale=scale, supervised_weight=candidate.weight, **options
+        )
     return fine_tuning.early(rate, supervised_weight=candidate.weight, scale=scale, **options)
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_int
@@ -17,6 +16,7 @@ from edittheory.problem import EditProblem, features, users
 from edittheory.problem.kernels import balanced_kernel
 
 from . import worlds
+from .columns import Column, table
 from .experiment import Experiment, Report
 from .world_configs import TextWorldConfig, provenance, resolve
 
@@ -196,16 +196,14 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     records = summarise(rows, config)
     tables = []
     for space in config.spaces:
-        table = Table(
-            title=f"Mean edit cost (train->test user), {space}, over {config.trials} worlds",
-            title_justify="left",
-        )
-        for column in ("n", "learner", *records[0]["costs"], "max gap [interval]"):
-            table.add_column(column, justify="left" if column == "learner" else "right")
-        for r in (r for r in records if r["space"] == space):
-            gap = f"{r['max_gap']:.4f} [{r['low']:.4f}, {r['high']:.4f}] {r['worst']}"
-            table.add_row(f"{r['n']:,}", r["learner"], *(f"{cost:.4f}" for cost in r["costs"].values()), gap)
-        tables.append(table)
+        columns = [
+            Column("n", style=","),
+            Column("learner"),
+            *(Column(name, ("costs", name), ".4f") for name in records[0]["costs"]),
+            Column("max gap [interval]", "{max_gap:.4f} [{low:.4f}, {high:.4f}] {worst}".format_map),
+        ]
+        title = f"Mean edit cost (train->test user), {space}, over {config.trials} worlds"
+        tables.append(table(title, columns, (r for r in records if r["space"] == space)))
     safest = {
         (space, n): min(
             (r for r in records if (r["space"], r["n"]) == (space, n)), key=lambda r: r["max_gap"]

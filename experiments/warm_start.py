@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_positive
@@ -14,6 +13,7 @@ from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
 from edittheory.runs.identity import execution_field
 
 from . import deployments, spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 USERS = {"same user": "same", "strong user instead": "strong"}
@@ -164,19 +164,11 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean regret by horizon, for each user, bandit, estimator and size of the log, the cold start first."""
     table, views = means(rows), []
     for user in USERS:
-        view = Table(
-            title=f"Log of a weak user, deployed to the {user}: mean regret over {config.trials:,} problems",
-            title_justify="left",
+        view = blank(
+            f"Log of a weak user, deployed to the {user}: mean regret over {config.trials:,} problems",
+            ("bandit", "estimator"),
+            ("logged edits", "pseudo-counts", "rms error", *(f"T = {t:,}" for t in config.horizons)),
         )
-        for column in (
-            "bandit",
-            "estimator",
-            "logged edits",
-            "pseudo-counts",
-            "rms error",
-            *(f"T = {t:,}" for t in config.horizons),
-        ):
-            view.add_column(column, justify="left" if column in ("bandit", "estimator") else "right")
         mine = table.filter(pl.col("user") == user).sort("bandit", "estimator", "logged", "horizon")
         for keys, part in mine.group_by("bandit", "estimator", "logged", maintain_order=True):
             at = {row["horizon"]: row for row in part.iter_rows(named=True)}

@@ -15,11 +15,11 @@ import matplotlib
 
 from edittheory.core.errors import RunError
 
-from . import REGISTRY, style
+from . import REGISTRY, style, targets
 from . import get as get_figure
 from .figure import Figure
 
-USAGE = "python -m paper_figures [NAME|all] [--results DIR ...] [--out DIR]"
+USAGE = "python -m paper_figures [NAME|all] [--results DIR ...] [--out DIR] [--style web|neurips|icml|slides] [--tex]"
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,7 +58,14 @@ def _main(arguments: Sequence[str] | None, get: Callable[[str], Figure], names: 
         help="where the experiments' folders are; the first that has one counts",
     )
     parser.add_argument("--out", default="figures", type=Path, help="folder to draw into")
+    parser.add_argument("--style", default="web", help=f"where it is printed: {', '.join(targets.TARGETS)}")
+    parser.add_argument("--tex", action="store_true", help="set all text by LaTeX, which must be installed")
     known = parser.parse_args(arguments)
+    try:
+        target = targets.target(known.style)
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    targets.settings(target, known.tex)  # refuses before anything is drawn
     if known.name is None:
         print(USAGE)
         for name in names:
@@ -68,7 +75,7 @@ def _main(arguments: Sequence[str] | None, get: Callable[[str], Figure], names: 
     faults = 0
     for figure in [get(name) for name in names] if known.name == "all" else [get(known.name)]:
         try:
-            with style.in_style():
+            with style.in_style(target, known.tex):
                 paths = figure.make(known.results, known.out)
         except RunError as error:
             faults += 1

@@ -126,7 +126,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         how="vertical_relaxed",
     )
     most = data.filter(pl.col("family") == "log-linear")["user"].unique(maintain_order=True).to_list()
-    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 7.0), layout="constrained")
+    figure = style.blank(7.0)
     above, below = np.asarray(figure.subfigures(2, 1, height_ratios=[2.6, 1]))
     axes = above.subplots(1, len(FAMILIES), sharey=True)
     handles: list = []

@@ -1,4 +1,4 @@
-"""Level and power of the tests of balance: share of users rejected against n, by kind of user, and times to refutation."""
+"""Tests of balance by kind of user: how many logs each refutes, and how many edits that takes."""
 
 import matplotlib.figure
 import numpy as np
@@ -11,71 +11,86 @@ from . import style
 from .figure import Figure
 
 TESTS = {
-    "union": ("B7: intersection", style.GREY, "o", ":"),
-    "joint": ("joint e-process", style.SKY, "s", "-."),
-    "rich": ("joint, free alternative", style.VERMILLION, "D", "-"),
-    "goodness of fit": ("fixed n, bootstrap", style.BLUE, "^", "--"),
+    "union": style.Look("two e-processes (B7)", style.GREY, "o"),
+    "joint": style.Look("joint e-process", style.SKY, "s"),
+    "rich": style.Look("joint, free alternative", style.VERMILLION, "D"),
+    "goodness of fit": style.Look("fixed n, bootstrap", style.BLUE, "^"),
 }
+SEQUENTIAL = ("union", "joint", "rich")
 LEVEL = 0.05
 
 
+def times(data: pl.DataFrame, last: int) -> tuple[float, float, float]:
+    """25%, median and 75% of the edits until a test refutes; beyond `last` where it has not."""
+    found = data.filter(pl.col("n") == last)["time"].fill_null(10 * last).to_numpy()
+    low, middle, high = np.quantile(found, [0.25, 0.5, 0.75])
+    return float(low), float(middle), float(high)
+
+
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """One panel for each kind of user: balanced ones first, then the others by how far balance is off."""
-    data, manifest = rows["balance_test"], manifests["balance_test"]
-    config = manifest["config"]
+    """Left: share of logs refuted by the last n, balanced users above. Right: edits until refutation, by sequential tests."""
+    data, config = rows["balance_test"], manifests["balance_test"]["config"]
+    last = max(config["sizes"])
     order = (
         data.group_by("kind", maintain_order=True)
         .agg(pl.col("balanced").first(), pl.col("violation").mean())
-        .sort(["balanced", "violation", "kind"], descending=[True, False, False])
+        .sort(["balanced", "violation", "kind"], descending=[True, True, False])
     )
-    columns = 5
-    count = -(-len(order) // columns)
-    figure, axes = style.new_figure(
-        count, columns, width=style.PAGE, height=1.35 * count + 0.9, sharex=True, sharey=True
-    )
-    for ax in axes.flat[len(order) :]:
-        ax.set_visible(False)
-    handles: list = []
-    for ax, (kind, balanced, violation) in zip(axes.flat, order.iter_rows(), strict=False):
-        mine = data.filter(pl.col("kind") == kind)
-        handles = []
-        for test, (label, color, marker, dashes) in TESTS.items():
-            part = (
-                mine.filter(pl.col("test") == test)
-                .group_by("n", maintain_order=True)
-                .agg(pl.col("rejected").sum().alias("count"), pl.len().alias("trials"))
-                .sort("n")
+    names = [
+        "balanced, medium" if kind == "balanced" else kind if balanced else f"{kind} ({violation:.3f})"
+        for kind, balanced, violation in order.iter_rows()
+    ]
+    figure, axes = style.new_figure(1, 2, height=4.3, sharey=True)
+    left, right = axes[0]
+    for index, (test, look) in enumerate(TESTS.items()):
+        shift = 0.19 * (index - (len(TESTS) - 1) / 2)
+        for place, (kind, balanced, _) in enumerate(order.iter_rows()):
+            mine = data.filter((pl.col("kind") == kind) & (pl.col("test") == test))
+            rejected = mine.filter(pl.col("n") == last)["rejected"].to_numpy()
+            low, high = clopper_pearson(int(rejected.sum()), len(rejected), LEVEL)
+            left.plot(
+                [float(low), float(high)], [place + shift] * 2, color=look.color, linewidth=style.pt(0.9)
             )
-            low, high = clopper_pearson(part["count"].to_numpy(), part["trials"].to_numpy(), LEVEL)
-            look = style.Look(label, color, marker, dashes)
-            rate = (part["count"] / part["trials"]).to_numpy()
-            handles.append(style.line(ax, part["n"].to_numpy(), rate, look, low, high, markersize=2.5))
-        ax.axhline(config["delta"], color="black", linewidth=0.7, linestyle=(0, (1, 2)))
-        ax.set_xscale("log")
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_ylim(-0.03, 1.03)
-        ax.set_yticks([0, 0.5, 1])
-        times = mine.filter((pl.col("test") == "rich") & (pl.col("n") == max(config["sizes"])))
-        filled = times["time"].fill_null(max(config["sizes"]) + 1).to_numpy()
-        median = float(np.median(filled))
-        state = "balanced" if balanced else f"violation {violation:.3f}"
-        if not balanced and median <= max(config["sizes"]):
-            ax.axvline(median, color=style.VERMILLION, linewidth=0.7, alpha=0.6)
-            state += f", time {median:,.0f}"
-        name = "medium strength" if kind == "balanced" else kind.removeprefix("balanced, ")
-        ax.set_title(f"{name}\n{state}", fontsize=6.5)
-    for ax in axes[-1]:
-        ax.set_xlabel("edits n")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("share rejected", fontsize=7)
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    figure.suptitle(
-        f"Tests of balance at level {config['delta']:g} (dotted): share of {config['trials']:,} random users rejected, "
-        f"with {100 * (1 - LEVEL):.0f}% intervals.\nVertical line and time: median time to refutation of the joint test with a "
-        f"free alternative. Preset {manifest['label']}",
-        fontsize=7.5,
-        x=0.01,
-        ha="left",
+            left.plot(rejected.mean(), place + shift, look.marker, color=look.color, markersize=style.pt(2.8), clip_on=False,
+                      label=look.label if place == 0 else None)  # fmt: skip
+            if balanced or test not in SEQUENTIAL:
+                continue
+            early, middle, late = times(mine, last)
+            right.plot(
+                [min(early, last), min(late, last)],
+                [place + shift] * 2,
+                color=look.color,
+                linewidth=style.pt(0.9),
+            )
+            marker = look.marker if middle <= last else ">"
+            right.plot(
+                min(middle, last),
+                place + shift,
+                marker,
+                color=look.color,
+                markersize=style.pt(2.8),
+                clip_on=False,
+            )
+    left.axvline(config["delta"], color=style.BLACK, linewidth=style.pt(0.7), linestyle=":")
+    left.set_yticks(range(len(names)), names)
+    left.set_ylim(len(names) - 0.5, -0.5)
+    left.set_xlim(0, 1)
+    left.set_xlabel(f"share refuted by n = {last:,}")
+    right.set_xscale("log")
+    right.set_xlim(20, last)
+    right.xaxis.set_minor_formatter(NullFormatter())
+    right.set_xlabel(f"edits to refutation (arrow: > {last:,})")
+    for ax in axes[0]:
+        ax.grid(axis="y", visible=False)
+        ax.tick_params(axis="y", length=0)
+        for place in range(1, len(names)):
+            ax.axhline(place - 0.5, color="#E5E5E5", linewidth=style.pt(0.4))
+        ax.axhline(int(order["balanced"].sum()) - 0.5, color=style.BLACK, linewidth=style.pt(0.7))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.key(
+        figure,
+        f"{config['trials']:,} random users a kind (in brackets: how far balance is off). Left: {1 - LEVEL:.0%} intervals of the share; "
+        f"dotted: the level {config['delta']:g}, promised above the line. Right: medians, bars 25% to 75% of users.",
     )
     return figure
 
@@ -84,5 +99,6 @@ FIGURE = Figure(
     name="balance_test",
     needs=("balance_test",),
     draw=draw,
-    summary="Level under balanced users and power against unbalanced ones of sequential and fixed-sample tests of balance.",
+    summary="Sequential tests keep their level under balanced users; habits are refuted after some hundred edits, style editors and "
+    "lazy users only by the test with a free alternative",
 )

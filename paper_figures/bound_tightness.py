@@ -52,7 +52,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     )
     sizes = sorted(data["n"].unique().to_list())
     names = [name for group in GROUPS.values() for name in group]
-    figure, axes = style.new_figure(1, 1, width=style.PAGE, height=4.6)
+    figure, axes = style.new_figure(1, 1, height=4.6)
     ax = axes[0, 0]
     markers = dict(zip(sizes, ("o", "s", "D", "^", "v", "P", "X"), strict=False))
     for place, name in enumerate(names):
@@ -71,31 +71,38 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             low, middle, high = np.quantile(ratio, [0.1, 0.5, 0.9])
             least = ratio.min()
             y = place + offset
-            ax.plot([low, min(high, CAP)], [y, y], color=color, linewidth=1.2, solid_capstyle="butt")
+            ax.plot(
+                [low, min(high, CAP)], [y, y], color=color, linewidth=style.pt(1.2), solid_capstyle="butt"
+            )
             if high > CAP:
-                ax.plot(CAP, y, marker=">", color=color, markersize=3.5, clip_on=False)
+                ax.plot(CAP, y, marker=">", color=color, markersize=style.pt(3.5), clip_on=False)
             ax.plot(
                 middle,
                 y,
                 marker=markers[n] if n else "o",
                 color=color,
-                markersize=4,
+                markersize=style.pt(4),
                 markerfacecolor="white" if n == sizes[0] else color,
             )
-            ax.plot(least, y, marker="|", color=color, markersize=5)
+            ax.plot(least, y, marker="|", color=color, markersize=style.pt(5))
     ax.set_yticks(range(len(names)), [WHAT[name] for name in names])
     ax.invert_yaxis()
     ax.set_xscale("log")
     ax.set_xlim(0.9, CAP)
-    ax.axvline(1.0, color=style.BLACK, linewidth=0.8)
-    ax.set_xlabel(
-        "bound / realised (bar: 10% to 90% of problems; tick: the smallest; right of the line: the statement held)"
-    )
+    ax.axvline(1.0, color=style.BLACK, linewidth=style.pt(0.8))
+    ax.set_xlabel("bound / realised")
     ax.grid(axis="y", visible=False)
     for n in sizes:
-        ax.plot([], [], linestyle="none", marker=markers[n], color=style.GREY, markersize=4,
+        ax.plot([], [], linestyle="none", marker=markers[n], color=style.GREY, markersize=style.pt(4),
                 markerfacecolor="white" if n == sizes[0] else style.GREY, label=f"n = {n:,}")  # fmt: skip
-    ax.legend(loc="upper right", title="median at", title_fontsize=7)
+    ax.legend(loc="upper right", title="median at", title_fontsize=style.pt(7))
+    config = manifests["bound_verification"]["config"]
+    style.key(
+        figure,
+        f"Medians over {config['trials']} random problems for each of {len(config['families'])} families and each n; "
+        "bars 10% to 90% of them, ticks the "
+        "smallest ratio: right of 1 the statement held. Logs whose SubOpt is 0 have no ratio.",
+    )
     return figure
 
 

@@ -10,10 +10,10 @@ from . import style
 from .figure import Figure
 
 SERIES = (
-    ("PREF", "pair_coverage", "$C_{PREF}$ of the learned policy"),
+    ("PREF", "pair_coverage", "$C_{PREF}$, learned policy"),
     ("RL plug-in", "cost_coverage", "$C_F$ of $\\pi^*$"),
 )
-SWEEPS = {"locality": "users ever more local", "spread": "tastes ever sharper"}
+SWEEPS = {"locality": "users more local", "spread": "tastes sharper"}
 LEVEL = 0.05
 
 
@@ -37,7 +37,7 @@ def _interval(r: float, count: int) -> tuple[float, float]:
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Above SubOpt itself, below SubOpt as a share of the reference's; columns are (learner, sweep)."""
     data, manifest = rows["coverage"], manifests["coverage"]
-    figure, axes = style.new_figure(2, 4, width=style.PAGE, height=4.3)
+    figure, axes = style.new_figure(2, 4, height=4.3)
     columns = [(series, sweep) for series in SERIES for sweep in SWEEPS]
     for j, ((learner, measure, label), sweep) in enumerate(columns):
         mine = data.filter((pl.col("learner") == learner) & (pl.col("sweep") == sweep))
@@ -53,9 +53,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 yerr=np.stack([median - low, high - median]),
                 color="black",
                 marker="o",
-                markersize=2.5,
-                linewidth=0.9,
-                elinewidth=0.9,
+                markersize=style.pt(2.5),
+                linewidth=style.pt(0.9),
+                elinewidth=style.pt(0.9),
             )
             ax.set_xscale("log")
             ax.set_yscale("log")
@@ -72,26 +72,25 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ax.text(
                 0.97,
                 0.04,
-                f"rank correlation {r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]",
+                f"{r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]",
                 transform=ax.transAxes,
-                fontsize=6.5,
+                fontsize=style.pt(7),
                 ha="right",
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0},
             )
             if i == 1:
-                ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=0.9)
-                ax.set_xlabel(label, fontsize=7)
+                ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=style.pt(0.9))
+                ax.set_xlabel(label, fontsize=style.pt(7))
             else:
-                ax.set_title(f"{learner},\n{SWEEPS[sweep]}", fontsize=7.5)
+                ax.set_title(f"{learner},\n{SWEEPS[sweep]}", fontsize=style.pt(7.5))
     axes[0, 0].set_ylabel("SubOpt")
-    axes[1, 0].set_ylabel("SubOpt / that of the reference", fontsize=7.5)
+    axes[1, 0].set_ylabel("SubOpt / reference's")
     config = manifest["config"]
-    figure.suptitle(
-        f"Coverage and SubOpt at n = {config['n']:,}: each dot a world, black the medians of ten bins with joint 95% intervals\n"
-        f"(preset {manifest['label']}; the dotted line is doing nothing)",
-        fontsize=8,
-        x=0.01,
-        ha="left",
+    style.key(
+        figure,
+        f"n = {config['n']:,}; each dot a world; black: medians of ten bins, joint 95% intervals; numbers: rank "
+        "correlation and its interval, "
+        "joint over the panels; dotted: doing nothing.",
     )
     return figure
 
@@ -100,5 +99,5 @@ FIGURE = Figure(
     name="coverage",
     needs=("coverage",),
     draw=draw,
-    summary="How far coverage predicts SubOpt from world to world, before and after dividing by what there is to learn.",
+    summary="Coverage of responses predicts the SubOpt of plug-in RL from world to world, coverage of pairs hardly that of PREF",
 )

@@ -23,15 +23,23 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["exact_certificates"]
     delta = manifests["exact_certificates"]["config"]["delta"]
     sizes = sorted(data["n"].unique().to_list())
-    figure, axes = style.new_figure(1, 3, width=style.PAGE, height=2.6, width_ratios=(1.2, 1.0, 1.0))
+    figure, axes = style.new_figure(1, 3, height=2.8, width_ratios=(1.3, 1.0, 1.0))
     _ratios(axes[0, 0], data.filter((pl.col("fault") == "none") & (pl.col("family") == "line")), sizes, delta)
     for ax, fault, title in zip(
-        axes[0, 1:], ("none", "habit .3"), ("balanced users, 95% intervals", "a 30% habit"), strict=True
+        axes[0, 1:], ("none", "habit .3"), ("balanced users", "a 30% habit"), strict=True
     ):
         _wrong(ax, data.filter((pl.col("fault") == fault) & (pl.col("family") == "line")), sizes, delta)
         ax.set_title(title)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7)
+    handles, labels = axes[0, 1].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=4)
+    config = manifests["exact_certificates"]["config"]
+    style.key(
+        figure,
+        f"{config['problems']} random problems of {config['logs']} logs each. Left: each problem's median certificate "
+        f"over its own {1 - delta:.0%} "
+        "quantile of SubOpt, dash: median, dotted: 3. Right: share of wrong ones, 95% intervals; line: promised.",
+    )
     return figure
 
 
@@ -68,18 +76,19 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
                 linestyle="none",
                 marker=look.marker,
                 color=look.color,
-                markersize=2.5,
+                markersize=style.pt(2.5),
                 alpha=0.5,
             )
             middles.append((x, np.median(ratio)))
-        ax.plot(*zip(*middles, strict=True), linestyle="none", marker="_", markersize=11, markeredgewidth=1.6, color=look.color,
-                label=look.label)  # fmt: skip
+        places_shown, medians = zip(*middles, strict=True)
+        dash = {"marker": "_", "markersize": style.pt(11), "markeredgewidth": style.pt(1.6)}
+        ax.plot(places_shown, medians, linestyle="none", color=look.color, label=look.label, **dash)
     ax.set_yscale("log")
-    ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
-    ax.axhline(3.0, color=style.GREY, linewidth=0.7, linestyle=":")
+    ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
+    ax.axhline(3.0, color=style.GREY, linewidth=style.pt(0.7), linestyle=":")
     ax.set_ylabel("certificate / quantile")
     ax.set_ylim(0.03, 15)
-    ax.set_title(f"certificate over the problem's own\n{1 - delta:.0%} quantile (dash: median)")
+    ax.set_title("how near")
     _axis(ax, sizes)
 
 
@@ -96,10 +105,9 @@ def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             low, high = clopper_pearson(int(mine.sum()), len(mine), 0.05)
             x, share = np.array([places[form, n]]), np.array([mine.mean()])
             style.errorbars(ax, x, share, np.array([low]), np.array([high]), look)
-    ax.axhline(delta, color=style.BLACK, linewidth=0.7)
-    ax.text(len(sizes) - 0.55, delta, " promised", fontsize=7, va="bottom", ha="right")
+    ax.axhline(delta, color=style.BLACK, linewidth=style.pt(0.7))
     ax.set_ylim(0, None)
-    ax.set_ylabel("wrong certificates")
+    ax.set_ylabel("share wrong")
     _axis(ax, sizes)
 
 

@@ -1,24 +1,42 @@
-"""What the falsifier found: how near each true statement comes to being wrong, how far each false one is refuted, two instances."""
+"""What the falsifier found: how near true statements come to being wrong, how far false ones are refuted, two instances."""
 
 import json
 
 import matplotlib.figure
 import numpy as np
 import polars as pl
+from matplotlib.lines import Line2D
 
 from . import style
 from .figure import Figure
 
-SHARP = 0.98
-"""Ratios above this are called sharp in the colour of their bars."""
+GROUPS = {
+    "A": "the setting: balance, optimum",
+    "L1": "Lemma 1: one edit contracts",
+    "D": "divergences",
+    "MLE": "maximum likelihood",
+    "B0": "B0: SubOpt from distance",
+    "B1": "B1: SUP",
+    "B2": "B2: PREF",
+    "B3": "B3: RL",
+    "B4": "B4: bandit over policies",
+    "B5": "B5: learning without a log",
+    "B6": "B6: certificates",
+}
+"""First part of a statement's name -> what it is about."""
+KINDS = {
+    "deterministic": ("step of a proof", style.SKY, "o"),
+    "statistical": ("bound from samples", style.BLUE, "D"),
+}
+ROUNDING = 1e-3
+"""Ratios below this are of identities, whose two sides differ by rounding only."""
 CEILING = 1e4
 SHOWN = {"mutant.L1.average": ("probe", r"$\pi$"), "mutant.B1.nobias": ("log_reference", r"$\pi_{\rm ref}$")}
 """The counterexamples that are drawn, and the policy that is edited in them."""
 TITLES = {
-    "mutant.L1.average": "Lemma 1 with the mean distance\nof two rows of q",
-    "mutant.B1.nobias": "B1 without its bias:\nSUP learns the law of the edits",
+    "mutant.L1.average": "Lemma 1, mean of distances:",
+    "mutant.B1.nobias": "SUP without its bias:",
 }
-ORDER = ("A", "L1", "D", "MLE", "B0", "B1", "B2", "B3", "B4", "B5", "B6")
 
 
 def worst(rows: pl.DataFrame) -> pl.DataFrame:
@@ -29,62 +47,83 @@ def worst(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """Left: largest left / right of true statements. Middle: of false ones. Right: two counterexamples, by their laws."""
-    data = rows["falsification"]
-    best = {row["statement"]: row for row in worst(data).iter_rows(named=True)}
-    names = sorted(data["statement"].unique(maintain_order=True).to_list(), key=_place)
-    # Identities have no bound to be near: their error is far below what rounding may do.
-    true = [n for n in names if not best[n]["mutant"] and best[n]["ratio"] > 1e-3]
-    false = [n for n in names if best[n]["mutant"]]
-    figure, axes = style.new_figure(1, 3, width=style.PAGE, height=6.4, width_ratios=(1.0, 0.8, 0.75))
-    left, middle, right = axes[0]
-    _bars(left, true, best)
-    left.set_xlim(0, 1.04)
-    left.axvline(1.0, color=style.BLACK, linewidth=0.8)
+    """Left: largest left / right of true statements, by group. Right: of false ones. Below: two counterexamples, by their laws."""
+    best = worst(rows["falsification"]).sort("statement")
+    best = best.with_columns(
+        group=pl.col("statement").str.strip_prefix("mutant.").str.split(".").list.first()
+    )
+    true, false = best.filter(~pl.col("mutant")), best.filter("mutant")
+    figure = style.blank(4.6)
+    grid = figure.add_gridspec(2, 2, height_ratios=(3.0, 1.0))
+    left = figure.add_subplot(grid[0, 0])
+    right = figure.add_subplot(grid[0, 1], sharey=left)
+    _dots(left, true, np.clip(true["ratio"].to_numpy(), 0.0, 1.0), 0.035)
+    left.set_xlim(-0.04, 1.06)
+    left.axvline(1.0, color=style.BLACK, linewidth=style.pt(0.8))
     left.set_xlabel("largest left / right found")
-    left.set_title(f"{len(true)} true bounds: none refuted")
-    _dots(middle, false, best)
-    middle.set_title(f"{len(false)} false ones: all refuted" if all(best[n]["refuted"] for n in false) else
-                     f"{len(false)} false ones")  # fmt: skip
-    right.set_axis_off()
+    left.set_title(f"{len(true)} true statements: {_verdict(int(true['refuted'].sum()))} refuted")
+    left.set_yticks(range(len(GROUPS)), list(GROUPS.values()))
+    left.set_ylim(len(GROUPS) - 0.4, -0.6)
+    _dots(right, false, np.log10(np.minimum(false["ratio"].to_numpy(), CEILING)), 0.14)
+    right.axvline(0.0, color=style.BLACK, linewidth=style.pt(0.8))
+    right.set_xticks(range(5), ["1", "10", "100", "$10^3$", "$10^4$+"])
+    right.set_xlim(-0.15, 4.3)
+    right.set_xlabel("left / right found")
+    right.set_title(f"{len(false)} false ones: {_verdict(int(false['refuted'].sum()), len(false))} refuted")
+    right.tick_params(labelleft=False)
+    marks = [
+        Line2D([], [], marker=marker, color=color, linestyle="none", label=label)
+        for label, color, marker in KINDS.values()
+    ]
+    place = list(GROUPS).index("B5")  # a row without false statements
+    right.legend(
+        handles=marks,
+        loc="center",
+        bbox_to_anchor=(2.1, place),
+        bbox_transform=right.transData,
+        borderpad=0,
+        labelspacing=0.2,
+    )
     for place, name in enumerate(SHOWN):
-        _instance(right.inset_axes([0.12, 0.56 - 0.52 * place, 0.86, 0.36]), name, best[name])
+        _instance(
+            figure.add_subplot(grid[1, place]),
+            name,
+            best.row(by_predicate=pl.col("statement") == name, named=True),
+        )
+    identities = int((true["ratio"] < ROUNDING).sum())
+    style.key(
+        figure,
+        f"Each mark is a statement at the worst problem an optimiser found; right of 1 it is false. The {identities} at 0 are "
+        "identities, off by rounding. Below: two problems that refute false ones.",
+    )
     return figure
 
 
-def _place(name: str) -> int:
-    return ORDER.index(name.removeprefix("mutant.").split(".")[0])
+def _verdict(refuted: int, count: int = -1) -> str:
+    return "none" if refuted == 0 else "all" if refuted == count else str(refuted)
 
 
-def _bars(ax, names, best) -> None:
-    ratios = np.array([best[name]["ratio"] for name in names])
-    colors = [style.BLUE if ratio > SHARP else style.SKY for ratio in ratios]
-    ax.barh(range(len(names)), np.minimum(ratios, 1.0), color=colors, height=0.66)
-    for place, ratio in enumerate(ratios):
-        inside = ratio > 0.5
-        ax.text(min(ratio, 1.0) + (-0.015 if inside else 0.015), place, f"{ratio:.3f}", fontsize=5.5, va="center",
-                ha="right" if inside else "left", color="white" if ratio > SHARP else style.BLACK)  # fmt: skip
-    ax.set_yticks(range(len(names)), names, fontsize=6)
-    ax.set_ylim(len(names) - 0.4, -0.6)
+def _dots(ax, best: pl.DataFrame, x: np.ndarray, near: float) -> None:
+    """A mark for each statement in the row of its group; marks nearer than `near` are stacked."""
+    for row, group in enumerate(GROUPS):
+        placed: list[tuple[float, float]] = []
+        mine = [index for index, name in enumerate(best["group"]) if name == group]
+        for index in sorted(mine, key=lambda index: x[index]):
+            level = next(
+                level
+                for level in (0.0, -0.2, 0.2, -0.4, 0.4, -0.3, 0.3, -0.1, 0.1, 0.0)
+                if all(abs(x[index] - at) > near or abs(level - height) > 0.15 for at, height in placed)
+                or level == 0.1
+            )
+            placed.append((x[index], level))
+            kind = "deterministic" if best["kind"][index] == "deterministic" else "statistical"
+            _, color, marker = KINDS[kind]
+            ax.plot(x[index], row + level, marker, color=color if not best["mutant"][index] or best["refuted"][index] else style.GREY,
+                    markersize=style.pt(3.2), clip_on=False)  # fmt: skip
+    for row in range(1, len(GROUPS)):
+        ax.axhline(row - 0.5, color="#E5E5E5", linewidth=style.pt(0.4))
     ax.grid(axis="y", visible=False)
-
-
-def _dots(ax, names, best) -> None:
-    for place, name in enumerate(names):
-        ratio = best[name]["ratio"]
-        color = style.VERMILLION if best[name]["refuted"] else style.GREY
-        marker = ">" if ratio > CEILING else "o"
-        shown = min(ratio, CEILING)
-        ax.plot([1.0, shown], [place, place], color=color, linewidth=0.8)
-        ax.plot(shown, place, marker=marker, color=color, markersize=3.5, clip_on=False)
-    ax.set_xscale("log")
-    ax.set_xlim(0.8, CEILING)
-    ax.axvline(1.0, color=style.BLACK, linewidth=0.8)
-    ax.set_xlabel(r"left / right (arrow: above $10^4$)")
-    short = [name.removeprefix("mutant.") for name in names]
-    ax.set_yticks(range(len(names)), short, fontsize=6)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
 
 
 def _instance(ax, name, row) -> None:
@@ -105,9 +144,10 @@ def _instance(ax, name, row) -> None:
         ax.bar(np.arange(size) + offset, law, width=0.24, color=color, label=text)
     ax.set_xticks(range(size), [f"$y_{k + 1}$" for k in range(size)])
     ax.set_ylim(0, 1.0)
-    ax.set_title(f"{TITLES[name]}\nleft {row['left']:.3g} > right {row['right']:.3g}", fontsize=7)
-    ax.legend(fontsize=6.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1), handlelength=1.0,
-              columnspacing=1.0)  # fmt: skip
+    ax.set_yticks([0, 0.5, 1])
+    ax.set_title(f"{TITLES[name]}\nleft {row['left']:.3g} > right {row['right']:.3g}", fontsize=style.pt(7))
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 FIGURE = Figure(
@@ -115,5 +155,5 @@ FIGURE = Figure(
     needs=("falsification",),
     draw=draw,
     summary="Optimisation over problems refutes every false statement and no true one. Most steps of the proofs are sharp; the bounds "
-    "made of them for PREF and RL stay below a third of what they allow.",
+    "made of them for PREF and RL stay below a third of what they allow",
 )

@@ -1,4 +1,4 @@
-"""What a figure is: the experiments whose rows it needs, and a drawing of them that computes nothing new."""
+"""What a figure or a table is: the experiments whose rows it needs, and a drawing of them that computes nothing new."""
 
 import dataclasses
 import io
@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.figure
 import polars as pl
 
 from edittheory.core.errors import InputError
 from edittheory.runs.files import make_folder, sha256_file, write_atomically
 
+from . import latex
+
 Rows = Mapping[str, pl.DataFrame]
 Manifests = Mapping[str, Mapping[str, Any]]
-COMMENTS = {".md": ("<!--", " -->"), ".tex": ("%", "")}
+COMMENTS = {".md": ("<!--", " -->"), ".tex": ("%", ""), "_caption.tex": ("%", "")}
 """Suffixes of texts, and how a comment begins and ends in them."""
 
 
@@ -30,38 +33,47 @@ class Figure:
 
     name: str
     needs: tuple[str, ...]
-    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure]
+    draw: Callable[[Rows, Manifests], matplotlib.figure.Figure] | None = None
     summary: str = ""
     texts: Callable[[Rows, Manifests], Mapping[str, str]] | None = None
 
     def make(self, results: Sequence[Path], out: Path) -> tuple[Path, ...]:
-        """Draw `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows they show; returns their paths.
+        """Draw `<out>/<name>.pdf` and `.png`, both carrying the sha256 of the rows they show; returns all paths written.
 
-        Texts are written beside them, with the same in a comment on their first line.
+        A caption for LaTeX, `<name>_caption.tex`, and texts are written beside them, with the hashes in a comment on
+        their first line. Text is set by LaTeX if matplotlib's `text.usetex` is on.
 
         Rows come from `<folder>/<experiment>/`, in the first of the folders `results` that has one.
         Raises InputError naming every experiment whose rows are missing, incomplete, stale or damaged,
         FolderError if `out` cannot be written. The same rows give the same bytes.
         """
         rows, manifests = read_inputs(results, self.needs)
-        figure = self.draw(rows, manifests)
         hashes = "; ".join(f"{name}={manifests[name]['rows_sha256']}" for name in self.needs)
-        make_folder(out)
-        pdf, png = out / f"{self.name}.pdf", out / f"{self.name}.png"
-        text = {"Title": self.name, "Subject": self.summary or None}
-        _save(
-            figure,
-            pdf,
-            "pdf",
-            {**text, "Keywords": f"rows sha256: {hashes}", "CreationDate": None, "ModDate": None},
-        )
-        _save(figure, png, "png", {"Title": self.name, "Rows-SHA256": hashes})
-        paths = [pdf, png]
-        for suffix, content in (self.texts(rows, manifests) if self.texts else {}).items():
+        files: dict[str, bytes] = {}
+        key = ""
+        if self.draw is not None:
+            with matplotlib.rc_context({"text.usetex": False}):
+                figure = self.draw(rows, manifests)
+            key = figure.get_suptitle()
+            if matplotlib.rcParams["text.usetex"]:
+                latex.set_by_latex(figure)
+            about = {
+                "Title": self.name,
+                "Subject": self.summary or None,
+                "Keywords": f"rows sha256: {hashes}",
+            }
+            files[".pdf"] = _bytes(figure, "pdf", {**about, "CreationDate": None, "ModDate": None})
+            files[".png"] = _bytes(figure, "png", {"Title": self.name, "Rows-SHA256": hashes})
+        texts = dict(self.texts(rows, manifests)) if self.texts else {}
+        kind = "tab" if self.draw is None else "fig"
+        texts["_caption.tex"] = latex.caption(self.name, kind, self.summary, key, self.needs, manifests)
+        for suffix, content in texts.items():
             begin, end = COMMENTS[suffix]
-            paths.append(out / f"{self.name}{suffix}")
-            _write_whole(paths[-1], f"{begin} rows sha256: {hashes}{end}\n\n{content}\n".encode())
-        return tuple(paths)
+            files[suffix] = f"{begin} rows sha256: {hashes}{end}\n\n{content}\n".encode()
+        make_folder(out)
+        for suffix, data in files.items():
+            _write_whole(out / f"{self.name}{suffix}", data)
+        return tuple(out / f"{self.name}{suffix}" for suffix in files)
 
 
 def read_inputs(
@@ -101,10 +113,10 @@ def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     return pl.read_parquet(rows), manifest
 
 
-def _save(figure: matplotlib.figure.Figure, path: Path, kind: str, metadata: dict[str, str | None]) -> None:
+def _bytes(figure: matplotlib.figure.Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, metadata=metadata)
-    _write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -20,6 +20,7 @@ FACTS = (
     ("log_one_way", "share of answerable edits that never go back"),
     ("log_balance_nats", "nats that balance then needs for one edit"),
 )
+LEARNED = {"SFT": "sup", "DPO": "pref", "Early": "early"}
 
 
 def facts(rows: pl.DataFrame) -> tuple[list[summaries.Setting], dict[str, list[float | None]]]:
@@ -51,56 +52,86 @@ def outcome(rows: pl.DataFrame, method: str, setting: summaries.Setting) -> floa
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """Left: SFT's cost against that of the edits it imitates. Middle: gamma against both learners. Right: pick by estimates."""
+    """Left: costs of the logged edits and of what was learned from them. Right: two estimates from the log against the cost."""
     data = rows["tiny_llm"]
     settings, found = facts(data)
-    figure, axes = style.new_figure(1, 3, width=style.PAGE, height=2.6)
-    labels = [f"{SHORT[task]}/{user}" for task, user in settings]
-    ax = axes[0, 0]
-    for index, (setting, label) in enumerate(zip(settings, labels, strict=True)):
-        look = style.indexed(index, label)
-        ax.plot(
-            found["log_edits_cost"][index],
-            outcome(data, "SFT", setting),
-            look.marker,
-            color=look.color,
-            label=label,
-        )
-    top = 1.05 * max(ax.get_xlim()[1], ax.get_ylim()[1])
-    ax.plot([0, top], [0, top], color=style.GREY, linewidth=0.6)
-    ax.set(
-        xlim=(-0.03 * top, top),
-        ylim=(-0.03 * top, top),
-        xlabel="cost of the logged edits",
-        ylabel="cost of SFT",
-    )
-    ax.set_title("SFT imitates the edits")
-    ax.legend()
-    ax = axes[0, 1]
-    gammas = np.array([value if value is not None else np.nan for value in found["log_reach"]])
-    order = np.argsort(gammas)
-    for name, learner in (("SFT", "sup"), ("DPO", "pref"), ("Early", "early")):
-        shown = style.look(learner)
-        costs = np.array([outcome(data, name, setting) for setting in settings])
-        style.line(ax, gammas[order], costs[order], style.Look(name, shown.color, shown.marker, "none"))
-    ax.set(xlabel="empirical gamma of the log", ylabel="mean edit cost", xlim=(-0.05, 1.05))
-    ax.set_ylim(-0.02, None)
-    ax.set_title("cost against gamma")
-    ax.legend()
-    ax = axes[0, 2]
+    figure, axes = style.new_figure(1, 3, height=2.5, width_ratios=(1.35, 1.0, 1.0))
+    _costs(axes[0, 0], data, settings, found)
     policies = summaries.full_log(data).filter(
         (pl.col("kind") == "policy") & (pl.col("test_user") == "strong") & (pl.col("method") != "base")
     )
     each = policies.group_by("task", "train_user", "method", maintain_order=True).agg(
-        pl.col("cost", "held_cost", "log_value", "log_size").mean()
+        pl.col("cost", "held_cost", "log_value").mean()
     )
-    ax.plot(each["held_cost"], each["cost"], "o", color=style.GREEN, label="asked again, held-out")
-    ax.plot(each["log_value"], each["cost"], "x", color=style.ORANGE, label="weighted log")
-    ax.set(xlabel="estimate (training user)", ylabel="cost with a strong user")
-    ax.set_ylim(-0.03, 1.35 * ax.get_ylim()[1])
-    ax.set_title("known before deployment")
-    ax.legend()
+    top = 1.08 * max(float(each[name].max() or 0.0) for name in ("cost", "held_cost", "log_value"))  # type: ignore[arg-type]
+    for ax, column, title in zip(
+        axes[0, 1:], ("held_cost", "log_value"), ("asked again, held-out", "weighted log"), strict=True
+    ):
+        ax.plot([0, top], [0, top], color=style.GREY, linewidth=style.pt(0.6))
+        ax.plot(
+            each[column],
+            each["cost"],
+            "o",
+            color=style.GREEN,
+            markersize=style.pt(3),
+            alpha=0.8,
+            clip_on=False,
+        )
+        ax.set(xlim=(0, top), ylim=(0, top), xlabel="estimated cost")
+        ax.set_title(title)
+    axes[0, 1].set_ylabel("cost in deployment")
+    axes[0, 2].tick_params(labelleft=False)
+    trainings = policies.select("base_seed", "train_seed").unique().height
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.key(
+        figure,
+        f"Means over test contexts, {trainings} training seed{'s' if trainings > 1 else ''}; bars: least to largest "
+        "seed. In brackets gamma, the "
+        "share of edits that leave no wish open. Right: each dot a policy; estimates ask the training user, deployment the strong one.",
+    )
     return figure
+
+
+def _costs(
+    ax, data: pl.DataFrame, settings: list[summaries.Setting], found: dict[str, list[float | None]]
+) -> None:
+    """A row for each log: the cost of its edits (a bar), and those of the policies learned from it."""
+    strong = summaries.full_log(data).filter(pl.col("test_user") == "strong")
+    labels = []
+    for place, (task, user) in enumerate(settings):
+        gamma = found["log_reach"][place]
+        labels.append(f"{SHORT[task]}/{user} ({'-' if gamma is None else f'{gamma:.2f}'})")
+        edits = found["log_edits_cost"][place]
+        if edits is not None:
+            ax.plot([edits, edits], [place - 0.32, place + 0.32], color=style.BLACK, linewidth=style.pt(1.6), clip_on=False,
+                    label="the logged edits" if place == 0 else None)  # fmt: skip
+        for shift, (name, learner) in zip((-0.2, 0.0, 0.2), LEARNED.items(), strict=True):
+            mine = strong.filter(
+                (pl.col("method") == name) & (pl.col("task") == task) & (pl.col("train_user") == user)
+            )
+            seeds = (
+                mine.group_by("base_seed", "train_seed", maintain_order=True)
+                .agg(pl.col("cost").mean())["cost"]
+                .to_numpy()
+            )
+            look = style.look(learner)
+            ax.plot(
+                [seeds.min(), seeds.max()], [place + shift] * 2, color=look.color, linewidth=style.pt(0.9)
+            )
+            ax.plot(
+                seeds.mean(),
+                place + shift,
+                look.marker,
+                color=look.color,
+                clip_on=False,
+                label=name if place == 0 else None,
+            )
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set_xlim(0, None)
+    ax.set_xlabel("mean edit cost")
+    ax.set_title("what is learned from a log")
+    ax.grid(axis="y", visible=False)
 
 
 def texts(rows, manifests) -> dict[str, str]:

@@ -8,7 +8,6 @@ from edittheory.language.evaluate import summaries
 
 from . import style
 from .figure import Figure
-from .table_main import SHORT
 
 SHOWN = ("base", "SFT", "DPO", "Early", "Late", "Late, theory")
 LOOKS = {
@@ -19,6 +18,7 @@ LOOKS = {
     "Late": style.look("late"),
     "Late, theory": style.Look("Late, theory", style.BLACK, "", "--"),
 }
+NAMES = {"summarization": "summaries", "email": "e-mails"}
 
 
 def curves(rows: pl.DataFrame, method: str) -> np.ndarray:
@@ -33,26 +33,38 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = summaries.full_log(rows["tiny_llm"]).filter(pl.col("test_user") == "strong")
     there = set(data.select("task", "train_user").unique().iter_rows())
     settings = [setting for setting in summaries.SETTINGS if setting in there]
-    figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.4)
-    for ax, (task, user) in zip(axes[0], settings, strict=True):
+    columns = min(2, len(settings))
+    count = -(-len(settings) // columns)
+    figure, axes = style.new_figure(count, columns, height=0.5 + 1.75 * count, sharex=True)
+    ends = []
+    for place, (ax, (task, user)) in enumerate(zip(axes.flat, settings, strict=False)):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
+        lines, top = [], 0.0
         for name in SHOWN:
             each = curves(mine, name)
             x = np.arange(1, each.shape[1] + 1)
-            style.line(
-                ax,
-                x,
-                each.mean(axis=0),
-                style.Look(name, LOOKS[name].color, "", LOOKS[name].linestyle),
-                each.min(axis=0),
-                each.max(axis=0),
-            )
-        ax.set_title(f"{SHORT[task]}, {user} log")
-        ax.set_xlabel("episode")
-        ax.set_ylim(0, None)
-    axes[0, 0].set_ylabel("cumulative edit cost")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+            look = style.Look(name, LOOKS[name].color, "", LOOKS[name].linestyle)
+            lines.append(style.line(ax, x, each.mean(axis=0), look, each.min(axis=0), each.max(axis=0)))
+            top = max(top, each.max()) if name != "base" else top
+        ends.append((ax, lines))
+        ax.set_title(f"{NAMES[task]}, {user} log")
+        ax.set_ylim(0, 1.08 * top)
+        if place >= len(settings) - columns:
+            ax.set_xlabel("episode")
+        if place % columns == 0:
+            ax.set_ylabel("cumulative cost")
+    for ax in axes.flat[len(settings) :]:
+        ax.set_visible(False)
+    trainings = data.select("base_seed", "train_seed").unique().height
+    seeds = data.select("base_seed", "train_seed", "seed").unique().height
+    style.key(
+        figure,
+        f"Strong test user; means over {seeds} seeds ({trainings} of training), bands from the least to the largest. "
+        "The reference policy (base) "
+        "leaves the panels where it costs more than all others.",
+    )
+    for ax, lines in ends:
+        style.label_ends(ax, lines)
     return figure
 
 

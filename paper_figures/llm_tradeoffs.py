@@ -24,12 +24,14 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Mean cost by n with a strong test user; bands from the least to the largest seed; grey is the reference policy."""
     data = rows["tiny_llm_curve"].filter((pl.col("test_user") == "strong") & (pl.col("kind") == "policy"))
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
-    figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.3, sharey="row")
+    figure, axes = style.new_figure(1, len(settings), height=2.3, sharey="row")
+    ends = []
     for ax, (task, user) in zip(axes[0], settings, strict=True):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
         seeds = mine.group_by("method", "n", "base_seed", "train_seed", "seed", maintain_order=True).agg(
             pl.col("cost").mean()
         )
+        lines = []
         for name, look, dashes in candidates(data):
             table = (
                 seeds.filter(pl.col("method") == name)
@@ -42,22 +44,33 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 .sort("n")
             )
             shown = style.look(look)
-            style.line(
-                ax,
-                table["n"],
-                table["cost"],
-                style.Look(name, shown.color, shown.marker, dashes),
-                table["low"],
-                table["high"],
+            lines.append(
+                style.line(
+                    ax,
+                    table["n"],
+                    table["cost"],
+                    style.Look(name, shown.color, shown.marker, dashes),
+                    table["low"],
+                    table["high"],
+                )
             )
+        ends.append((ax, lines))
         base = seeds.filter(pl.col("method") == "base")["cost"].mean()
-        ax.axhline(base, color=style.GREY, linestyle=":", linewidth=1)
+        ax.axhline(base, color=style.GREY, linestyle=":", linewidth=style.pt(1))
         ax.set_xscale("log")
         ax.set_title(f"{SHORT[task]}, {user} log")
         ax.set_xlabel("logged edits n")
         ax.set_ylim(0, None)
     axes[0, 0].set_ylabel("mean edit cost")
-    axes[0, 0].legend(loc="center left", bbox_to_anchor=(0.0, 0.3))
+    count = data.select("base_seed", "train_seed").unique().height
+    style.key(
+        figure,
+        f"Means with a strong test user; {count} training seed{'s' if count > 1 else ''}, bands from the least to the "
+        "largest seed; dotted: the reference "
+        "policy.",
+    )
+    for ax, lines in ends:
+        style.label_ends(ax, lines)
     return figure
 
 

@@ -23,7 +23,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         manifests["log_tests"]["config"],
     )
     kinds = data["kind"].unique(maintain_order=True).to_list()
-    figure, axes = style.new_figure(1, len(NEEDS), width=style.PAGE, height=2.5, sharex=True, sharey=True)
+    figure, axes = style.new_figure(1, len(NEEDS), height=2.5, sharex=True, sharey=True)
     for ax, (hypothesis, title) in zip(axes[0], NEEDS.items(), strict=True):
         for place, kind in enumerate(kinds):
             mine = data.filter((pl.col("kind") == kind) & (pl.col("hypothesis") == hypothesis))

@@ -30,23 +30,29 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """One panel for each n; bars stack the mean log10 factor of each link, the tick is the 95% interval of the total."""
     data = rows["looseness"]
     sizes = sorted(data["n"].unique().to_list())
-    figure, axes = style.new_figure(1, len(sizes), width=style.PAGE, height=2.8, sharey=True, sharex=True)
-    for ax, n in zip(axes[0], sizes, strict=True):
+    figure, axes = style.new_figure(len(sizes), 1, height=4.8, sharey=True, sharex=True)
+    for ax, n in zip(axes[:, 0], sizes, strict=True):
         for place, statement in enumerate(LABELS):
             mine = data.filter((pl.col("n") == n) & (pl.col("statement") == statement))
             _bar(ax, place, mine)
         ax.set_yticks(range(len(LABELS)), list(LABELS.values()))
         ax.set_title(f"n = {n:,}")
-        ax.set_xlim(0, 8.4)
+        ax.set_xlim(0, 6.3)
         ax.set_xticks(range(0, 7, 2), [rf"$10^{k}$" for k in range(0, 7, 2)])
         ax.grid(axis="y", visible=False)
-    axes[0][0].invert_yaxis()
-    figure.supxlabel(
-        "bound / SubOpt, geometric mean (black: 95% interval; exact: share of logs with SubOpt = 0, left out)",
-        fontsize=7.5,
-    )
+    axes[0, 0].invert_yaxis()
+    axes[-1, 0].set_xlabel("bound / SubOpt")
     handles = [matplotlib.patches.Patch(color=color, label=label) for label, color in LOOKS.values()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7, handlelength=1.0)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3, fontsize=style.pt(7), handlelength=1.0
+    )
+    trials = manifests["looseness"]["config"]["trials"]
+    style.key(
+        figure,
+        f"Geometric means over {2 * trials:,} logs of random problems a bar; black: 95% t-interval of the total; exact: "
+        "the share of logs with SubOpt "
+        "0, left out.",
+    )
     return figure
 
 
@@ -58,18 +64,24 @@ def _bar(ax, place: int, mine: pl.DataFrame) -> None:
             continue
         width = float(np.log10(shown[link].to_numpy()).mean())
         ax.barh(place, width, left=left, color=color, height=0.62, linewidth=0)
-        if width > 0.8:
+        if width > 0.3:
             text = f"{10**width:.0f}" if width > 1 else f"{10**width:.1f}"
-            ax.text(left + width / 2, place, text, ha="center", va="center", fontsize=7, color="white")
+            ax.text(
+                left + width / 2, place, text, ha="center", va="center", fontsize=style.pt(7), color="white"
+            )
         left += width
     total = np.log10((shown["bound"] / shown["suboptimality"]).to_numpy())
     half = scipy.stats.t.ppf(0.975, len(total) - 1) * total.std(ddof=1) / np.sqrt(len(total))
     high = total.mean() + half
     ax.plot(
-        [total.mean() - half, high], [place, place], color=style.BLACK, linewidth=1.4, solid_capstyle="butt"
+        [total.mean() - half, high],
+        [place, place],
+        color=style.BLACK,
+        linewidth=style.pt(1.4),
+        solid_capstyle="butt",
     )
     exact = f"  ({1 - shown.height / mine.height:.0%} exact)" if shown.height < mine.height else ""
-    ax.text(high, place, f" {10 ** total.mean():,.0f}{exact}", va="center", fontsize=7)
+    ax.text(high, place, f" {10 ** total.mean():,.0f}{exact}", va="center", fontsize=style.pt(7))
 
 
 FIGURE = Figure(

@@ -1,9 +1,9 @@
-"""The medley against the best plain learner of each cell: maps of the ratio, the worst case, the average, certificates."""
+"""The medley against the best plain learner of each cell: the ratio of mean SubOpts against n."""
 
 import matplotlib.figure
 import numpy as np
 import polars as pl
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from . import style
 from .figure import Figure
@@ -11,12 +11,9 @@ from .figure import Figure
 PLAIN = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 CELL = ["track", "space", "panel", "strength", "habit", "noise", "n"]
 NEGLIGIBLE = 1e-4
-KNOBS = {"user strength": "strength", "balance violation": "habit", "cost noise": "noise"}
-MAP = LinearSegmentedColormap.from_list(
-    "ratio", [style.BLUE, "#DCEAF4", "#FFFFFF", "#F6D5C0", style.VERMILLION]
-)
-LARGEST = 4.0
-OTHERS = ("medley", "prototype", "oracle", "SUP", "PREF", "Early", "RL", "RL plug-in")
+LEAST = 0.05
+"""Ratios below are drawn as arrows at the edge."""
+NOISE = {0.0: "exact costs", 1.0: "noisy costs"}
 
 
 def means(rows: pl.DataFrame) -> pl.DataFrame:
@@ -35,118 +32,71 @@ def means(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _map(ax, table: pl.DataFrame, rows: list, labels: list[str], column: list[str]) -> None:
-    """One square for each (row, n): colour and number are the ratio; blank where nothing is left to lose."""
-    sizes = sorted(table["n"].unique().to_list())
-    values = np.full((len(rows), len(sizes)), np.nan)
-    for row in table.iter_rows(named=True):
-        if not row["idle"]:
-            values[rows.index(tuple(row[name] for name in column)), sizes.index(row["n"])] = row["ratio"]
-    shade = np.log(np.clip(values, 1 / LARGEST, LARGEST)) / np.log(LARGEST)
-    ax.imshow(shade, cmap=MAP, vmin=-1, vmax=1, aspect="auto", origin="lower")
-    for (y, x), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            bold = "bold" if value > 1.1 else "normal"
-            text = f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
-            ax.text(x, y, text.lstrip("0") or "0", ha="center", va="center", fontsize=5, fontweight=bold)
-    ax.set_xticks(range(len(sizes)), [f"{n:,}" if n < 10_000 else f"{n // 1000}k" for n in sizes])
-    ax.set_yticks(range(len(rows)), labels)
-    ax.tick_params(labelsize=5.5, length=1.5)
-    ax.grid(visible=False)
-
-
-def _finite_map(ax, table: pl.DataFrame) -> None:
-    mine = table.filter((pl.col("panel") == "grid") & (pl.col("learner") == "medley"))
-    column = ["strength", "habit", "noise"]
-    rows = sorted(mine.select(column).unique().rows(), key=lambda row: (row[2], row[0], row[1]))
-    labels = [f"{g:g} / {h:g}" for g, h, _ in rows]
-    _map(ax, mine, rows, labels, column)
-    for place in range(1, len(rows)):
-        if rows[place][2] != rows[place - 1][2]:
-            ax.axhline(place - 0.5, color="black", linewidth=0.8)
-    ax.set_title("finite (exact costs below)", fontsize=6.5)
-    ax.set_ylabel("user strength / share of habitual edits", fontsize=6.5)
-    ax.set_xlabel("edits $n$", fontsize=6.5)
-
-
-def _curves(ax, table: pl.DataFrame, reduce, title: str) -> None:
-    lines = []
-    for name in OTHERS:
-        mine = table.filter((pl.col("learner") == name) & ~pl.col("idle"))
-        if not len(mine):
-            continue
-        curve = mine.group_by("n", maintain_order=True).agg(pl.col("ratio")).sort("n")
-        values = [reduce(np.asarray(each)) for each in curve["ratio"].to_list()]
-        look = style.Look("B7", style.GREY, "*", "-") if name == "prototype" else style.look(name)
-        wide = 2.0 if name == "medley" else 0.9
-        lines.append(style.line(ax, curve["n"].to_numpy(), values, look, linewidth=wide, markersize=3))
-    ax.axhline(1.1, color="black", linewidth=0.6, linestyle=":")
-    ax.set(xscale="log", yscale="log")
-    ax.set_title(title, fontsize=6.5)
-    ax.set_xlabel("edits $n$", fontsize=6.5)
-    ax.tick_params(labelsize=5.5, length=1.5)
-    style.label_ends(ax, lines, size=5.5)
-
-
-def _certificates(ax, rows: pl.DataFrame) -> None:
-    medley = rows.filter((pl.col("learner") == "medley") & (pl.col("track") == "finite"))
-    sizes = sorted(medley["n"].unique().to_list())
-    kinds = (
-        ("certificate", "certificate, any user", style.BLUE, "s"),
-        ("certificate_if_balanced", "if balanced", style.VERMILLION, "^"),
-        ("suboptimality", "SubOpt", style.SKY, "X"),
+def curves(table: pl.DataFrame, learner: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes, and the (10%, geometric mean, 90%) of the ratio over the cells of each size; idle cells left out."""
+    mine = (
+        table.filter((pl.col("learner") == learner) & ~pl.col("idle"))
+        .group_by("n", maintain_order=True)
+        .agg(pl.col("ratio"))
+        .sort("n")
     )
-    mine = medley.filter((pl.col("habit") == 0) & (pl.col("noise") == 0) & (pl.col("panel") == "grid"))
+    logs = [np.log(np.maximum(np.asarray(each), 1e-3)) for each in mine["ratio"].to_list()]
+    found = [(np.quantile(each, 0.1), each.mean(), np.quantile(each, 0.9)) for each in logs]
+    return mine["n"].to_numpy(), np.exp(np.array(found)).reshape(-1, 3)
+
+
+def _panel(ax, table: pl.DataFrame, title: str) -> list:
     lines = []
-    for column, label, color, marker in kinds:
-        medians = [mine.filter(pl.col("n") == n)[column].drop_nulls().cast(pl.Float64).mean() for n in sizes]
-        lines.append(style.line(ax, sizes, medians, style.Look(label, color, marker), markersize=3))
-    ax.set(xscale="log", yscale="log")
-    ax.set_title("balanced users, exact costs: means", fontsize=6.5)
-    ax.set_xlabel("edits $n$", fontsize=6.5)
-    ax.tick_params(labelsize=5.5, length=1.5)
-    style.label_ends(ax, lines, size=5.5)
+    for name in PLAIN:
+        sizes, ratio = curves(table, name)
+        if len(sizes):
+            look = style.look(name)
+            lines.append(
+                style.line(ax, sizes, ratio[:, 1], look, linewidth=style.pt(0.8), markersize=style.pt(2.5))
+            )
+    cells = table.filter((pl.col("learner") == "medley") & ~pl.col("idle"))
+    look = style.Look("medley", style.BLACK, "X")
+    inside = cells["ratio"].to_numpy() >= LEAST
+    for shown, marker in ((inside, "_"), (~inside, "v")):
+        ax.plot(cells["n"].to_numpy()[shown], np.maximum(cells["ratio"].to_numpy()[shown], LEAST), marker, color=look.color,
+                alpha=0.4, markersize=style.pt(3.5), linestyle="none")  # fmt: skip
+    sizes, ratio = curves(table, "medley")
+    lines.append(style.line(ax, sizes, ratio[:, 1], look, ratio[:, 0], ratio[:, 2], linewidth=style.pt(1.8)))
+    ax.axhline(1.0, color=style.GREY, linewidth=style.pt(0.7))
+    ax.set(xscale="log", yscale="log", xlabel="edits $n$")
+    ax.set_title(title)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    return lines
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """Left the finite map, in the middle the linear ones, right worst case, average and certificates."""
-    data, manifest = rows["medley"], manifests["medley"]
-    table = means(data)
-    spaces = data.filter(pl.col("track") == "linear")["space"].unique(maintain_order=True).to_list()
-    figure = matplotlib.figure.Figure(figsize=(style.PAGE, 6.6), layout="constrained")
-    grid = figure.add_gridspec(6, 3, width_ratios=[1.05, 1.25, 1.0])
-    _finite_map(figure.add_subplot(grid[:, 0]), table.filter(pl.col("track") == "finite"))
-    places = [(space, panel) for panel in KNOBS for space in spaces]
-    step = 6 // len(places) if len(places) in (1, 2, 3, 6) else 1
-    for place, (space, panel) in enumerate(places[:6]):
-        mine = table.filter(
-            (pl.col("space") == space) & (pl.col("panel") == panel) & (pl.col("learner") == "medley")
-        )
-        knob = KNOBS[panel]
-        values = sorted(mine[knob].unique().to_list())
-        ax = figure.add_subplot(grid[place * step : (place + 1) * step, 1])
-        _map(ax, mine, [(value,) for value in values], [f"{value:.2g}" for value in values], [knob])
-        ax.set_ylabel(knob, fontsize=6)
-        ax.set_title(f"log-linear, {'sentences' if space == 'text' else 'strings'}: {panel}", fontsize=6.5)
-    finite = table.filter((pl.col("track") == "finite") & (pl.col("panel") == "grid"))
-    _curves(figure.add_subplot(grid[:2, 2]), finite, np.max, "worst cell, finite classes")
-    _curves(
-        figure.add_subplot(grid[2:4, 2]),
-        finite,
-        lambda values: np.exp(np.log(np.maximum(values, 1e-3)).mean()),
-        "average (geometric), finite classes",
+    """Finite classes with exact and with noisy costs, and log-linear classes; above 1 the best plain learner is better."""
+    data, config = rows["medley"], manifests["medley"]["config"]
+    table = means(data.filter(pl.col("panel") != "prototype"))
+    finite = table.filter(pl.col("track") == "finite")
+    parts = [
+        (f"finite, {NOISE.get(noise, f'noise {noise:g}')}", finite.filter(pl.col("noise") == noise))
+        for noise in sorted(finite["noise"].unique())
+    ]
+    parts.append(("log-linear", table.filter(pl.col("track") == "linear")))
+    figure, axes = style.new_figure(1, len(parts), height=2.9, sharey=True)
+    ends = []
+    for ax, (title, part) in zip(axes[0], parts, strict=True):
+        ends.append((ax, _panel(ax, part, title)))
+    axes[0, 0].set_ylabel("mean SubOpt / best plain learner's")
+    medley = table.filter(pl.col("learner") == "medley")
+    style.key(
+        figure,
+        f"Lines: geometric means over cells (strength, habit, noise; {config['trials']} problems each, log-linear "
+        f"{config['linear_trials']}). "
+        f"Dashes: the medley's cells, band: 10% to 90% of them; {int(medley['idle'].sum())} of {len(medley)} left out, "
+        "where both are below "
+        f"{NEGLIGIBLE:g}.",
     )
-    _certificates(figure.add_subplot(grid[4:, 2]), data)
-    config = manifest["config"]
-    figure.suptitle(
-        "Mean SubOpt of the medley over that of the best plain learner of the cell (blue: less; bold: over 1.1; blank: both below "
-        f"{NEGLIGIBLE:g})\n(preset {manifest['label']}: {config['trials']} problems a finite cell, "
-        f"{config['linear_trials']} a log-linear one; "
-        "B7: the prototype; oracle: told whether the user is balanced)",
-        fontsize=7,
-        x=0.01,
-        ha="left",
-    )
+    axes[0, 0].set_ylim(LEAST, None)
+    for ax, lines in ends:
+        style.label_ends(ax, lines)
     return figure
 
 
@@ -154,5 +104,6 @@ FIGURE = Figure(
     name="medley",
     needs=("medley",),
     draw=draw,
-    summary="One posterior of costs, preferences and edits against the best of five learners in every cell, and its certificates.",
+    summary="One posterior of costs, preferences and edits loses less than the best of five plain learners in finite "
+    "classes, and about as much in log-linear ones",
 )

@@ -12,12 +12,13 @@ from .figure import Figure
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
 KNOBS = {
-    "user strength": "strength $g$ of the user",
-    "balance violation": "share of habitual edits",
-    "pair coverage": "locality of edits",
-    "cost noise": "noise of costs / $c_{\\max}$",
-    "misspecification": "share of wrong features",
+    "user strength": "user strength",
+    "balance violation": "habitual edits",
+    "pair coverage": "locality",
+    "cost noise": "noise of costs",
+    "misspecification": "wrong features",
 }
+TIE = "#EDEDED"
 COLORS = {name: style.look(name).color for name in LEARNERS}
 SHADES = ((0.5, 1.0, "next best at least twice as bad"), (0.2, 0.6, "1.25 times"), (0.0, 0.3, "less"))
 
@@ -56,14 +57,14 @@ def _write(ax, best: np.ndarray, shown: np.ndarray) -> None:
             across = np.flatnonzero(inside[row])
             if len(across):
                 x = across[np.argmin(np.abs(across - x))]
-            half = 0.03 * len(name) * best.shape[1]  # half the width of the label, in cells
+            half = 0.022 * len(name) * best.shape[1]  # half the width of the label, in cells
             ax.text(
                 np.clip(x, half - 0.5, best.shape[1] - 0.5 - half),
                 row,
                 name,
                 ha="center",
                 va="center",
-                fontsize=6,
+                fontsize=style.pt(7),
                 fontweight="bold",
                 bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
             )
@@ -77,11 +78,11 @@ def _panel(ax, mine: pl.DataFrame) -> None:
         y, x = values.index(row["value"]), sizes.index(row["n"])
         best[y, x], won[y, x] = row["best"], row["won"]
         color = COLORS[row["best"]]
-        patch = Rectangle((x - 0.5, y - 0.5), 1, 1, linewidth=0.3, edgecolor="white")
+        patch = Rectangle((x - 0.5, y - 0.5), 1, 1, linewidth=style.pt(0.3), edgecolor="white")
         if row["won"]:
             patch.set_facecolor(_blend(color, next(s for least, s, _ in SHADES if row["margin"] >= least)))
         else:
-            patch.set(facecolor="white", edgecolor=_blend(color, 0.6), linewidth=0.0, hatch="//////")
+            patch.set_facecolor(TIE)
         ax.add_patch(patch)
     _write(ax, best, won)
     ax.set_xlim(-0.5, len(sizes) - 0.5)
@@ -94,61 +95,32 @@ def _panel(ax, mine: pl.DataFrame) -> None:
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """A row of panels for each space, a panel for each factor."""
-    data, manifest = rows["phase_diagram"], manifests["phase_diagram"]
-    config = manifest["config"]
+    """A row of panels for each factor, a column for each space."""
+    data, config = rows["phase_diagram"], manifests["phase_diagram"]["config"]
     table = winners(data)
     spaces, panels = data["space"].unique(maintain_order=True), data["panel"].unique(maintain_order=True)
-    figure, axes = style.new_figure(
-        len(spaces), len(panels), width=style.PAGE, height=0.95 + 1.55 * len(spaces)
+    figure, axes = style.new_figure(len(panels), len(spaces), height=0.95 + 1.2 * len(panels))
+    for i, panel in enumerate(panels):
+        for j, space in enumerate(spaces):
+            ax = axes[i, j]
+            _panel(ax, table.filter((pl.col("space") == space) & (pl.col("panel") == panel)))
+            if i == 0:
+                ax.set_title("short strings" if space == "strings" else "real sentences")
+            if j == 0:
+                ax.set_ylabel(KNOBS[panel])
+            if i == len(panels) - 1:
+                ax.set_xlabel("edits $n$")
+    handles = [Rectangle((0, 0), 1, 1, facecolor=COLORS[name]) for name in LEARNERS]
+    handles.append(Rectangle((0, 0), 1, 1, facecolor=TIE))
+    figure.legend(
+        handles, [*LEARNERS, "no clear winner"], loc="outside lower center", ncols=6, handlelength=1.0
     )
-    with matplotlib.rc_context({"hatch.linewidth": 0.5}):
-        for i, space in enumerate(spaces):
-            for j, panel in enumerate(panels):
-                ax = axes[i, j]
-                _panel(ax, table.filter((pl.col("space") == space) & (pl.col("panel") == panel)))
-                ax.tick_params(labelsize=6, length=2)
-                ax.set_ylabel(KNOBS[panel], fontsize=6.5)
-                if i == 0:
-                    ax.set_title(panel, fontsize=7.5)
-                if i == len(spaces) - 1:
-                    ax.set_xlabel("edits $n$", fontsize=6.5)
-                if j == 0:
-                    ax.annotate(
-                        "short strings" if space == "strings" else "real sentences",
-                        (0, 0.5),
-                        (-40, 0),
-                        xycoords="axes fraction",
-                        textcoords="offset points",
-                        rotation=90,
-                        va="center",
-                        ha="center",
-                        fontweight="bold",
-                        fontsize=7.5,
-                    )
-        handles = [Rectangle((0, 0), 1, 1, facecolor=COLORS[name]) for name in LEARNERS]
-        handles += [Rectangle((0, 0), 1, 1, facecolor=_blend("black", shade)) for _, shade, _ in SHADES]
-        handles.append(
-            Rectangle((0, 0), 1, 1, facecolor="white", edgecolor="grey", hatch="//////", linewidth=0.0)
-        )
-        labels = [*LEARNERS, *(label for *_, label in SHADES), "tie"]
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=9,
-            fontsize=6,
-            handlelength=1.2,
-            columnspacing=1.0,
-        )
-    won = table["won"].sum()
-    figure.suptitle(
-        f"Least mean SubOpt over {config['trials']} random worlds: no learner wins everywhere, and one of them clearly in "
-        f"{won} of {len(table)} cells\n(preset {manifest['label']}; a win is a win against all others, "
-        f"at level {config['level']:g} for each map)",
-        fontsize=8,
-        x=0.01,
-        ha="left",
+    style.key(
+        figure,
+        f"Least mean SubOpt over {config['trials']} random worlds, clear (simultaneous paired intervals at level "
+        f"{config['level']:g} for each map) in "
+        f"{table['won'].sum()} of {len(table)} cells. Full colour: the next best is at least twice as bad; paler: 1.25 "
+        "times; palest: less.",
     )
     return figure
 
@@ -157,5 +129,5 @@ FIGURE = Figure(
     name="phase_diagram",
     needs=("phase_diagram",),
     draw=draw,
-    summary="Which learner has the least mean SubOpt over each factor and n, on strings and on real sentences; ties are hatched.",
+    summary="No learner has the least mean SubOpt everywhere; plug-in regression on costs is the most frequent clear winner",
 )

@@ -12,7 +12,7 @@ from .figure import Figure
 LEARNERS = ("SUP", "PREF", "Early", "RL plug-in", "RL")
 FLOOR = 1e-5
 """Least SubOpt that is drawn; the truth itself, found in every world, has none."""
-TITLES = {"strong": "strong user", "weak": "weak user", "habit": "weak user with a habit"}
+TITLES = {"strong": "strong user", "weak": "weak user", "habit": "weak, with a habit"}
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
@@ -22,7 +22,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     classes = data["class"].unique(maintain_order=True).to_list()
     every = sorted(data["n"].unique())
     sizes = (every[1], every[-1])
-    figure, axes = style.new_figure(2, len(users), width=style.PAGE, height=4.6, sharex=True, sharey=True)
+    figure, axes = style.new_figure(2, len(users), height=4.6, sharex=True, sharey=True)
     stats = data.group_by("user", "class", "learner", "n", maintain_order=True).agg(
         mean=pl.col("suboptimality").cast(pl.Float64).mean(),
         spread=pl.col("suboptimality").cast(pl.Float64).std(),
@@ -54,31 +54,32 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                     xerr=np.stack([mean - low, high - mean]),
                     color=look.color,
                     marker=look.marker,
-                    markersize=3,
+                    markersize=style.pt(3),
                     markerfacecolor="white" if learner == "RL" else look.color,
                     linestyle="none",
-                    elinewidth=0.9,
+                    elinewidth=style.pt(0.9),
                     label=look.label,
                 )
             for place in range(1, len(classes)):
-                ax.axhline(place - 0.5, color="#D9D9D9", linewidth=0.4)
+                ax.axhline(place - 0.5, color="#D9D9D9", linewidth=style.pt(0.4))
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.grid(axis="y", visible=False)
             ax.set_yticks(range(len(classes)), classes)
-            ax.set_title(f"{TITLES.get(user, user)}, n = {n:,}")
+            if i == 0:
+                ax.set_title(TITLES.get(user, user))
+            if j == 0:
+                ax.set_ylabel(f"n = {n:,}", fontweight="bold")
             ax.set_xlim(left=0.8 * FLOOR)
     axes[0, 0].invert_yaxis()
     for ax in axes[-1]:
         ax.set_xlabel("mean SubOpt")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
-    figure.suptitle(
-        "The user decides between learners, the class how much each gains: mean SubOpt with 95% intervals\n"
-        f"(preset {manifest['label']}, {manifest['config']['trials']} worlds, the same for every class; at the left edge: the truth)",
-        fontsize=8,
-        x=0.01,
-        ha="left",
+    style.key(
+        figure,
+        f"Means over {manifest['config']['trials']} worlds, the same for every class, 95% t-intervals; at the left "
+        "edge: the truth itself.",
     )
     return figure
 
@@ -87,5 +88,5 @@ FIGURE = Figure(
     name="policy_classes",
     needs=("policy_classes",),
     draw=draw,
-    summary="Mean SubOpt of finite, log-linear and neural classes, right and wrong, for strong, weak and habitual users.",
+    summary="The user decides between learners, the class how much each of them gains",
 )

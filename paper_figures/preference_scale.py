@@ -17,7 +17,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Left: effective temperature over beta. Right: SubOpt at the largest n, with the reference's."""
     data = rows["preference_scale"]
     largest = data["n"].max()
-    figure, axes = style.new_figure(1, 2, width=style.PAGE, height=2.6)
+    figure, axes = style.new_figure(1, 2, height=2.6)
     left, right = axes[0]
     betas = np.array(sorted(data["beta"].unique().to_list()))
 
@@ -30,8 +30,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         )
 
     fine = np.geomspace(betas.min(), betas.max(), 100)
-    left.plot(fine, np.ones_like(fine), color=LOOKS["1"].color, linewidth=0.8, linestyle=":")
-    left.plot(fine, fine, color=LOOKS["beta"].color, linewidth=0.8, linestyle=":")
+    left.plot(fine, np.ones_like(fine), color=LOOKS["1"].color, linewidth=style.pt(0.8), linestyle=":")
+    left.plot(fine, fine, color=LOOKS["beta"].color, linewidth=style.pt(0.8), linestyle=":")
     lines_left, lines_right = [], []
     for scale, look in LOOKS.items():
         mine = data.filter((pl.col("scale") == scale) & (pl.col("n") == largest))
@@ -51,9 +51,14 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     left.set_yticks(ticks, [f"{t:g}" for t in ticks])
     right.set_ylim(1e-7, 1)
     left.set_ylabel("picked temperature / β")
-    left.set_title(f"Target of PREF at n = {largest:,} (dotted: predicted, s)")
+    left.set_title(f"PREF's target at n = {largest:,}")
     right.set_ylabel("SubOpt")
-    right.set_title("What the wrong coefficient costs")
+    right.set_title("what it costs")
+    style.key(
+        figure,
+        f"Medians over {manifests['preference_scale']['config']['trials']} random problems, bands 10% to 90%; dotted: "
+        "predicted, and doing nothing.",
+    )
     style.label_ends(left, lines_left)
     style.label_ends(right, lines_right)
     return figure

@@ -17,10 +17,10 @@ USERS = {"strong": "Strong user (g = 0.9)", "weak": "Weak user (g = 0.1)"}
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """One panel for each user: mean SubOpt with a 95% bootstrap band, bounds (medians) thin above them."""
+    """One panel for each user: mean SubOpt with a 95% band, bounds (medians) thin above them."""
     data = rows["rates"]
     sizes = np.array(sorted(data["n"].unique().to_list()))
-    figure, axes = style.new_figure(1, 2, width=style.PAGE, height=3.1, sharey=True)
+    figure, axes = style.new_figure(1, 2, height=3.1, sharey=True)
     for ax, (user, title) in zip(axes[0], USERS.items(), strict=True):
         mine = data.filter(pl.col("user") == user)
 
@@ -39,17 +39,19 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             lines.append(style.line(ax, sizes, mean, style.look(name), low, mean + error))
         for name, (label, color) in BOUNDS.items():
             middle = np.array([np.median(v) for v in series(name)])
-            lines.append(style.line(ax, sizes, middle, style.Look(label, color, "", ":"), linewidth=0.9))
+            lines.append(
+                style.line(ax, sizes, middle, style.Look(label, color, "", ":"), linewidth=style.pt(0.9))
+            )
         guide = (
             mine.filter((pl.col("series") == "RL plug-in") & (pl.col("n") == sizes[0]))["value"].mean() * 0.35
         )
-        ax.plot(sizes, guide * sizes[0] / sizes, color=style.GREY, linewidth=0.7, linestyle="--")
+        ax.plot(sizes, guide * sizes[0] / sizes, color=style.GREY, linewidth=style.pt(0.7), linestyle="--")
         ax.text(
             sizes[2],
             guide * sizes[0] / sizes[2] * 0.5,
             "1/n",
             color=style.GREY,
-            fontsize=7,
+            fontsize=style.pt(7),
             ha="right",
             va="top",
         )
@@ -59,7 +61,12 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.set_xlabel("number of edits n")
         ax.set_title(title)
         style.label_ends(ax, lines)
-    axes[0, 0].set_ylabel("SubOpt (dotted: bounds)")
+    axes[0, 0].set_ylabel("SubOpt")
+    style.key(
+        figure,
+        f"Lines: means over {manifests['rates']['config']['trials']} random problems, bands 95% intervals of the mean; dotted: "
+        "bounds, medians over the same problems.",
+    )
     return figure
 
 

@@ -18,9 +18,9 @@ def _short(value: float) -> str:
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Mean SubOpt of every learner in each setting, with 99% intervals of the mean."""
-    data = rows["separation"]
+    data, trials = rows["separation"], manifests["separation"]["config"]["trials"]
     settings = data["setting"].unique(maintain_order=True).to_list()
-    figure, axes = style.new_figure(1, len(settings), width=style.PAGE, height=2.3, sharey=True)
+    figure, axes = style.new_figure(1, len(settings), height=2.1, sharey=True)
     for ax, setting in zip(axes[0], settings, strict=True):
         mine = data.filter(pl.col("setting") == setting)
         means = {}
@@ -31,7 +31,10 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             look = style.look(learner)
             ax.barh(place, means[learner], color=look.color, alpha=0.85, height=0.68)
             ax.plot(
-                [means[learner] - half, means[learner] + half], [place, place], color="black", linewidth=0.9
+                [means[learner] - half, means[learner] + half],
+                [place, place],
+                color="black",
+                linewidth=style.pt(0.9),
             )
             ax.text(
                 means[learner] + half,
@@ -39,15 +42,17 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 f" {_short(means[learner])}",
                 va="center",
                 ha="left",
-                fontsize=6.5,
+                fontsize=style.pt(7),
             )
         best = min(means, key=means.__getitem__)
-        ax.set_title(f"{setting}, n = {mine['n'][0]:,}\n{best} wins")
+        ax.set_title(f"{setting}\nn = {mine['n'][0]:,}: {best} wins")
         ax.set_xlabel("mean SubOpt")
         ax.grid(axis="y", visible=False)
         ax.set_yticks(range(len(ORDER)), ORDER)
-        ax.set_xlim(0, 1.32 * max(means.values()))
+        ax.locator_params(axis="x", nbins=3)
+        ax.set_xlim(0, 1.45 * max(means.values()))
     axes[0, 0].invert_yaxis()
+    style.key(figure, f"Bars: means over {trials} random problems; black: 99% t-intervals of the mean.")
     return figure
 
 
@@ -55,5 +60,6 @@ FIGURE = Figure(
     name="separation",
     needs=("separation",),
     draw=draw,
-    summary="A strong user and few edits: SUP. A weak, balanced user: PREF. A user with a habit: RL, since only costs can be trusted.",
+    summary="A strong user and few edits: SUP. A weak, balanced user: PREF. A user with a habit: RL plug-in, "
+    "since only costs can be trusted",
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import matplotlib
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-COLUMN, PAGE = 3.4, 7.0  # widths in inches
+from . import targets
 
 # Okabe and Ito's palette, told apart by all common kinds of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -20,41 +22,25 @@ DARK_GREEN = "#004D38"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-RC: dict[str, Any] = {
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
-    "svg.hashsalt": "edittheory",
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.titlelocation": "left",
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4,
-    "errorbar.capsize": 0,
-    "figure.dpi": 150,
-    "savefig.dpi": 300,
-    "savefig.bbox": None,
-    "axes.grid": True,
-    "grid.linewidth": 0.3,
-    "grid.color": "#D9D9D9",
-    "axes.axisbelow": True,
-}
-
 
 @contextlib.contextmanager
-def in_style() -> Iterator[None]:
-    """Draw and save inside this: matplotlib's defaults, whatever the user's settings, with RC on top."""
-    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **RC, "backend": "Agg"}
+def in_style(target: targets.Target = targets.TARGETS["web"], tex: bool = False) -> Iterator[None]:
+    """Draw and save inside this: matplotlib's defaults, whatever the user's settings, with those of the target on top.
+
+    Raises RunError if `tex` is asked for where LaTeX is not installed.
+    """
+    settings: dict[Any, Any] = {
+        **matplotlib.rcParamsDefault,
+        **targets.settings(target, tex),
+        "backend": "Agg",
+    }
     with matplotlib.rc_context(settings):
         yield
+
+
+def pt(size: float) -> float:
+    """Points on a page as points of the target being drawn: sizes of letters, lines and markers go through this."""
+    return size * float(matplotlib.rcParams["font.size"]) / targets.BODY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +97,40 @@ def indexed(index: int, label: str) -> Look:
     return Look(label, PALETTE[index], MARKERS[index])
 
 
+def ramp(count: int) -> list[str]:
+    """`count` colours from light to dark of one hue, for series that are values of one quantity, such as n.
+
+    Raises ValueError above six: more are not told apart.
+    """
+    if not 1 <= count <= 6:
+        raise ValueError(f"count must be in [1, 6], but it is {count}; draw fewer lines")
+    colors = matplotlib.colormaps["cividis_r"]
+    return [to_hex(colors(place)) for place in np.linspace(0.22, 1.0, count)]
+
+
 def new_figure(
-    rows: int = 1, columns: int = 1, width: float = COLUMN, height: float = 2.4, **options: Any
+    rows: int = 1, columns: int = 1, height: float = 2.4, **options: Any
 ) -> tuple[matplotlib.figure.Figure, np.ndarray]:
-    """A figure of `width` by `height` inches and its axes as an array (rows, columns); options as of `subplots`."""
-    figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+    """A figure of the target's text width and its axes as an array (rows, columns); options as of `subplots`.
+
+    `height` is in inches on a page.
+    """
+    figure = blank(height)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def blank(height: float) -> matplotlib.figure.Figure:
+    """A figure of the target's text width without axes."""
+    width = float(matplotlib.rcParams["figure.figsize"][0])
+    return matplotlib.figure.Figure(figsize=(width, pt(height)), layout="constrained")
+
+
+def key(figure: matplotlib.figure.Figure, text: str) -> None:
+    """What bands, bars and marks mean and of how many problems, above the panels; every figure has one."""
+    serif = "DejaVu Sans" not in matplotlib.rcParams["font.family"]
+    width = int(figure.get_figwidth() / pt(1) * (23 if serif else 18.5))  # letters that surely fit
+    lines = "\n".join(textwrap.wrap(text, width))
+    figure.suptitle(lines, x=0.006, ha="left", color="#404040", fontsize=pt(targets.LEAST))
 
 
 def line(ax: Axes, x: Any, y: Any, style: Look, low: Any = None, high: Any = None, **options: Any) -> Line2D:
@@ -138,10 +152,10 @@ def errorbars(ax: Axes, x: Any, y: Any, low: Any, high: Any, style: Look, **opti
     y, low, high = (np.asarray(values, float) for values in (y, low, high))
     lengths = np.maximum(np.stack([y - low, high - y]), 0.0)
     drawn = {"color": style.color, "marker": style.marker or "_", "linestyle": "none", "label": style.label}
-    ax.errorbar(x, y, yerr=lengths, **{**drawn, "elinewidth": 0.9, **options})
+    ax.errorbar(x, y, yerr=lengths, **{**drawn, "elinewidth": pt(0.9), **options})
 
 
-def label_ends(ax: Axes, lines: Sequence[Line2D], size: float = 7.0) -> None:
+def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
     """Write each line's label at the right edge, at the height where the line ends, pushed apart if they overlap.
 
     Call it last: it needs the final limits and scales of the axes. A line without a finite point gets no
@@ -149,6 +163,7 @@ def label_ends(ax: Axes, lines: Sequence[Line2D], size: float = 7.0) -> None:
     """
     figure = ax.get_figure(root=True)
     assert figure is not None
+    size = pt(targets.LEAST)
     figure.draw_without_rendering()  # settles the size of the axes
     ends = []
     for drawn in lines:

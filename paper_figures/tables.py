@@ -1,23 +1,11 @@
-"""Tables as Markdown, LaTeX and pictures, from rows of texts."""
+"""Tables as Markdown and as LaTeX with booktabs' rules, from rows of texts; and which of their cells lead."""
 
 from collections.abc import Collection, Sequence
 
-import matplotlib.figure
+import numpy as np
+import scipy.stats
 
-from . import style
-
-_ESCAPED = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+from .latex import escape
 
 
 def _check(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -45,11 +33,6 @@ def markdown(
     return "\n".join([line(header), line(marks), *map(line, marked)])
 
 
-def escape(text: str) -> str:
-    """Text with LaTeX's special characters escaped, and +- as a symbol."""
-    return "".join(_ESCAPED.get(character, character) for character in text).replace("±", r"$\pm$")
-
-
 def latex(
     header: Sequence[str], rows: Sequence[Sequence[str]], bold: Collection[tuple[int, int]] = ()
 ) -> str:
@@ -65,51 +48,24 @@ def latex(
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def picture(
-    blocks: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]], Collection[tuple[int, int]]]],
-    notes: Sequence[str] = (),
-    width: float = style.PAGE,
-    first: float = 0.2,
-    size: float = 6.5,
-) -> matplotlib.figure.Figure:
-    """Tables one above the other, each (title, header, rows, bold cells), and lines of text below them.
+def leaders(values: np.ndarray, level: float = 0.05) -> list[int]:
+    """Which columns of `values` (repeats, columns), smaller being better, are not clearly worse than the best one.
 
-    `first` is the first column's share of the width.
+    Repeats are paired, such as seeds. Clearly worse: the t-interval of the mean difference to the column of least mean,
+    its level divided over the others, lies above 0. Nothing leads where a single repeat leaves no interval, or where
+    nothing is clearly worse.
     """
-    step = 0.165
-    lines = sum(len(rows) + 2.8 for _, _, rows, _ in blocks) + 1.1 * len(notes)
-    height = step * (lines + 1)
-    figure, axes = style.new_figure(width=width, height=height)
-    ax = axes[0, 0]
-    ax.axis("off")
-    ax.set_xlim(0, 1)
-    ax.set_ylim(height / step, 0)
-    y = 0.6
-    for title, header, rows, bold in blocks:
-        _check(header, rows)
-        ends = [first + (1 - first) * (j + 1) / (len(header) - 1) for j in range(len(header) - 1)]
-        ax.text(0, y, title, fontsize=size + 1.5, fontweight="bold", va="center")
-        y += 1.1
-        for j, cell in enumerate(header):
-            ax.text(
-                0 if j == 0 else ends[j - 1], y, cell, fontsize=size, ha="right" if j else "left", va="center"
-            )
-        ax.plot([0, 1], [y + 0.5, y + 0.5], color=style.BLACK, linewidth=0.6)
-        y += 1
-        for i, row in enumerate(rows):
-            for j, cell in enumerate(row):
-                ax.text(
-                    0 if j == 0 else ends[j - 1],
-                    y,
-                    cell,
-                    fontsize=size,
-                    ha="right" if j else "left",
-                    va="center",
-                    fontweight="bold" if (i, j) in bold else "normal",
-                )
-            y += 1
-        y += 0.7
-    for note in notes:
-        ax.text(0, y, note, fontsize=size, va="center")
-        y += 1.1
-    return figure
+    if values.ndim != 2:
+        raise ValueError(f"values must have the shape (repeats, columns), but it is {values.shape}")
+    count, columns = values.shape
+    if count < 2:
+        return []
+    best = int(np.argmin(values.mean(axis=0)))
+    found = []
+    quantile = scipy.stats.t.isf(level / 2 / max(columns - 1, 1), count - 1)
+    for column in range(columns):
+        differences = values[:, column] - values[:, best]
+        half = quantile * differences.std(ddof=1) / np.sqrt(count)
+        if column == best or differences.mean() - half <= 0:
+            found.append(column)
+    return found if len(found) < columns else []

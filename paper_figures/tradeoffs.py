@@ -1,6 +1,5 @@
 """Which learner wins for which user, data and class: the trade-offs table."""
 
-import matplotlib.figure
 import polars as pl
 import scipy.stats
 
@@ -79,12 +78,6 @@ def notes(manifests) -> list[str]:
     ]
 
 
-def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """The table as a picture."""
-    lines, bold = cells(rows)
-    return tables.picture([(TITLE, HEADER, lines, bold)], notes(manifests), first=0.4)
-
-
 def texts(rows, manifests) -> dict[str, str]:
     """The table as Markdown and LaTeX."""
     lines, bold = cells(rows)
@@ -103,7 +96,6 @@ def _thousandths(mean: float, half: float) -> str:
 FIGURE = Figure(
     name="tradeoffs",
     needs=("phase_diagram",),
-    draw=draw,
     texts=texts,
     summary="Mean SubOpt of every learner where one factor of the problem is extreme, with clear winners.",
 )

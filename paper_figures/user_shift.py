@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import scipy.stats
 
-from . import style
+from . import style, tables
 from .figure import Figure
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
@@ -31,27 +31,31 @@ def _costs(data: pl.DataFrame, space: str, n: int, learner: str) -> np.ndarray:
 def _matrix(ax, costs: dict[str, np.ndarray]) -> None:
     """Mean costs, a row for each learner and a column for each (train, test); colour is the excess over the best."""
     means = np.stack([costs[name].mean(axis=1) for name in (*LEARNERS, "reference")])
+    lead = [
+        set(tables.leaders(np.stack([costs[name][pair] for name in LEARNERS], axis=1)))
+        for pair in range(means.shape[1])
+    ]
     excess = 100 * (means / means[: len(LEARNERS)].min(axis=0) - 1)
     ax.imshow(excess, cmap="YlOrBr", vmin=0, vmax=CLIP, aspect="auto")
     for y, x in np.ndindex(means.shape):
-        best = y < len(LEARNERS) and excess[y, x] == 0
+        best = y in lead[x]
         ax.text(
             x,
             y,
             f"{means[y, x]:.3f}"[1:] if means[y, x] < 1 else f"{means[y, x]:.2f}",
             ha="center",
             va="center",
-            fontsize=6,
+            fontsize=style.pt(7),
             fontweight="bold" if best else "normal",
             color="white" if excess[y, x] > 0.7 * CLIP else "black",
         )
     for edge in (2.5, 5.5):
-        ax.axvline(edge, color="white", linewidth=2)
-    ax.axhline(len(LEARNERS) - 0.5, color="white", linewidth=2)
+        ax.axvline(edge, color="white", linewidth=style.pt(2))
+    ax.axhline(len(LEARNERS) - 0.5, color="white", linewidth=style.pt(2))
     ax.set_yticks(range(len(means)), [*LEARNERS, "reference"])
-    ax.set_xticks(range(9), USERS * 3, fontsize=6)
+    ax.set_xticks(range(9), USERS * 3, fontsize=style.pt(7))
     for place, train in enumerate(USERS):
-        ax.text(3 * place + 1, -0.62, f"trained on {train}", ha="center", va="bottom", fontsize=6.5)
+        ax.text(3 * place + 1, -0.62, f"trained on {train}", ha="center", va="bottom", fontsize=style.pt(7))
     ax.grid(visible=False)
     ax.tick_params(length=0)
 
@@ -68,8 +72,8 @@ def _gaps(ax, costs: dict[str, np.ndarray], level: float) -> None:
         look = style.look(name)
         gap, low, high = mean.max(), (mean - half).max(), (mean + half).max()
         ax.barh(place, gap, color=look.color, alpha=0.85 if name != "RL plug-in" else 0.5, height=0.66)
-        ax.plot([low, high], [place, place], color="black", linewidth=0.9)
-        ax.text(high, place, f" {gap:.4f}", va="center", fontsize=6)
+        ax.plot([low, high], [place, place], color="black", linewidth=style.pt(0.9))
+        ax.text(high, place, f" {gap:.4f}", va="center", fontsize=style.pt(7))
     ax.set_ylim(len(LEARNERS) + 0.5, -0.5)
     ax.set_yticks(range(len(LEARNERS)), [""] * len(LEARNERS))
     ax.set_xlim(0, 1.35 * ax.get_xlim()[1])
@@ -85,25 +89,23 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(
         len(settings),
         2,
-        width=style.PAGE,
-        height=0.7 + 1.5 * len(settings),
+        height=0.7 + 1.45 * len(settings),
         gridspec_kw={"width_ratios": [3.2, 1]},
     )
     for (left, right), (space, n) in zip(axes, settings, strict=True):
         costs = {name: _costs(data, space, n, name) for name in (*LEARNERS, "reference")}
         _matrix(left, costs)
         _gaps(right, costs, config["level"])
-        left.set_title(f"{SPACES[space]}, n = {n:,}", pad=13, fontweight="bold")
-    axes[0, 1].set_title("Max SubOpt: worst gap\nto the best, with interval", fontsize=7)
+        left.set_title(f"{SPACES[space]}, n = {n:,}", pad=style.pt(13), fontweight="bold")
+    axes[0, 1].set_title("Max SubOpt")
     axes[-1, 0].set_xlabel("deployed to")
     axes[-1, 1].set_xlabel("mean edit cost")
-    figure.suptitle(
-        "Mean edit cost by training and test user (colour: excess over the best, white 0 to brown "
-        f"{CLIP:.0f}% and more; bold: best)\n"
-        f"(preset {manifest['label']}, {config['trials']} worlds; intervals joint at level {config['level']:g} for each bar)",
-        fontsize=8,
-        x=0.01,
-        ha="left",
+    style.key(
+        figure,
+        f"Mean edit cost over {config['trials']} worlds; colour: excess over the best, white 0 to brown {CLIP:.0f}% and "
+        "more; bold: not clearly worse "
+        f"than the best (paired t-intervals). Right: black lines are intervals at level {config['level']:g}, joint over "
+        "all pairs and rivals.",
     )
     return figure
 
@@ -112,5 +114,6 @@ FIGURE = Figure(
     name="user_shift",
     needs=("user_shift",),
     draw=draw,
-    summary="Mean edit cost for every training and test user and the worst gap to the best learner, on strings and real sentences.",
+    summary="What carries over to another user depends on the space: preferences on short strings at n = 1,000, costs on "
+    "real sentences",
 )

@@ -18,7 +18,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Mean regret at T = 200 against the size of the log, by user and warm start; dashed: without a log. 99% intervals."""
     data = rows["warm_start"].filter(pl.col("horizon") == 200)
     users = data["user"].unique(maintain_order=True).to_list()
-    figure, axes = style.new_figure(1, len(users), width=style.PAGE, height=3.0, sharey=True)
+    figure, axes = style.new_figure(1, len(users), height=2.9, sharey=True)
     for ax, user in zip(axes[0], users, strict=True):
         mine = data.filter(pl.col("user") == user)
         for index, (bandit, estimator) in enumerate(SHOWN):
@@ -35,15 +35,20 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 cold = mine.filter((pl.col("bandit") == bandit) & (pl.col("estimator") == "none"))[
                     "regret"
                 ].mean()
-                ax.axhline(cold, color=look.color, linestyle="--", linewidth=0.9, label=f"{bandit}, no log")
+                ax.axhline(
+                    cold, color=look.color, linestyle="--", linewidth=style.pt(0.9), label=f"{bandit}, no log"
+                )
         ax.set_xscale("log")
         ax.set_ylim(0, None)
-        ax.set_title(
-            "deployed to the log's user" if user == "same user" else "deployed to another, stronger user"
-        )
+        ax.set_title("deployed to the log's user" if user == "same user" else "deployed to a stronger user")
         ax.set_xlabel("logged edits under the reference")
     axes[0, 0].set_ylabel("regret at T = 200")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=6)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.key(
+        figure,
+        f"Means over {manifests['warm_start']['config']['trials']:,} random problems, bands 99% intervals of the mean; "
+        "dashed: without a log.",
+    )
     return figure
 
 

@@ -13,7 +13,7 @@ from edittheory.language.model.checkpoint_folder import save_folder
 from edittheory.language.model.transformer import Transformer
 from edittheory.language.train.agents import nano_architecture
 from edittheory.language.world.grammar import NanoWorld
-from experiments import tiny_llm
+from experiments import keep_prob_study, tiny_llm
 
 COSTS = {"base": 0.7, "SFT": 0.2, "DPO": 0.4, "Early": 0.25, "RL": 0.5, "Late": 0.22, "Late, theory": 0.3}
 """Mean costs on strong logs; on weak ones SFT costs .3 more and DPO .2 less."""
@@ -79,6 +79,38 @@ def made_up(
 
 
 MANIFEST = {"config": {"agent": "nano", "logs": 600, "rounds": 8}}
+
+
+STRENGTHS = {"base": 0.7, "SFT": 0.2, "DPO": 0.4, "Mix": 0.3, "Early": 0.2, "Late": 0.22}
+
+
+def made_up_strengths(keeps=(1.0, 0.4, 0.2), seeds=5) -> pl.DataFrame:
+    """Rows of keep_prob_study: replicates differ by up to .5, SFT costs .4 more (DPO as much) on the weakest edits, and .1 more by loss."""
+    rows = []
+    cases = itertools.product(
+        ("summarization", "email"), keeps, STRENGTHS, ("strong", "transfer"), range(seeds)
+    )
+    for task, keep, method, test_user, seed in cases:
+        shift = {"SFT": 0.5, "Mix": 0.1}.get(method, 0.0) * (1 - keep)
+        wobble = {"Early": 0.01, "DPO": 0.002}.get(method, 0.0) * (-1) ** seed
+        cost = STRENGTHS[method] + shift + wobble + 0.25 * (seed - 2) / 2 + 0.05 * (test_user == "transfer")
+        row = dict.fromkeys(keep_prob_study.SCHEMA) | {
+            "kind": "ensemble" if method == "Late" else "policy", "rule": "cost", "keep_prob": keep,
+            "train_user": "strong" if keep == 1 else "weak", "task": task, "replicate": seed, "method": method,
+            "candidate": "" if method in ("base", "Late") else "rate 0.001, 2 epochs", "test_user": test_user, "cost": cost,
+            "log_gamma": keep**5, "log_reach": keep**3, "log_reach_worst": keep**4, "log_edited": 0.9,
+        }  # fmt: skip
+        rows.append(row)
+        if keep == 0.4 and method in ("SFT", "DPO"):
+            rows.append(
+                row
+                | {
+                    "rule": "loss",
+                    "cost": cost + 0.1 * (method == "SFT") + 1e-4 * seed,
+                    "candidate": "rate 0.003, 4 epochs",
+                }
+            )
+    return pl.DataFrame(rows, schema=keep_prob_study.SCHEMA, orient="row")
 
 
 def random_checkpoint(folder: Path) -> Path:

@@ -8,8 +8,8 @@ import time
 import jax
 import polars as pl
 
+from edittheory.core.errors import RunError
 from edittheory.core.validation import check_in, check_int, check_positive
-from edittheory.runs.ledger import RunError
 from experiments.experiment import Experiment, Report
 
 

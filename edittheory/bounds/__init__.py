@@ -1,14 +1,10 @@
 """Bounds with explicit constants: offline learners, linear classes, online play."""
 
+from edittheory.bounds.assumptions import BALANCED, REALISABLE, assume_balance, assume_contains, assume_cost
 from edittheory.bounds.bound import AssumptionError, Bound
 from edittheory.bounds.offline import (
-    BALANCED,
-    REALISABLE,
     PreferenceForm,
     SupervisedForm,
-    assume_balance,
-    assume_contains,
-    assume_cost,
     chord,
     contraction,
     cost,

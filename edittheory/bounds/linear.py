@@ -12,8 +12,10 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from edittheory.bounds import offline
-from edittheory.bounds.offline import AssumptionError, Bound
+from edittheory.bounds.assumptions import require, require_balance, require_sizes
+from edittheory.bounds.ball import ceiling, log_ratio_bound
+from edittheory.bounds.bound import Bound
+from edittheory.bounds.linear_assumptions import require_linear_cost, require_log_linear
 from edittheory.core.logspace import expect
 from edittheory.learn.cost_models import RidgeFit, elliptical_norm
 from edittheory.learn.policies import LogLinear
@@ -22,10 +24,6 @@ from edittheory.problem import EditProblem, coverage, features
 Policy = Float[Array, "X Y"]
 Number = float | int | Float[Array, ""]
 Method = Literal["mixture", "cover"]
-
-REALISABLE = 1e-7
-"""Largest error of a log-ratio (or of a cost, relative to c_max) at which a linear class counts as containing
-the truth."""
 
 
 # -- the maximum-likelihood lemma ----------------------------------------------------------------------------
@@ -40,14 +38,14 @@ def complexity(
     slack: Number = 0.0,
     method: Method = "mixture",
 ) -> Bound:
-    """L_d, which stands in for log(|class| / delta); theory-linear.md L1 ("cover") and L2 ("mixture", the
+    """L_d, which stands in for log(|class| / delta); theory-linear.md P1 ("cover") and P2 ("mixture", the
     smaller one).
 
     `radius` W bounds ||theta||, `diameter` G the distance of two features of one context, and `slack` >= 0,
     in nats summed over the n examples, how far the learned likelihood may be below the truth's (0 for the
     exact maximiser).
     """
-    offline._require_sizes(n, delta)
+    require_sizes(n, delta)
     d, reach = num_features, radius * diameter
     confidence = -jnp.log(jnp.asarray(delta, dtype=float))
     terms = {
@@ -74,7 +72,7 @@ def maximum_likelihood(
     method: Method = "mixture",
 ) -> Bound:
     """With chance 1 - delta, E_x H2(learned, truth) <= 2 L_d / n, if the truth is in the ball;
-    theory-linear.md L1, L2."""
+    theory-linear.md P1, P2."""
     needed = complexity(num_features, radius, diameter, n, delta, slack, method)
     return Bound(2.0 * needed.value / n, {"L_d": needed.value, **needed.terms})
 
@@ -82,77 +80,6 @@ def maximum_likelihood(
 def _of_model(model: LogLinear, n, delta, slack, method) -> Bound:
     return complexity(
         model.num_features, model.radius, features.diameter(model.features), n, delta, slack, method
-    )
-
-
-# -- ranges over the ball ------------------------------------------------------------------------------------
-
-
-def ceiling(model: LogLinear) -> Policy:
-    """At least log pi_theta(y|x) for every theta of the ball: every odds against y are at their lowest;
-    theory-linear.md L4."""
-    return _extreme(model, -1.0)
-
-
-def floor(model: LogLinear) -> Policy:
-    """At most log pi_theta(y|x) for every theta of the ball; theory-linear.md L4."""
-    return _extreme(model, 1.0)
-
-
-def _extreme(model: LogLinear, sign: float) -> Policy:
-    phi, log_reference = model.features, model.log_reference
-    squares = jnp.sum(phi**2, axis=-1)
-    gram = jnp.einsum("xad,xbd->xab", phi, phi)
-    gaps = jnp.sqrt(jnp.maximum(squares[:, :, None] + squares[:, None, :] - 2.0 * gram, 0.0))
-    gaps = jnp.where(jnp.eye(gaps.shape[-1], dtype=bool), 0.0, gaps)
-    odds = log_reference[:, None, :] - log_reference[:, :, None] + sign * model.radius * gaps
-    top = jnp.max(odds, axis=-1, keepdims=True)
-    return -(top[..., 0] + jnp.log(jnp.sum(jnp.exp(odds - top), axis=-1)))
-
-
-def log_ratio_bound(problem: EditProblem, model: LogLinear) -> Float[Array, ""]:
-    """B: at least max |beta h_pi| over the ball, in units of cost."""
-    highest = jnp.max(ceiling(model) - problem.log_reference)
-    lowest = jnp.max(problem.log_reference - floor(model))
-    return problem.beta * jnp.maximum(highest, lowest)
-
-
-# -- assumptions ---------------------------------------------------------------------------------------------
-
-
-def _require_log_linear(model: LogLinear, problem: EditProblem, log_policy: Policy, name: str) -> None:
-    if not bool(jnp.isfinite(model.radius)):
-        raise AssumptionError(
-            "the class has no radius: an unbounded ball has no finite bound; give LogLinear a radius"
-        )
-    drift = jnp.max(jnp.abs(model.log_reference - problem.log_reference))
-    offline._require(
-        drift <= REALISABLE, f"the class's reference differs from the problem's by {drift!s} nats"
-    )
-    theta, error = features.coefficients(model.features, log_policy - problem.log_reference)
-    length = jnp.sqrt(jnp.sum(theta**2))
-    offline._require(
-        error <= REALISABLE,
-        f"realisability (Assumption 2) fails: log({name} / reference) is off the features' span by {error!s}",
-    )
-    offline._require(
-        length <= model.radius * (1 + 1e-9),
-        f"realisability (Assumption 2) fails: {name} needs ||theta|| = {length!s}, the radius is {model.radius!s}",
-    )
-
-
-def _require_linear_cost(problem: EditProblem, phi: Float[Array, "X Y d"], norm_bound: Number) -> None:
-    design, wanted = phi.reshape(-1, phi.shape[-1]), problem.expected_cost.reshape(-1)
-    weights = jnp.linalg.lstsq(design, wanted)[0]
-    error = jnp.max(jnp.abs(design @ weights - wanted)) / problem.cost_max
-    length = jnp.sqrt(jnp.sum(weights**2))
-    offline._require(
-        error <= REALISABLE,
-        f"realisability (Assumption 2) fails: the expected cost is off the features' span by {error!s} of c_max",
-    )
-    offline._require(
-        length <= norm_bound * (1 + 1e-9),
-        f"realisability (Assumption 2) fails: the cost needs ||w|| = {length!s}, norm_bound is {norm_bound!s}",
     )
 
 
@@ -178,9 +105,9 @@ def supervised(
     """
     edited = problem.edited(problem.log_reference)
     if check:
-        _require_log_linear(model, problem, edited, "q o reference")
+        require_log_linear(model, problem, edited, "q o reference")
         if form == "paper":
-            offline._require_balance(problem)
+            require_balance(problem)
     needed = _of_model(model, n, delta, slack, method)
     deviation = jnp.sqrt(2.0 * needed.value / n)
     terms = {"L_d": needed.value, "deviation": deviation, **needed.terms}
@@ -225,8 +152,8 @@ def preference(
     learned `log_policy` where it is given, which is sharper.
     """
     if check:
-        offline._require_balance(problem)
-        _require_log_linear(model, problem, problem.log_optimal, "pi*")
+        require_balance(problem)
+        require_log_linear(model, problem, problem.log_optimal, "pi*")
     needed = _of_model(model, n, delta, slack, method)
     if log_policy is None:
         spread = model.radius * features.diameter(model.features)
@@ -294,11 +221,11 @@ def cost(
     V is bounded below by matrix Chernoff (refused when n is too small for it). "slow" is E_pi* min(2 beta_n
     ||phi||, c_max); "fast" is max_t E_pi_t[min(2 beta_n ||phi||, c_max)^2] / (2 beta), pi_t on the path from
     pi* to the learned `log_policy`, or without one a ceiling over every policy that can be learned.
-    theory-linear.md L3, T3. Needs c in the class, no balance.
+    theory-linear.md P3, T3. Needs c in the class, no balance.
     """
-    offline._require_sizes(n, delta)
+    require_sizes(n, delta)
     if check:
-        _require_linear_cost(problem, phi, norm_bound)
+        require_linear_cost(problem, phi, norm_bound)
     c_max = problem.cost_max
     if fit is not None:
         radius, norm = fit.radius(c_max, norm_bound, delta), fit.width()
@@ -326,7 +253,7 @@ def cost(
 
 def _prior_ellipsoid(problem, phi, n, delta, norm_bound, regularisation, check):
     """beta_n and the norm of phi in the inverse of a lower bound on V, before any data; theory-linear.md
-    L3(b)."""
+    P3(b)."""
     d = phi.shape[-1]
     longest = jnp.max(jnp.sum(phi**2, axis=-1))
     law = problem.context_probs[:, None] * jnp.exp(problem.log_reference)
@@ -338,7 +265,7 @@ def _prior_ellipsoid(problem, phi, n, delta, norm_bound, regularisation, check):
     shrink = design_shrink(d, leverage, n, delta)
     if check:
         least = leverage * jnp.log(d / jnp.asarray(delta, dtype=float))
-        offline._require(
+        require(
             shrink > 0,
             f"n is too small for the design to be bounded before the data: got {n}, needs more than {least!s}; "
             "pass `fit`, or use more data or regularisation",

@@ -1,7 +1,7 @@
 """What no learner can beat at large n: local asymptotic minimax constants for linear costs, from comparisons and from costs.
 
 Costs f_w = w . phi, policies pi_w proportional to reference * exp(-f_w / beta). Near the truth SubOpt(pi_w) is quadratic in w, so
-n * SubOpt of the best learner tends to half a trace of (curvature of SubOpt) x (inverse Fisher information); docs/theory-linear.md, L5.
+n * SubOpt of the best learner tends to half a trace of (curvature of SubOpt) x (inverse Fisher information); docs/theory-linear.md, P5.
 The larger of two such constants is the feedback that loses.
 """
 
@@ -32,7 +32,7 @@ class LowerBound(NamedTuple):
 
 @shaped
 def preference(problem: EditProblem, features: Features) -> LowerBound:
-    """From the directions of the edits of a balanced user, whose kernel is not known: (beta / 2) tr(Cov I^-1); L5(a).
+    """From the directions of the edits of a balanced user, whose kernel is not known: (beta / 2) tr(Cov I^-1); P5(a).
 
     I = E_w sigmoid'(u*) psi psi^T, psi = phi(x, y) - phi(x, y'), over interactions (x, y, y') with y' another text.
     """
@@ -48,7 +48,7 @@ def preference(problem: EditProblem, features: Features) -> LowerBound:
 
 @shaped
 def cost(problem: EditProblem, features: Features) -> LowerBound:
-    """From the costs alone, of which nothing is known but that their mean is linear: tr(Cov I^-1) / (2 beta); L5(b).
+    """From the costs alone, of which nothing is known but that their mean is linear: tr(Cov I^-1) / (2 beta); P5(b).
 
     I = E_reference[phi phi^T / Var(c | x, y)]. Where a cost has no variance a single look tells it: such features count as
     known, and what remains is the information on the rest.

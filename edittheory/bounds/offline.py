@@ -7,11 +7,18 @@ check: pass `check=False` there and evaluate the `assume_*` predicates as arrays
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from edittheory.bounds.assumptions import (
+    assume_balance,
+    assume_contains,
+    assume_cost,
+    require_balance,
+    require_costs,
+    require_member,
+    require_sizes,
+)
 from edittheory.bounds.bound import AssumptionError, Bound
 from edittheory.bounds.online import late_ensemble
 from edittheory.core.logspace import total_variation
@@ -40,91 +47,6 @@ __all__ = [
 
 SupervisedForm = Literal["paper", "exact_bias", "hellinger"]
 PreferenceForm = Literal["paper", "hellinger", "fast"]
-REALISABLE = 1e-9
-"""Total variation (or cost difference relative to c_max) below which a member of a class counts as the truth."""
-LOG_REALISABLE = 1e-6
-"""Largest |log v - log pi| at which a member v counts as the policy pi: total variation says nothing of rare responses, R does."""
-BALANCED = 1e-9
-"""Largest gap between observed and predicted preference, and flow out of balance summed over pairs, at which a user counts as balanced."""
-
-
-# -- assumptions --------------------------------------------------------------------------------------------------------
-
-
-def assume_balance(problem: EditProblem) -> Bool[Array, ""]:
-    """Assumption 1, balance: the preference model holds on every pair, and pi*(a) q(b|a) = pi*(b) q(a|b) itself.
-
-    The two say the same where the reference answers with both; the second also sees pairs whose weight under it vanishes.
-    """
-    return (coverage.largest_pair_gap(problem) <= BALANCED) & (coverage.largest_flow_gap(problem) <= BALANCED)
-
-
-@shaped
-def assume_contains(problem: EditProblem, log_class: Class, log_policy: Policy) -> Bool[Array, ""]:
-    """Assumption 2: some member of the class equals the given policy, in total variation and response by response."""
-    near = problem.total_variation(log_class, log_policy) <= REALISABLE
-    return jnp.any(near & (_largest_log_ratio(problem, log_class, log_policy) <= LOG_REALISABLE))
-
-
-def _largest_log_ratio(problem: EditProblem, log_class: Class, log_policy: Policy) -> Float[Array, " K"]:
-    """max |log v - log pi| over contexts that occur; 0 where both are -inf."""
-    gap = jnp.where(log_class == log_policy, 0.0, jnp.abs(log_class - log_policy))
-    return jnp.max(jnp.where((problem.context_probs > 0)[:, None], gap, 0.0), axis=(-2, -1))
-
-
-@shaped
-def assume_cost(problem: EditProblem, cost_class: CostClass) -> Bool[Array, ""]:
-    """Assumption 2 for RL: the expected cost is a member of the cost class."""
-    error = jnp.max(jnp.abs(cost_class - problem.expected_cost), axis=(-2, -1))
-    return jnp.min(error) <= REALISABLE * problem.cost_max
-
-
-def _require(holds: Array, reason: str) -> None:
-    if isinstance(holds, jax.core.Tracer):
-        raise TypeError(
-            "assumptions cannot be checked inside jit or vmap: pass check=False and use bounds.assume_* as arrays"
-        )
-    if not bool(holds):
-        raise AssumptionError(reason)
-
-
-def _require_balance(problem: EditProblem) -> None:
-    for gap, what in (
-        (coverage.largest_pair_gap(problem), "some pair's preference is off by"),
-        (coverage.largest_flow_gap(problem), "|pi*(a) q(b|a) - pi*(b) q(a|b)|, summed over pairs, is"),
-    ):
-        _require(gap <= BALANCED, f"balance (Assumption 1) fails: {what} {gap!s}, allowed {BALANCED:g}")
-
-
-def _require_member(problem: EditProblem, log_class: Class, log_policy: Policy, name: str) -> None:
-    near = jnp.min(problem.total_variation(log_class, log_policy))
-    _require(
-        assume_contains(problem, log_class, log_policy),
-        f"realisability (Assumption 2) fails: {name} is not in the class (nearest member at TV {near!s}); "
-        f"no log-probability may be off by more than {LOG_REALISABLE:g}",
-    )
-
-
-def _require_costs(problem: EditProblem, cost_class: CostClass) -> None:
-    low, high = jnp.min(cost_class), jnp.max(cost_class)
-    _require(
-        (low >= 0) & (high <= problem.cost_max * (1 + 1e-12)),
-        f"costs range from {low!s} to {high!s}, must lie in [0, {problem.cost_max!s}]",
-    )
-    _require(
-        assume_cost(problem, cost_class),
-        "realisability (Assumption 2) fails: the expected cost is not in the cost class",
-    )
-
-
-def _require_sizes(n, delta) -> None:
-    """Concrete numbers only; NaN fails both."""
-    if not isinstance(n, jax.core.Tracer) and not np.all(np.asarray(n) >= 1):
-        raise ValueError(f"n: got {n}, must be at least 1")
-    if not isinstance(delta, jax.core.Tracer) and not np.all(
-        (np.asarray(delta) > 0) & (np.asarray(delta) < 1)
-    ):
-        raise ValueError(f"delta: got {delta}, must lie in (0, 1)")
 
 
 # -- B0, Lemma 1, the maximum-likelihood lemma ----------------------------------------------------------------------------
@@ -180,7 +102,7 @@ def contraction(
     The coefficient is 1 - gamma_min, or sharper Doeblin's 1 - sum_y' min_y q, or Dobrushin's max TV of two rows; value (..., X).
     """
     if check:
-        _require_balance(problem)
+        require_balance(problem)
     if form == "gamma":
         coefficient = 1.0 - coverage.gamma_min(problem)
     elif form == "doeblin":
@@ -200,7 +122,7 @@ def log_class_size(size: int, delta: float | Array) -> Array:
 
 def maximum_likelihood(num_policies: int, n: int | Array, delta: float | Array) -> Bound:
     """MLE lemma: with chance 1 - delta, E_x H2(mle, truth) <= 2 log(K / delta) / n, if the truth is in the class."""
-    _require_sizes(n, delta)
+    require_sizes(n, delta)
     complexity = log_class_size(num_policies, delta)
     return Bound(2.0 * complexity / n, {"L": complexity})
 
@@ -221,12 +143,12 @@ def supervised(
 
     "paper" (a) needs balance as well; "exact_bias" (b) and "hellinger" (c) do not.
     """
-    _require_sizes(n, delta)
+    require_sizes(n, delta)
     edited = problem.edited(problem.log_reference)
     if check:
-        _require_member(problem, log_class, edited, "q o reference, the law of the edits,")
+        require_member(problem, log_class, edited, "q o reference, the law of the edits,")
         if form == "paper":
-            _require_balance(problem)
+            require_balance(problem)
     mle = maximum_likelihood(log_class.shape[0], n, delta)
     deviation = jnp.sqrt(mle.value)
     if form == "hellinger":
@@ -267,10 +189,10 @@ def preference(
     (beta / 4) pi^2 kappa C~ L / n. Coverage is the worst over the class, or that of `log_policy` (X, Y) when given (the
     learned policy: the statement holds for it as well). Pairs that the log never holds make the bound infinite.
     """
-    _require_sizes(n, delta)
+    require_sizes(n, delta)
     if check:
-        _require_balance(problem)
-        _require_member(problem, log_class, problem.log_optimal, "pi*")
+        require_balance(problem)
+        require_member(problem, log_class, problem.log_optimal, "pi*")
     spread = coverage.log_ratio_range(problem, log_class)
     kappa = coverage.sigmoid_curvature(spread)
     complexity = log_class_size(log_class.shape[0], delta)
@@ -308,9 +230,9 @@ def cost(
     "slow" (a) is 4 c_max sqrt(C_F(pi*) L_F / n); "fast" (b) is 8 c_max^2 C~_F L_F / (beta n), with C~_F on the path to the
     learned `log_policy`, or without one the worst over every pessimistic cost the class allows.
     """
-    _require_sizes(n, delta)
+    require_sizes(n, delta)
     if check:
-        _require_costs(problem, cost_class)
+        require_costs(problem, cost_class)
     complexity = log_class_size(cost_class.shape[0], delta)
     terms = {"L_F": complexity, "cost_max": problem.cost_max}
     if form == "slow":
@@ -331,9 +253,9 @@ def cost_error(
     problem: EditProblem, cost_class: CostClass, n: int | Array, delta: float | Array, check: bool = True
 ) -> Bound:
     """B3's regression step: with chance 1 - 2 delta, every f of the confidence set has E_reference (f - c)^2 <= 16 c_max^2 L_F / n."""
-    _require_sizes(n, delta)
+    require_sizes(n, delta)
     if check:
-        _require_costs(problem, cost_class)
+        require_costs(problem, cost_class)
     complexity = log_class_size(cost_class.shape[0], delta)
     return Bound(
         16.0 * problem.cost_max**2 * complexity / n, {"L_F": complexity, "cost_max": problem.cost_max}
@@ -348,7 +270,7 @@ def sampled_contexts(
 
     2 (c_max + B) sqrt(log(2 K / delta) / (2 m)): at each context E_pi f lies in [0, c_max] and beta KL(pi || reference) in [0, B].
     """
-    _require_sizes(num_contexts, delta)
+    require_sizes(num_contexts, delta)
     reach = coverage.log_ratio_bound(problem, log_class)
     complexity = log_class_size(2 * log_class.shape[0], delta)
     value = 2.0 * (problem.cost_max + reach) * jnp.sqrt(complexity / (2.0 * num_contexts))

@@ -128,6 +128,42 @@ def mixture_evidence(log_likelihood: LogLikelihood, weights: Weights = None) -> 
     return jnp.where(total == -jnp.inf, jnp.inf, mixture - total)
 
 
+def robust_evidence(
+    log_likelihood: LogLikelihood,
+    moved: Bool[Array, " N"] | Float[Array, " N"],
+    radius: Scalar,
+) -> Evidence:
+    """`mixture_evidence` against each "the optimum is v, and log-odds of directions are within `radius` of balance"; C15.
+
+    log [ mean_pi prod p_pi(j) / prod sigmoid(u_v(j) + radius) ] over examples with moved(j), those whose edit is another text: the
+    denominator is the most that a user within the radius (`coverage.balance_radius`) can give the direction that was seen.
+    """
+    odds_against = jnp.exp(-jnp.asarray(radius, dtype=float)) * jnp.expm1(-log_likelihood)
+    most = _totals(-jnp.log1p(odds_against), jnp.asarray(moved, dtype=float))
+    total = _totals(log_likelihood, jnp.asarray(moved, dtype=float))
+    mixture = jax.nn.logsumexp(total, axis=-1, keepdims=True) - jnp.log(total.shape[-1])
+    return jnp.where(most == -jnp.inf, jnp.inf, mixture - most)
+
+
+def least_radius(
+    log_likelihood: LogLikelihood,
+    moved: Bool[Array, " N"] | Float[Array, " N"],
+    betting: Evidence,
+    delta: Scalar,
+    radii: Sequence[float],
+) -> float:
+    """A lower confidence bound, with chance 1 - delta at every n at once, on the user's radius: the last of the increasing `radii`
+    below which preferences and costs together (the average of `robust_evidence` and `betting`) leave no member.
+
+    0 where balance is not refuted, inf where no radius given is left. There is no upper bound: C15.
+    """
+    for radius in radii:
+        found = average_evidence(robust_evidence(log_likelihood, moved, radius), betting)
+        if bool(jnp.any(anytime_members(found, delta))):
+            return float(radius)
+    return float("inf")
+
+
 def plug_in_evidence(
     log_predictor: Float[Array, " N"],
     log_likelihood: LogLikelihood,

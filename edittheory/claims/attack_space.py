@@ -52,6 +52,11 @@ class Point(eqx.Module):
         """The instance's problem."""
         return self.instance.problem
 
+    @property
+    def policies(self) -> Float[Array, "*batch 1 X Y"]:
+        """What a statement about any policy is tried on: the probe."""
+        return self.probe[..., None, :, :]
+
 
 class Space(NamedTuple):
     """Sizes of a family of problems, and whether their users are balanced or free.

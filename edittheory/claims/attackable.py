@@ -1,65 +1,49 @@
 """What the falsifier attacks by gradients: deterministic statements of docs/theory.md, and near-misses that are false.
 
-An `Attack` maps a point of its domain to left sides, right sides and the natural scale at which float64 rounding enters;
-it claims left <= right everywhere on the domain. To add one: write the sides with the package's functions, write them again
-in `plain_oracle` with plain NumPy, and add a line to `TRUE` or `MUTANTS`.
+Each is stated here once; the verification counts those of its list on random trials too (`statements`). To add one: write the
+sides with the package's functions, write them again in `plain_oracle` with plain NumPy, and add a line to `TRUE` or `MUTANTS`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory import bounds
+from edittheory.claims import attackable_steps as steps
 from edittheory.claims import attackable_transfers as to
-from edittheory.claims.attack_space import Point
-from edittheory.claims.attackable_transfers import Sides, natural_size
+from edittheory.claims.attackable_transfers import Sides, View, natural_size
+from edittheory.claims.statement import Attack
 from edittheory.core.logspace import kl, squared_hellinger, total_variation
 from edittheory.problem import coverage
-
-
-class Attack(NamedTuple):
-    """A claim left <= right for all points of a domain.
-
-    balanced: whether the domain is the problems with balanced users or all; mutant: whether it is false on purpose.
-    Sides may have any common shape (contexts, pairs): the claim is about every entry.
-    """
-
-    name: str
-    source: str
-    claim: str
-    sides: Callable[[Point], Sides]
-    balanced: bool = False
-    mutant: bool = False
-
 
 # -- A: identities --------------------------------------------------------------------------------------------------------
 
 
-def _identity(point: Point) -> Sides:
+def _identity(point: View) -> Sides:
     problem = point.problem
     direct = problem.objective(point.probe) - problem.objective(problem.log_optimal)
     return jnp.abs(direct - problem.suboptimality(point.probe)), jnp.zeros(()), natural_size(point)
 
 
-def _reverse(point: Point) -> Sides:
+def _reverse(point: View) -> Sides:
     problem = point.problem
     reverse = problem.beta * jnp.sum(problem.context_probs * kl(problem.log_optimal, point.probe))
     return jnp.abs(reverse - problem.suboptimality(point.probe)), jnp.zeros(()), natural_size(point)
 
 
-def _optimum(point: Point) -> Sides:
+def _optimum(point: View) -> Sides:
     problem = point.problem
-    return problem.objective(problem.log_optimal), problem.objective(point.probe), natural_size(point)
+    rivals = jnp.concatenate([point.instance.log_class, point.policies, problem.log_reference[None]])
+    return problem.objective(problem.log_optimal), problem.objective(rivals), natural_size(point, rivals)
 
 
-def _reduction(point: Point) -> Sides:
+def _reduction(point: View) -> Sides:
     return coverage.largest_pair_gap(point.problem), jnp.zeros(()), 1.0
 
 
-def _reduction_without_beta(point: Point) -> Sides:
+def _reduction_without_beta(point: View) -> Sides:
     problem = point.problem
     law, cost = problem.pair_law(), problem.expected_cost
     both = law + jnp.swapaxes(law, -1, -2)
@@ -68,10 +52,10 @@ def _reduction_without_beta(point: Point) -> Sides:
     return jnp.where(both > 0, jnp.abs(predicted - observed), 0.0), jnp.zeros(()), 1.0
 
 
-def _calibrated(power: int) -> Callable[[Point], Sides]:
+def _calibrated(power: int) -> Callable[[View], Sides]:
     """The gradient at pi* of the population loss of PREF with s = beta^power, one entry for each pair."""
 
-    def sides(point: Point) -> Sides:
+    def sides(point: View) -> Sides:
         problem = point.problem
         ratio = problem.log_optimal - problem.log_reference
         margin = problem.beta**power * (ratio[..., None, :] - ratio[..., :, None])
@@ -81,12 +65,12 @@ def _calibrated(power: int) -> Callable[[Point], Sides]:
     return sides
 
 
-def _stationary(point: Point) -> Sides:
+def _stationary(point: View) -> Sides:
     problem = point.problem
     return total_variation(problem.edited(problem.log_optimal), problem.log_optimal), jnp.zeros(()), 1.0
 
 
-def _minorisation(point: Point) -> Sides:
+def _minorisation(point: View) -> Sides:
     problem = point.problem
     return coverage.gamma_min(problem), jnp.exp(jnp.max(problem.log_optimal, axis=-1)), 1.0
 
@@ -94,8 +78,8 @@ def _minorisation(point: Point) -> Sides:
 # -- Lemma 1 --------------------------------------------------------------------------------------------------------------
 
 
-def _contraction(coefficient: Callable[[Point], Array]) -> Callable[[Point], Sides]:
-    def sides(point: Point) -> Sides:
+def _contraction(coefficient: Callable[[View], Array]) -> Callable[[View], Sides]:
+    def sides(point: View) -> Sides:
         problem = point.problem
         after = total_variation(problem.edited(point.probe), problem.log_optimal)
         return after, coefficient(point) * total_variation(point.probe, problem.log_optimal), 1.0
@@ -103,8 +87,8 @@ def _contraction(coefficient: Callable[[Point], Array]) -> Callable[[Point], Sid
     return sides
 
 
-def _lemma(form) -> Callable[[Point], Sides]:
-    def sides(point: Point) -> Sides:
+def _lemma(form) -> Callable[[View], Sides]:
+    def sides(point: View) -> Sides:
         problem = point.problem
         after = total_variation(problem.edited(point.probe), problem.log_optimal)
         return after, bounds.contraction(problem, point.probe, form, check=False).value, 1.0
@@ -112,72 +96,52 @@ def _lemma(form) -> Callable[[Point], Sides]:
     return sides
 
 
-def _mean_row_distance(point: Point) -> Array:
-    rows = point.problem.user
-    apart = 0.5 * jnp.sum(jnp.abs(rows[..., :, None, :] - rows[..., None, :, :]), axis=-1)
-    size = rows.shape[-1]
-    return jnp.sum(apart, axis=(-2, -1)) / (size * (size - 1))
-
-
-def _farthest_from_optimum(point: Point) -> Array:
-    rows, optimal = point.problem.user, jnp.exp(point.problem.log_optimal)
-    return jnp.max(0.5 * jnp.sum(jnp.abs(rows - optimal[..., None, :]), axis=-1), axis=-1)
-
-
-def _hilbert_schmidt(point: Point) -> Array:
-    """The Hilbert-Schmidt norm of q - pi* in L2(pi*): at least the second largest modulus of an eigenvalue of q."""
-    problem = point.problem
-    root = jnp.exp(0.5 * problem.log_optimal)
-    core = root[..., :, None] * problem.user / root[..., None, :] - root[..., :, None] * root[..., None, :]
-    return jnp.sqrt(jnp.sum(core**2, axis=(-2, -1)))
-
-
-def _chain_doeblin(point: Point) -> Sides:
+def _chain_doeblin(point: View) -> Sides:
     return coverage.dobrushin(point.problem), coverage.doeblin(point.problem), 1.0
 
 
-def _chain_gamma(point: Point) -> Sides:
+def _chain_gamma(point: View) -> Sides:
     return coverage.doeblin(point.problem), 1.0 - coverage.gamma_min(point.problem), 1.0
 
 
 # -- B0 and divergences -----------------------------------------------------------------------------------------------------
 
 
-def _range(price: Callable[[Array, Array], Array]) -> Callable[[Point], Sides]:
+def _range(price: Callable[[Array, Array], Array]) -> Callable[[View], Sides]:
     """SubOpt <= price(c_max, B) D."""
 
-    def sides(point: Point) -> Sides:
+    def sides(point: View) -> Sides:
         problem = point.problem
-        terms = bounds.distance_to_suboptimality(problem, point.probe, "range").terms
+        terms = bounds.distance_to_suboptimality(problem, point.policies, "range").terms
         right = price(terms["cost_max"], terms["B"]) * terms["D"]
-        return problem.suboptimality(point.probe), right, natural_size(point)
+        return problem.suboptimality(point.policies), right, natural_size(point, point.policies)
 
     return sides
 
 
-def _chord(point: Point) -> Sides:
+def _chord(point: View) -> Sides:
     problem = point.problem
-    right = bounds.distance_to_suboptimality(problem, point.probe, "chord").value
-    return problem.suboptimality(point.probe), right, natural_size(point)
+    right = bounds.distance_to_suboptimality(problem, point.policies, "chord").value
+    return problem.suboptimality(point.policies), right, natural_size(point, point.policies)
 
 
-def _chord_order(point: Point) -> Sides:
+def _chord_order(point: View) -> Sides:
     problem = point.problem
     chord = bounds.distance_to_suboptimality(problem, point.probe, "chord").value
     return chord, bounds.distance_to_suboptimality(problem, point.probe, "range").value, natural_size(point)
 
 
-def _chord_upper_only(point: Point) -> Sides:
+def _chord_upper_only(point: View) -> Sides:
     problem = point.problem
     top = jnp.max(point.probe - problem.log_optimal, axis=-1)
     right = jnp.sum(problem.context_probs * top * total_variation(point.probe, problem.log_optimal))
     return problem.suboptimality(point.probe), problem.beta * right, natural_size(point)
 
 
-def _divergences(left, right, constant: float = 0.0) -> Callable[[Point], Sides]:
+def _divergences(left, right, constant: float = 0.0) -> Callable[[View], Sides]:
     """A claim about the divergences of probe and optimum in one context, by name: kl, tv, h2, top = log max ratio."""
 
-    def sides(point: Point) -> Sides:
+    def sides(point: View) -> Sides:
         optimal = point.problem.log_optimal
         found = {
             "kl": kl(point.probe, optimal),
@@ -193,10 +157,10 @@ def _divergences(left, right, constant: float = 0.0) -> Callable[[Point], Sides]
 # -- B1: the bias of SUP ------------------------------------------------------------------------------------------------------
 
 
-def _bias(cover: Callable[[Array, Array, Array], Array]) -> Callable[[Point], Sides]:
+def _bias(cover: Callable[[Array, Array, Array], Array]) -> Callable[[View], Sides]:
     """D(mu, pi*) against a function of context law, 1 - gamma_min and TV(reference, pi*) by context."""
 
-    def sides(point: Point) -> Sides:
+    def sides(point: View) -> Sides:
         problem = point.problem
         start = total_variation(problem.log_reference, problem.log_optimal)
         mu = problem.edited(problem.log_reference)
@@ -206,16 +170,16 @@ def _bias(cover: Callable[[Array, Array, Array], Array]) -> Callable[[Point], Si
     return sides
 
 
-def _bias_paper(point: Point) -> Sides:
+def _bias_paper(point: View) -> Sides:
     terms = bounds.supervised(point.problem, point.instance.log_class, 1, 0.1, "paper", check=False).terms
     mu = point.problem.edited(point.problem.log_reference)
     return point.problem.total_variation(mu, point.problem.log_optimal), terms["bias"], 1.0
 
 
-def _bias_from_edits(share: Callable[[Array], Array]) -> Callable[[Point], Sides]:
+def _bias_from_edits(share: Callable[[Array], Array]) -> Callable[[View], Sides]:
     """share(gamma) TV(mu, pi*) <= (1 - gamma) TV(reference, mu)."""
 
-    def sides(point: Point) -> Sides:
+    def sides(point: View) -> Sides:
         problem = point.problem
         mu, gamma = problem.edited(problem.log_reference), coverage.gamma_min(problem)
         left = share(gamma) * total_variation(mu, problem.log_optimal)
@@ -235,8 +199,8 @@ TRUE: tuple[Attack, ...] = (
     Attack("A.stationary", "A", "q o pi* = pi*", _stationary, True),
     Attack("A.minorisation", "A", "gamma_min(x) <= max_y pi*(y|x)", _minorisation, True),
     Attack("L1.gamma", "Lemma 1", "TV(q o pi, pi*) <= (1 - gamma_min) TV(pi, pi*)", _lemma("gamma"), True),
-    Attack("L1.doeblin", "Lemma 1", "the same with Doeblin's coefficient", _lemma("doeblin"), True),
-    Attack("L1.dobrushin", "Lemma 1", "the same with Dobrushin's coefficient", _lemma("dobrushin"), True),
+    Attack("L1.doeblin", "Lemma 1", "TV(q o pi, pi*) <= Doeblin's coefficient x TV(pi, pi*)", _lemma("doeblin"), True),
+    Attack("L1.dobrushin", "Lemma 1", "TV(q o pi, pi*) <= Dobrushin's coefficient x TV(pi, pi*)", _lemma("dobrushin"), True),
     Attack("L1.chain.doeblin", "Lemma 1", "Dobrushin <= Doeblin", _chain_doeblin),
     Attack("L1.chain.gamma", "Lemma 1", "Doeblin <= 1 - gamma_min", _chain_gamma),
     Attack("B0.range", "B0", "SubOpt <= (c_max + B) D(pi, pi*)", _range(lambda c, b: c + b)),
@@ -251,7 +215,7 @@ TRUE: tuple[Attack, ...] = (
            _bias(lambda rho, weak, start: jnp.sum(rho * weak * start)), True),
     Attack("B1.gamma", "B6", "gamma TV(mu, pi*) <= (1 - gamma) TV(ref, mu)", _bias_from_edits(lambda g: g), True),
     Attack("B2.slope", "B2(a)", "|u - v| <= kappa |sigmoid(u) - sigmoid(v)|", to.slope(_kappa), True),
-    Attack("B2.hellinger", "B2(b)", "(u - v)^2 <= (pi^2 / 2) kappa H2", to.curvature(_kappa, _HELLINGER), True),
+    Attack("B2.hellinger", "B2(b)", "(u - v)^2 <= (π^2 / 2) kappa H2", to.curvature(_kappa, _HELLINGER), True),
     Attack("B2.hellinger4", "B2(b)", "(u - v)^2 <= 4 kappa H2", to.curvature(_kappa, 4.0), True),
     Attack("B2.transfer", "B2(b)", "SubOpt <= beta sqrt(C E_w (u - u*)^2)", to.transfer(), True),
     Attack("B2.transfer.fast", "B2(c)", "SubOpt <= (beta / 4) C~ E_w (u - u*)^2", to.transfer_fast(0.25), True),
@@ -260,6 +224,8 @@ TRUE: tuple[Attack, ...] = (
     Attack("B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2 beta)", to.cost_fast(0.5)),
     Attack("B3.path", "B3(b)", "C_F(pi_t) <= C~_F at every t", to.cost_path(True)),
     Attack("B3.path.worst", "B3(b)", "C_F(pi_t) <= C~_F over the class", to.cost_path(False)),
+    Attack("C14.cell", "C14", "P_v(A) <= exp(-(sqrt(-log P_u(A)) - |v - u| / sqrt 8)^2)", steps.cell(1.0)),
+    Attack("L6.hellinger", "L6", "kappa(r) H2(pi, pi*) <= KL(pi || pi*), r = max log pi* / pi", steps.hellinger(steps.kappa)),
 )  # fmt: skip
 
 MUTANTS: tuple[Attack, ...] = (
@@ -270,9 +236,10 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.L1.squared", "Lemma 1", "Lemma 1 with (1 - gamma_min)^2",
            _contraction(lambda p: (1.0 - coverage.gamma_min(p.problem)) ** 2), True, True),
     Attack("mutant.L1.free", "Lemma 1", "Lemma 1 (Dobrushin) for any user", _lemma("dobrushin"), False, True),
-    Attack("mutant.L1.average", "Lemma 1", "Lemma 1 with the mean TV of two rows", _contraction(_mean_row_distance), True, True),
-    Attack("mutant.L1.optimum", "Lemma 1", "Lemma 1 with max_a TV(q(.|a), pi*)", _contraction(_farthest_from_optimum), True, True),
-    Attack("mutant.L1.spectral", "Lemma 1", "Lemma 1 with the Hilbert-Schmidt norm of q - pi*", _contraction(_hilbert_schmidt), True, True),
+    Attack("mutant.L1.average", "Lemma 1", "Lemma 1 with the mean TV of two rows", _contraction(steps.mean_row_distance), True, True),
+    Attack("mutant.L1.optimum", "Lemma 1", "Lemma 1 with max_a TV(q(.|a), pi*)", _contraction(steps.farthest_from_optimum), True, True),
+    Attack("mutant.L1.spectral", "Lemma 1", "Lemma 1 with the Hilbert-Schmidt norm of q - pi*",
+           _contraction(steps.hilbert_schmidt), True, True),
     Attack("mutant.B0.cmax", "B0", "SubOpt <= c_max D", _range(lambda c, b: c), False, True),
     Attack("mutant.B0.halfB", "B0", "SubOpt <= (c_max + B / 2) D", _range(lambda c, b: c + 0.5 * b), False, True),
     Attack("mutant.B0.over1.05", "B0", "SubOpt <= (c_max + B) D / 1.05", _range(lambda c, b: (c + b) / 1.05), False, True),
@@ -287,7 +254,7 @@ MUTANTS: tuple[Attack, ...] = (
            _bias(lambda rho, weak, start: jnp.sqrt(jnp.sum(rho * weak**2)) * jnp.sum(rho * start)), True, True),
     Attack("mutant.B1.gamma", "B6", "TV(mu, pi*) <= (1 - gamma) TV(ref, mu)", _bias_from_edits(jnp.ones_like), True, True),
     Attack("mutant.B2.halfR", "B2(a)", "the slope with kappa at R / 2", to.slope(lambda reach: _kappa(0.5 * reach)), True, True),
-    Attack("mutant.B2.rootkappa", "B2(b)", "(u - v)^2 <= (pi^2 / 2) sqrt(kappa) H2",
+    Attack("mutant.B2.rootkappa", "B2(b)", "(u - v)^2 <= (π^2 / 2) sqrt(kappa) H2",
            to.curvature(lambda reach: jnp.sqrt(_kappa(reach)), _HELLINGER), True, True),
     Attack("mutant.B2.hellinger3.9", "B2(b)", "(u - v)^2 <= 3.9 kappa H2", to.curvature(_kappa, 3.9), True, True),
     Attack("mutant.B2.transfer", "B2(b)", "SubOpt <= beta sqrt(C E_w (u - u*)^2) / 2", to.transfer(0.5), True, True),
@@ -295,6 +262,13 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.B2.path.ends", "B2(c)", "C~ is reached at an end of the path", to.path_ends, True, True),
     Attack("mutant.B3.reference", "B3(a)", "SubOpt <= E_ref[f_bar - c]", to.pessimism(lambda p: p.problem.log_reference), False, True),
     Attack("mutant.B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2.2 beta)", to.cost_fast(1 / 2.2), False, True),
+    Attack("mutant.C14.cell", "C14", "the same at .8 of the distance", steps.cell(0.8), False, True),
+    Attack("mutant.L6.hellinger", "L6", "2 H2(pi, pi*) <= KL(pi || pi*)", steps.hellinger(lambda r: 2.0), False, True),
 )  # fmt: skip
 
 ATTACKS = TRUE + MUTANTS
+
+
+def by_name(name: str) -> Attack:
+    """The exact claim of that name. Raises KeyError."""
+    return {attack.name: attack for attack in ATTACKS}[name]

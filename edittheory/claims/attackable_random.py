@@ -14,9 +14,10 @@ from edittheory import bounds
 from edittheory.bounds import online
 from edittheory.certify import certificates, evidence
 from edittheory.claims.attack_space import Point
-from edittheory.claims.falsify import rounding
 from edittheory.claims.falsify_random import RandomAttack, Run
-from edittheory.claims.statements import STATEMENTS, Sides, Statement, Trial
+from edittheory.claims.statement import Sides, Statement, rounding
+from edittheory.claims.statements import STATEMENTS
+from edittheory.claims.trial import Trial
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditDataset, EditProblem, cost_classes, coverage
 
@@ -134,6 +135,20 @@ def _mixture(likelihood: Array, delta: Array) -> Evidence:
     return _anytime(evidence.mixture_evidence(likelihood), delta)
 
 
+def _robust(share: float) -> Run:
+    """C15 at a share of the user's own radius."""
+
+    def run(point: Point, key: Array, n: int) -> Sides:
+        problem, log_class = point.problem, point.instance.log_class
+        data = problem.sample(key, n)
+        likelihood = evidence.preference_log_likelihood(log_class, problem.log_reference, data)
+        radius = share * coverage.balance_radius(problem)
+        found = evidence.robust_evidence(likelihood, data.responses != data.edits, radius)
+        return _certified(problem, log_class, _anytime(found, point.delta))
+
+    return run
+
+
 def _least_squares(cost_class: Array, data: EditDataset, cost_max: Array, delta: Array) -> Evidence:
     values = cost_classes.predictions(cost_class, data)
     apart = jnp.sum((values - values[cost_classes.least_squares(cost_class, data)]) ** 2, axis=-1)
@@ -211,6 +226,7 @@ TRUE: tuple[RandomAttack, ...] = (
         _from_preferences(_mixture),
         True,
     ),
+    _run("B6.preference.robust", "B6", "certificates from V_P at the user's radius", _robust(1.0), False),
     _run("B6.cost", "B6", "certificates from V_C", _from_costs(_least_squares), False),
     _run("B6.cost.betting", "B6", "certificates from V_C by betting", _from_costs(_betting(1.0)), False),
 )
@@ -242,6 +258,14 @@ MUTANTS: tuple[RandomAttack, ...] = (
         "B6",
         "V_C by betting, dropped at 1 / sqrt(delta)",
         _from_costs(_betting(0.5)),
+        False,
+        True,
+    ),
+    _run(
+        "mutant.B6.robust",
+        "B6",
+        "certificates from V_P at a quarter of the user's radius",
+        _robust(0.25),
         False,
         True,
     ),

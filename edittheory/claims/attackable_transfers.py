@@ -7,16 +7,21 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory.claims.attack_space import Point, log_path
+from edittheory.claims.trial import Trial
 from edittheory.core.logspace import expect
-from edittheory.problem import cost_classes, coverage
+from edittheory.problem import EditProblem, cost_classes, coverage
 
+View = Point | Trial
+"""What an exact claim is evaluated on: a point of a search, or a trial of a verification."""
 Sides = tuple[Array, Array, Array | float]
 
 
-def natural_size(point: Point) -> Array:
-    """The scale of sums that make up J_beta: c_max plus the largest |beta log-ratio|."""
+def natural_size(point: View, policies: Array | None = None) -> Array:
+    """The scale of sums that make up J_beta: c_max plus the largest |beta log-ratio|, of the probe or of each policy (K, X, Y)."""
     problem = point.problem
-    return problem.cost_max + problem.beta * jnp.max(jnp.abs(point.probe - problem.log_reference))
+    ratio = jnp.abs((point.probe if policies is None else policies) - problem.log_reference)
+    ratio = jnp.where(jnp.isfinite(ratio), ratio, 0.0)  # a policy of smaller support: 0 log 0 = 0
+    return problem.cost_max + problem.beta * jnp.max(ratio, axis=(-2, -1))
 
 
 # -- B2: from preferences to policies -------------------------------------------------------------------------------------------
@@ -123,14 +128,17 @@ def pessimistic(point: Point) -> tuple[Array, Array]:
     return high, cost_classes.tilted(problem.log_reference, high, problem.beta)
 
 
+def pessimism_gap(problem: EditProblem, log_law: Array, high: Array, policy: Array) -> Sides:
+    """SubOpt of a policy <= E_law[high - c], scale c_max."""
+    gap = expect(log_law, high - problem.expected_cost)
+    return problem.suboptimality(policy), jnp.sum(problem.context_probs * gap), problem.cost_max
+
+
 def pessimism(law: Callable[[Point], Array]) -> Callable[[Point], Sides]:
     """SubOpt of the pessimistic policy <= E_law[f_bar - c]."""
 
     def sides(point: Point) -> Sides:
-        problem = point.problem
-        high, policy = pessimistic(point)
-        gap = expect(law(point), high - problem.expected_cost)
-        return problem.suboptimality(policy), jnp.sum(problem.context_probs * gap), problem.cost_max
+        return pessimism_gap(point.problem, law(point), *pessimistic(point))
 
     return sides
 

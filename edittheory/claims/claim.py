@@ -17,10 +17,8 @@ from jaxtyping import Array, Float
 from edittheory.claims import falsify as deterministic
 from edittheory.claims import falsify_random
 from edittheory.claims.attack_space import Space
-from edittheory.claims.attackable import Attack
-from edittheory.claims.falsify import rounding
 from edittheory.claims.falsify_random import RandomAttack
-from edittheory.claims.statements import Statement
+from edittheory.claims.statement import Attack, Statement, counted
 from edittheory.claims.verification import Verdict, count
 from edittheory.core.validation import check_each, check_int, check_not_empty, check_probability
 from edittheory.problem import EditProblem, random_problems, responses
@@ -59,16 +57,7 @@ class Claim(NamedTuple):
 
     def statement(self) -> Statement:
         """The claim as `verify` counts it: the entry with the largest excess, rounding of order 1e-9 c_max allowed."""
-
-        def sides(trial: Any) -> tuple[Array, Array]:
-            left, right = jnp.broadcast_arrays(
-                *(jnp.asarray(side, dtype=float) for side in self.sides(trial))
-            )
-            right = right + rounding() * trial.problem.cost_max
-            worst = jnp.argmax(left - right)
-            return left.ravel()[worst], right.ravel()[worst]
-
-        return Statement(self.id, "own", self.text, sides, self.failures, self.needs_balance)
+        return counted(self.attack(self.needs_balance))._replace(failures=self.failures)
 
     def attack(self, balanced: bool) -> Attack:
         """The claim as gradients attack it, over balanced or all users."""

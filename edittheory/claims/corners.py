@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory.bounds import assume_balance
-from edittheory.claims.statements import STATEMENTS, Statement, make_trial
+from edittheory.claims.statement import Statement
+from edittheory.claims.statements import STATEMENTS
+from edittheory.claims.trial import make_trial
 from edittheory.core import statistics
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditProblem, balanced_problem

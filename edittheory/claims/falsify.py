@@ -18,17 +18,10 @@ from jaxtyping import Array, Float
 
 from edittheory.claims import plain_oracle
 from edittheory.claims.attack_space import Point, Space, starting_vectors
-from edittheory.claims.attackable import Attack
+from edittheory.claims.statement import Attack, rounding
 from edittheory.core.validation import check_int, check_not_empty, check_positive
 
-ROUNDING_BITS = 22
-"""A deterministic side may be off by 2^ROUNDING_BITS units in the last place of its natural scale."""
 TINY = 1e-300
-
-
-def rounding(dtype=np.float64) -> float:
-    """The allowance for rounding relative to a statement's natural scale: 2^22 units in the last place, 9.3e-10 in float64."""
-    return float(2.0**ROUNDING_BITS * np.finfo(dtype).eps)
 
 
 class Check(NamedTuple):

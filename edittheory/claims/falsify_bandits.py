@@ -75,7 +75,7 @@ def _without_log(means: Array, horizon: int) -> Array:
 
 TRUE = (
     BanditAttack("B4.paper", "B4", "E regret of LateEnsemble, the least of both forms", _b4("paper")),
-    BanditAttack("B4.sharp", "B4", "the same with the constants of O1", _b4("sharp")),
+    BanditAttack("B4.sharp", "B4", "E regret of LateEnsemble, the constants of O1", _b4("sharp")),
 )
 MUTANTS = (
     BanditAttack("mutant.B4.nolog", "B4", "the gap-dependent form without log T", _without_log, True),

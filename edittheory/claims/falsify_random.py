@@ -18,8 +18,9 @@ from jaxtyping import Array, Float
 from scipy import optimize
 
 from edittheory.claims.attack_space import Point, Space, starting_vectors
-from edittheory.claims.falsify import TINY, rounding
-from edittheory.claims.statements import Sides, Statement, make_trial
+from edittheory.claims.falsify import TINY
+from edittheory.claims.statement import Sides, Statement, rounding
+from edittheory.claims.trial import make_trial
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_not_empty, check_probability
 

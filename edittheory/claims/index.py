@@ -15,6 +15,8 @@ PROOFS = {
     "B4": "theory-online.md",
     "B5": "theory-online.md",
     "B6": "theory-certificates.md",
+    "C14": "theory-certificates.md",
+    "L6": "theory-linear.md",
 }
 """Where the proofs of a source stand; all others in theory.md, section B."""
 FIGURES = {
@@ -23,6 +25,8 @@ FIGURES = {
     "B4": "late_ensemble",
     "B5": "online_learning",
     "B6": "certificates",
+    "C14": "linear_certificates",
+    "L6": "feedback_bounds",
 }
 
 
@@ -60,7 +64,7 @@ def entries() -> list[Entry]:
                 name, statement.claim, statement.source, "balance" if balanced else "", False, "", False
             )
             found[name] = old._replace(attacked=how, oracle=name in plain_oracle.ORACLES)
-    order = ("A", "Lemma 1", "B0", "MLE lemma", "B1", "B2", "B3", "B4", "B5", "B6")
+    order = ("A", "Lemma 1", "B0", "MLE lemma", "B1", "B2", "B3", "B4", "B5", "B6", "C14", "L6")
     return sorted(found.values(), key=lambda entry: order.index(entry.source.split("(")[0].strip()))
 
 

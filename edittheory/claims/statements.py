@@ -1,183 +1,21 @@
-"""The statements of docs/theory.md as checkable claims: a left side, a right side, and where the claim applies.
+"""The statements of docs/theory.md that a verification counts: exact ones (`attackable`), and those with a chance over the log.
 
-A `Trial` holds one random instance with one data set and everything the learners make of it. A `Statement` maps a trial to
-(left, right) and claims left <= right: always (deterministic), or with chance at least 1 - failures * delta over the data.
-`MUTANTS` are false on purpose: a verification that does not catch them is worth nothing.
+A `Statement` maps a `Trial` to (left, right). `MUTANTS` are false on purpose: a verification that does not catch them is
+worth nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Literal, NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array
 
 from edittheory import bounds
-from edittheory.core.logspace import log_normalise, total_variation
+from edittheory.claims.attackable import by_name as exact
+from edittheory.claims.statement import Sides, Statement, counted, rounding
+from edittheory.claims.trial import Trial
+from edittheory.core.logspace import log_normalise
 from edittheory.learn import learners
-from edittheory.problem import EditProblem, cost_classes, coverage
-from edittheory.problem.random_problems import Instance
-
-ROUNDING = 1e-9
-"""Allowance, relative to the natural scale of a statement, for float64 rounding in identities and deterministic bounds."""
-
-Sides = tuple[Array, Array]
-
-
-class Trial(eqx.Module):
-    """One instance, and what the learners make of one data set of n interactions.
-
-    probe: a random policy for the deterministic statements; sup, pref, rl: the learned policies; rl_in_class: the
-    minimiser of the pessimistic objective over the finite policy class on n fresh sampled contexts; members, pessimistic:
-    confidence set and its largest cost; set_error: sum_i (f_hat - c)^2 over the data.
-    """
-
-    instance: Instance
-    n: Float[Array, ""]
-    delta: Float[Array, ""]
-    probe: Float[Array, "X Y"]
-    sup: Float[Array, "X Y"]
-    pref: Float[Array, "X Y"]
-    rl: Float[Array, "X Y"]
-    rl_in_class: Float[Array, "X Y"]
-    members: Bool[Array, " F"]
-    pessimistic: Float[Array, "X Y"]
-    set_error: Float[Array, ""]
-
-    @property
-    def problem(self) -> EditProblem:
-        """The instance's problem."""
-        return self.instance.problem
-
-
-def make_trial(key: PRNGKeyArray, instance: Instance, n: int, delta: float | Float[Array, ""]) -> Trial:
-    """Draw n interactions, train every learner, draw a probe."""
-    data_key, probe_key, context_key = jax.random.split(key, 3)
-    problem, log_class, cost_class = instance.problem, instance.log_class, instance.cost_class
-    data = problem.sample(data_key, n)
-    radius = cost_classes.confidence_radius(problem.cost_max, instance.num_candidates, delta)
-    members = cost_classes.confidence_set(cost_class, data, radius)
-    pessimistic = cost_classes.pessimistic(cost_class, members)
-    values = cost_classes.predictions(cost_class, data)
-    error = values[cost_classes.least_squares(cost_class, data)] - values[instance.truth]
-    # The law of n sampled contexts: counts of uniforms between the steps of the cumulative law.
-    steps = jnp.cumsum(problem.context_probs)
-    fresh = jnp.minimum(
-        jnp.searchsorted(steps, jax.random.uniform(context_key, (n,)) * steps[-1], side="right"),
-        len(steps) - 1,
-    )
-    empirical = jnp.zeros(problem.num_contexts).at[fresh].add(1.0 / n)
-    chosen = learners.cost_in_class(log_class, problem.log_reference, pessimistic, problem.beta, empirical)
-    return Trial(
-        instance=instance,
-        n=jnp.asarray(n, dtype=float),
-        delta=jnp.asarray(delta, dtype=float),
-        probe=_probe(probe_key, problem),
-        sup=log_class[learners.supervised(log_class, data)],
-        pref=log_class[learners.preference(log_class, problem.log_reference, data)],
-        rl=cost_classes.tilted(problem.log_reference, pessimistic, problem.beta),
-        rl_in_class=log_class[chosen],
-        members=members,
-        pessimistic=pessimistic,
-        set_error=jnp.sum(error**2),
-    )
-
-
-def _probe(key: PRNGKeyArray, problem: EditProblem) -> Float[Array, "X Y"]:
-    """A random policy: near to or far from the optimum, smooth or two-valued against it."""
-    noise = jax.random.normal(key, (problem.num_contexts + 1, problem.num_responses))
-    settings, noise = jax.scipy.stats.norm.cdf(noise[0, :2]), noise[1:]
-    scale = jnp.exp(jnp.log(0.05) + settings[0] * jnp.log(4.0 / 0.05))
-    noise = jnp.where(settings[1] < 0.5, noise, jnp.sign(noise))
-    return log_normalise(problem.log_optimal + scale * noise)
-
-
-class Statement(NamedTuple):
-    """A claim left <= right. `failures` is 0 for deterministic claims, else the claim may fail with chance failures * delta."""
-
-    name: str
-    source: str
-    claim: str
-    sides: Callable[[Trial], Sides]
-    failures: int = 0
-    needs_balance: bool = False
-    kind: Literal["identity", "bound"] = "bound"
-
-    def allowed(self, delta: float) -> float:
-        """The claimed rate of violations."""
-        return self.failures * delta
-
-
-# -- deterministic ------------------------------------------------------------------------------------------------------
-
-
-def _identity(trial: Trial) -> Sides:
-    problem, probe = trial.problem, trial.probe
-    direct = problem.objective(probe) - problem.objective(problem.log_optimal)
-    return jnp.abs(direct - problem.suboptimality(probe)), ROUNDING * (problem.cost_max + jnp.abs(direct))
-
-
-def _optimal(trial: Trial) -> Sides:
-    problem = trial.problem
-    best = problem.objective(problem.log_optimal)
-    rivals = jnp.concatenate([trial.instance.log_class, trial.probe[None], problem.log_reference[None]])
-    return best, jnp.min(problem.objective(rivals)) + ROUNDING * problem.cost_max
-
-
-def _reduction(trial: Trial) -> Sides:
-    return coverage.largest_pair_gap(trial.problem), jnp.asarray(ROUNDING)
-
-
-def _stationary(trial: Trial) -> Sides:
-    problem = trial.problem
-    return problem.total_variation(problem.edited(problem.log_optimal), problem.log_optimal), jnp.asarray(
-        ROUNDING
-    )
-
-
-def _contraction(form) -> Callable[[Trial], Sides]:
-    def sides(trial: Trial) -> Sides:
-        problem = trial.problem
-        after = total_variation(problem.edited(trial.probe), problem.log_optimal)
-        bound = bounds.contraction(problem, trial.probe, form, check=False).value + ROUNDING
-        worst = jnp.argmax(after / bound)
-        return after[worst], bound[worst]
-
-    return sides
-
-
-def _chain(trial: Trial) -> Sides:
-    problem = trial.problem
-    gamma, doeblin, best = (
-        1 - coverage.gamma_min(problem),
-        coverage.doeblin(problem),
-        coverage.dobrushin(problem),
-    )
-    return jnp.max(jnp.maximum(best - doeblin, doeblin - gamma)), jnp.asarray(ROUNDING)
-
-
-def _minorisation(trial: Trial) -> Sides:
-    problem = trial.problem
-    return jnp.max(coverage.gamma_min(problem) - jnp.exp(jnp.max(problem.log_optimal, axis=-1))), jnp.asarray(
-        ROUNDING
-    )
-
-
-def _distance(form) -> Callable[[Trial], Sides]:
-    def sides(trial: Trial) -> Sides:
-        policies = jnp.stack([trial.probe, trial.sup, trial.rl])
-        left = trial.problem.suboptimality(policies)
-        right = (
-            bounds.distance_to_suboptimality(trial.problem, policies, form).value
-            + ROUNDING * trial.problem.cost_max
-        )
-        worst = jnp.argmax(left / right)
-        return left[worst], right[worst]
-
-    return sides
+from edittheory.problem import EditProblem, cost_classes
 
 
 def _consistent(scale: Callable[[EditProblem], Array]) -> Callable[[Trial], Sides]:
@@ -188,12 +26,9 @@ def _consistent(scale: Callable[[EditProblem], Array]) -> Callable[[Trial], Side
         tilt = log_normalise(problem.log_reference - problem.expected_cost / problem.beta**2)
         candidates = jnp.concatenate([trial.instance.log_class, tilt[None]])
         chosen = learners.population_preference(candidates, problem, scale(problem))
-        return problem.suboptimality(candidates[chosen]), ROUNDING * problem.cost_max
+        return problem.suboptimality(candidates[chosen]), rounding() * problem.cost_max
 
     return sides
-
-
-# -- probabilistic ------------------------------------------------------------------------------------------------------
 
 
 def _likelihood(metric: str) -> Callable[[Trial], Sides]:
@@ -230,7 +65,9 @@ def _preference(form, at_learned: bool = False) -> Callable[[Trial], Sides]:
 
 
 def _cost_set(trial: Trial) -> Sides:
-    radius = cost_classes.confidence_radius(trial.problem.cost_max, trial.instance.num_candidates, trial.delta)
+    radius = cost_classes.confidence_radius(
+        trial.problem.cost_max, trial.instance.num_candidates, trial.delta
+    )
     return trial.set_error, radius
 
 
@@ -245,7 +82,9 @@ def _cost_error(trial: Trial) -> Sides:
 def _pessimism(trial: Trial) -> Sides:
     problem = trial.problem
     gap = jnp.sum(jnp.exp(problem.log_optimal) * (trial.pessimistic - problem.expected_cost), axis=-1)
-    return problem.suboptimality(trial.rl), jnp.sum(problem.context_probs * gap) + ROUNDING * problem.cost_max
+    return problem.suboptimality(trial.rl), jnp.sum(
+        problem.context_probs * gap
+    ) + rounding() * problem.cost_max
 
 
 def _cost(form, at_learned: bool = False) -> Callable[[Trial], Sides]:
@@ -267,13 +106,11 @@ def _cost_in_class(trial: Trial) -> Sides:
 
 
 STATEMENTS: tuple[Statement, ...] = (
-    Statement("A.identity", "A", "SubOpt(pi) = beta E KL(pi || pi*)", _identity, kind="identity"),
-    Statement("A.optimum", "A", "J_beta(pi*) <= J_beta(pi)", _optimal, kind="identity"),
-    Statement(
-        "A.preference", "A", "P(y' beats y) = sigmoid((c(y) - c(y')) / beta)", _reduction, 0, True, "identity"
-    ),
-    Statement("A.stationary", "A", "q o pi* = pi*", _stationary, 0, True, "identity"),
-    Statement("A.minorisation", "A", "gamma_min(x) <= max_y pi*(y|x)", _minorisation, 0, True, "identity"),
+    counted(exact("A.identity"), kind="identity"),
+    counted(exact("A.optimum"), kind="identity"),
+    counted(exact("A.preference"), kind="identity"),
+    counted(exact("A.stationary"), kind="identity"),
+    counted(exact("A.minorisation"), kind="identity"),
     Statement(
         "A.dpo",
         "A",
@@ -283,23 +120,15 @@ STATEMENTS: tuple[Statement, ...] = (
         True,
         "identity",
     ),
-    Statement(
-        "L1.gamma",
-        "Lemma 1",
-        "TV(q o pi, pi*) <= (1 - gamma_min) TV(pi, pi*)",
-        _contraction("gamma"),
-        0,
-        True,
+    *(counted(exact(name)) for name in ("L1.gamma", "L1.doeblin", "L1.dobrushin")),
+    counted(
+        exact("L1.chain.doeblin"),
+        exact("L1.chain.gamma"),
+        kind="identity",
+        name="L1.chain",
+        claim="Dobrushin <= Doeblin <= 1 - gamma_min",
     ),
-    Statement(
-        "L1.doeblin", "Lemma 1", "the same with Doeblin's coefficient", _contraction("doeblin"), 0, True
-    ),
-    Statement(
-        "L1.dobrushin", "Lemma 1", "the same with Dobrushin's coefficient", _contraction("dobrushin"), 0, True
-    ),
-    Statement("L1.chain", "Lemma 1", "Dobrushin <= Doeblin <= 1 - gamma_min", _chain, kind="identity"),
-    Statement("B0.range", "B0", "SubOpt <= (c_max + B) D(pi, pi*)", _distance("range")),
-    Statement("B0.chord", "B0", "SubOpt <= beta E[phi(M, m) TV]", _distance("chord")),
+    *(counted(exact(name)) for name in ("B0.range", "B0.chord")),
     Statement("MLE.hellinger", "MLE lemma", "E H2(mle, truth) <= 2 L / n", _likelihood("hellinger"), 1),
     Statement("MLE.tv", "MLE lemma", "D(mle, truth) <= sqrt(2 L / n)", _likelihood("tv"), 1),
     Statement("B1.a", "B1(a)", "SUP, contraction bias", _supervised("paper"), 1, True),
@@ -320,24 +149,12 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("B3.class", "B3", "RL over a finite class, n sampled contexts", _cost_in_class, 3),
 )
 
-
-def _squared_contraction(trial: Trial) -> Sides:
-    problem = trial.problem
-    after = total_variation(problem.edited(trial.probe), problem.log_optimal)
-    before = total_variation(trial.probe, problem.log_optimal)
-    bound = (1.0 - coverage.gamma_min(problem)) ** 2 * before + ROUNDING
-    worst = jnp.argmax(after / bound)
-    return after[worst], bound[worst]
-
-
 MUTANTS: tuple[Statement, ...] = (
-    Statement(
-        "mutant.L1.squared", "Lemma 1", "FALSE: Lemma 1 with (1 - gamma_min)^2", _squared_contraction, 0, True
-    ),
+    counted(exact("mutant.L1.squared")),
     Statement(
         "mutant.A.dpo.beta",
         "A",
-        "FALSE: the printed coefficient s = beta is consistent",
+        "the printed coefficient s = beta is consistent",
         _consistent(lambda problem: problem.beta),
         0,
         True,

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from edittheory.claims.statements import Statement, make_trial
+from edittheory.claims.statement import Statement
+from edittheory.claims.trial import make_trial
 from edittheory.core import statistics
 from edittheory.core.trials import map_chunks
 from edittheory.problem.random_problems import Family

@@ -1,1 +1,1 @@
-"""The command line: `edittheory list | run | figure | verify | log`."""
+"""The command line: `edittheory list | run | figure | verify | log | language`."""

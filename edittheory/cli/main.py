@@ -5,11 +5,13 @@ edittheory run NAME [options]      compute rows; options as of `python -m experi
 edittheory figure NAME [options]   draw saved rows; options as of `python -m paper_figures`
 edittheory verify [options]        every experiment of the verification, then its figures; --preset, --out
 edittheory log COMMAND [options]   work with a log of real edits
+edittheory language evaluate       one checkpoint: --agent FOLDER; --help says the rest
 
 Exit codes: 0 done; 1 a claim was violated; 2 a mistake in the command or its files; 3 the program failed; 130 stopped.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -67,12 +69,21 @@ def _log(arguments: list[str]) -> int:
     return int(module.main(arguments))
 
 
+def _language(arguments: list[str]) -> int:
+    try:
+        module = importlib.import_module("edittheory.cli.language")
+    except ModuleNotFoundError as error:
+        raise RunError(f"language needs {error.name}: pip install 'edittheory[language]'") from None
+    return int(module.main(arguments))
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "run": _run,
     "figure": _figure,
     "verify": _verify,
     "log": _log,
+    "language": _language,
 }
 
 
@@ -89,5 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130

@@ -27,9 +27,11 @@ STUDIES: Mapping[str, Study] = {
     "falsification": Study(("falsification",), verified=True),
     "corners": Study(verified=True),
     "looseness": Study(("looseness",)),
+    "linear_bounds": Study(("linear_bounds",)),
     "contraction": Study(("contraction",), verified=True),
     "rates": Study(("rates",)),
     "preference_scale": Study(("preference_scale",), verified=True),
+    "preference_losses": Study(("preference_losses",)),
     "separation": Study(("separation",)),
     "phase_diagram": Study(("phase_diagram", "tradeoffs")),
     "coverage": Study(("coverage",)),
@@ -45,15 +47,19 @@ STUDIES: Mapping[str, Study] = {
     "balance_test": Study(("balance_test",)),
     "certificates": Study(("certificates",)),
     "exact_certificates": Study(("exact_certificates",)),
+    "linear_certificates": Study(("linear_certificates",)),
+    "feedback_bounds": Study(("feedback_bounds",)),
+    "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),
     "advice_texts": Study(),
-    "tiny_llm": Study(
-        ("table_main", "table_transfer", "llm_online", "llm_samples", "llm_estimates"), "language"
-    ),
+    "tiny_llm": Study(("llm_rivals", "llm_online", "llm_samples", "llm_estimates"), "language"),
+    "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language"),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
+    "tiny_llm_smollm": Study(("llm_pretrained",), "language"),
+    "training_histories": Study(("llm_histories",), "language"),
 }
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}
 """The study that each figure belongs to."""

@@ -42,7 +42,7 @@ def kl(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Flo
 def total_variation(
     log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]
 ) -> Float[Array, "*batch3"]:
-    """TV(p, q) = half the L1 distance, along the last axis."""
+    """TV(p, q) = half the sum of |p - q|, along the last axis."""
     return 0.5 * jnp.sum(jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)), axis=-1)
 
 

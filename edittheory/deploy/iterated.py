@@ -121,7 +121,9 @@ class OnlineCost(eqx.Module):
         away = jnp.sum(state.visits * (self.cost_class - fitted) ** 2, axis=(-2, -1))
         belief = jnp.min(jnp.where((away <= self.radius)[:, None, None], self.cost_class, jnp.inf), axis=0)
         started = jnp.sum(state.visits) > 0
-        return jnp.where(started, cost_classes.tilted(self.log_reference, belief, self.beta), self.log_reference)
+        return jnp.where(
+            started, cost_classes.tilted(self.log_reference, belief, self.beta), self.log_reference
+        )
 
     def update(self, state: CostState, counts: Counts) -> CostState:
         """Add the epoch's visits and costs."""
@@ -228,7 +230,9 @@ def closed_class(
     return jnp.concatenate(members)
 
 
-def is_closed(problem: EditProblem, log_class: Class, tolerance: float = 10 * REALISABLE) -> Bool[Array, " K"]:
+def is_closed(
+    problem: EditProblem, log_class: Class, tolerance: float = 10 * REALISABLE
+) -> Bool[Array, " K"]:
     """For each member, whether q o pi is in the class up to `tolerance` of expected total variation.
 
     B5 needs it of what is played.

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from edittheory.learn import losses
+from edittheory.learn import losses, population
 from edittheory.problem import EditDataset
 
 Class = Float[Array, "K X Y"]
@@ -49,6 +49,27 @@ def class_loss(
     )
     # A cell that was not seen must not matter, even where its loss is infinite.
     return jnp.sum(jnp.where(counts > 0, counts * table, 0.0), axis=(-3, -2, -1)) / data.size
+
+
+def pair_loss(
+    name: str,
+    log_class: Class,
+    log_reference: Policy,
+    data: EditDataset,
+    scale: float | Float[Array, ""] = 1.0,
+    option: float | Float[Array, ""] | None = None,
+    lengths: Float[Array, " Y"] | None = None,
+) -> Float[Array, " K"]:
+    """Mean of any loss of `PREFERENCE_LOSSES`, by its name; `population.pair_table` of every member weighed by the counts."""
+    num_x, num_y = log_reference.shape
+    cells = (data.contexts * num_y + data.responses) * num_y + data.edits
+    counts = jnp.zeros(num_x * num_y * num_y).at[cells].add(1.0).reshape(num_x, num_y, num_y)
+
+    def mean(log_policy: Policy) -> Float[Array, ""]:
+        table = population.pair_table(name, log_policy, log_reference, scale, option, lengths)
+        return jnp.sum(jnp.where(counts > 0, counts * table, 0.0)) / data.size
+
+    return jax.vmap(mean)(log_class)
 
 
 def supervised(log_class: Class, data: EditDataset) -> Float[Array, " K"]:

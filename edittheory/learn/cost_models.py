@@ -2,7 +2,7 @@
 networks.
 
 Both end in a table f_bar (X, Y) of pessimistic costs, which `costs.tilted` or `objectives.ExpectedCost` turns
-into a policy. The linear set is a theorem (theory-linear.md, L3); the ensemble's spread is a heuristic
+into a policy. The linear set is a theorem (theory-linear.md, P3); the ensemble's spread is a heuristic
 without one.
 """
 

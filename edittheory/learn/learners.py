@@ -5,6 +5,8 @@ jitted and vmapped over data sets, problems and parameters. Exact ties go to the
 equal up to rounding (a class that lists one policy twice, say) may come in either order.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -57,6 +59,23 @@ def early_ensemble(
 ) -> Int[Array, ""]:
     """EarlyEnsemble: index of the minimiser of preference + supervised_weight * supervised loss; theory.md A."""
     preferring = class_losses.preference(log_class, log_reference, data, scale)
+    return jnp.argmin(
+        preferring + losses.weighted(class_losses.supervised(log_class, data), supervised_weight)
+    )
+
+
+@shaped
+def by_pair_loss(
+    name: str,
+    log_class: Class,
+    log_reference: Policy,
+    data: EditDataset,
+    scale: float | Float[Array, ""] = 1.0,
+    option: float | Float[Array, ""] | None = None,
+    supervised_weight: float | Float[Array, ""] = 0.0,
+) -> Int[Array, ""]:
+    """Index of the minimiser of any loss of `PREFERENCE_LOSSES` (docs/losses.md) + supervised_weight * supervised loss."""
+    preferring = class_losses.pair_loss(name, log_class, log_reference, data, scale, option)
     return jnp.argmin(
         preferring + losses.weighted(class_losses.supervised(log_class, data), supervised_weight)
     )
@@ -125,3 +144,11 @@ def every_learner(
         "RL plug-in": plug_in_cost(instance.cost_class, reference, data, beta),
         "reference": reference,
     }
+
+
+def every_pair_loss(
+    instance: Instance, data: EditDataset, names: Sequence[str], scale: float | Float[Array, ""] = 1.0
+) -> dict[str, Policy]:
+    """Log-policies of the minimisers of these losses of `PREFERENCE_LOSSES` on one instance, by name."""
+    log_class, reference = instance.log_class, instance.problem.log_reference
+    return {name: log_class[by_pair_loss(name, log_class, reference, data, scale)] for name in names}

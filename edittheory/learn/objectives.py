@@ -11,7 +11,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from edittheory.core.logspace import kl
+from edittheory.core.validation import check_in
 from edittheory.learn import losses
+from edittheory.learn.preference_losses import PREFERENCE_LOSSES
 from edittheory.problem import EditDataset
 
 Losses = Float[Array, " N"]
@@ -29,8 +32,8 @@ def _at(table: Float[Array, "X Y"], contexts: Array, responses: Array) -> Losses
 class Objective(eqx.Module):
     """A loss for each example; the trainer minimises its weighted mean.
 
-    Fields are scalars, but for those named in `tables`, which are (X, Y); a sweep gives each a leading run
-    axis.
+    Fields are scalars, but for those named in `tables`, which are (X, Y), and static ones; a sweep gives each a leading
+    run axis.
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +83,44 @@ class EarlyEnsemble(Objective):
             weight,
             scale,
         )
+
+
+class PairLoss(Objective):
+    """Any loss of `PREFERENCE_LOSSES` by its name, plus `supervised_weight` times the NLL of the edit.
+
+    scale: its s; option: its further number, by default the loss's own (for KTO added to the reference point, which is
+    KL(pi || reference) in the context).
+    """
+
+    name: str = eqx.field(static=True)
+    scale: Float[Array, "*batch"] = eqx.field(converter=_number)
+    option: Float[Array, "*batch"] = eqx.field(converter=_number)
+    supervised_weight: Float[Array, "*batch"] = eqx.field(converter=_number)
+
+    def __init__(self, name: str, scale=1.0, option=None, supervised_weight=0.0):
+        check_in("name", name, tuple(PREFERENCE_LOSSES))
+        self.name, self.scale, self.supervised_weight = name, _number(scale), _number(supervised_weight)
+        self.option = _number(PREFERENCE_LOSSES[name].default if option is None else option)
+
+    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
+        """The loss of each pair."""
+        log_policy, log_reference = model.log_policy(params), model.log_reference
+        edit, response = (data.contexts, data.edits), (data.contexts, data.responses)
+        weight, scale, option = (
+            value.astype(log_policy.dtype) for value in (self.supervised_weight, self.scale, self.option)
+        )
+        if self.name == "kto":
+            option = option + kl(log_policy, log_reference)[data.contexts]
+        logp_edit = _at(log_policy, *edit)
+        value = PREFERENCE_LOSSES[self.name].function(
+            logp_edit,
+            _at(log_policy, *response),
+            _at(log_reference, *edit),
+            _at(log_reference, *response),
+            scale,
+            option,
+        )
+        return value + losses.weighted(losses.supervised(logp_edit), weight)
 
 
 class ExpectedCost(Objective):

@@ -149,16 +149,7 @@ def train(
     )
     devices = list(devices) if devices is not None else jax.local_devices()
     devices = devices[: min(len(devices), num_runs)]
-    width = min(settings.width or num_runs, -(-num_runs // len(devices)))
-    check_memory(model, shared, job, settings, num_runs, width, len(devices), devices[0])
-    padded = -(-num_runs // (width * len(devices))) * width * len(devices)
-    mesh = Mesh(np.array(devices), ("runs",))
-    rows = np.minimum(np.arange(padded), num_runs - 1)
-    job = jax.device_put(
-        jax.tree.map(lambda leaf: leaf[rows], job), NamedSharding(mesh, PartitionSpec("runs"))
-    )
-    shared = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
-    static = Static(settings.optimizer, settings.chunk, settings.batch_size, width, mesh)
+    shared, job, static, padded = _place(model, shared, job, num_runs, settings, devices)
 
     state = start(shared, job, static)
     chunk, identity = 0, ""
@@ -167,7 +158,7 @@ def train(
         identity = checkpoints.fingerprint(f"{kept!r} {padded}", shared, job)
         found = checkpoints.load(Path(checkpoint), state, identity)
         if found is not None:
-            state = jax.device_put(found[0], NamedSharding(mesh, PartitionSpec("runs")))
+            state = jax.device_put(found[0], NamedSharding(static.mesh, PartitionSpec("runs")))
             chunk = found[1]
     limits = (jnp.int32(settings.steps), jnp.int32(settings.patience or np.iinfo(np.int32).max))
     total = -(-settings.steps // settings.chunk)
@@ -180,17 +171,8 @@ def train(
         ):
             checkpoints.save(Path(checkpoint), state, identity, chunk if running.any() else total)
         if report is not None:
-            losses = np.asarray(state.loss)[:num_runs]
-            sound = losses[np.isfinite(losses)]
-            mean = float(sound.mean()) if len(sound) else float("nan")
             report(
-                Progress(
-                    min(chunk * settings.chunk, settings.steps),
-                    settings.steps,
-                    int(running.sum()),
-                    num_runs,
-                    mean,
-                )
+                _progress(min(chunk * settings.chunk, settings.steps), settings.steps, running, state.loss)
             )
         if not running.any():
             break
@@ -198,6 +180,27 @@ def train(
     if not keep_diverged:
         _refuse_diverged(trained, np.asarray(job.learning_rate), np.asarray(state.first_loss), names)
     return trained
+
+
+def _place(model, shared, job, num_runs: int, settings: Settings, devices: Sequence[Any]):
+    """What all runs share on every device, the runs divided over them (the last one repeated to fill up), and their number."""
+    width = min(settings.width or num_runs, -(-num_runs // len(devices)))
+    check_memory(model, shared, job, settings, num_runs, width, len(devices), devices[0])
+    padded = -(-num_runs // (width * len(devices))) * width * len(devices)
+    mesh = Mesh(np.array(devices), ("runs",))
+    rows = np.minimum(np.arange(padded), num_runs - 1)
+    job = jax.device_put(
+        jax.tree.map(lambda leaf: leaf[rows], job), NamedSharding(mesh, PartitionSpec("runs"))
+    )
+    shared = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+    return shared, job, Static(settings.optimizer, settings.chunk, settings.batch_size, width, mesh), padded
+
+
+def _progress(step: int, steps: int, running: np.ndarray, losses: Array) -> Progress:
+    mine = np.asarray(losses)[: len(running)]
+    sound = mine[np.isfinite(mine)]
+    mean = float(sound.mean()) if len(sound) else float("nan")
+    return Progress(step, steps, int(running.sum()), len(running), mean)
 
 
 def _collect(shared, job, state, static, num_runs: int) -> Trained:

@@ -104,7 +104,7 @@ def _objective_per_run(objective: Objective, num_runs: int, dtype: Any) -> Objec
             )
         return leaf
 
-    fields = dataclasses.fields(objective)
+    fields = [field for field in dataclasses.fields(objective) if not field.metadata.get("static", False)]
     values = [expand(field, getattr(objective, field.name)) for field in fields]
     if not fields:
         return objective

@@ -1,7 +1,9 @@
-"""`edittheory log check | costs | test | advise | export FILE`: a log of real edits, read, measured and written for trainers.
+"""`edittheory log check | costs | test | advise | diagnose | fit | train | export FILE`: a log of real edits, read, measured, used.
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
 line on stderr. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
+
+diagnose, train and fit have modules of their own (`edittheory.logs.commands`).
 """
 
 import argparse
@@ -18,6 +20,7 @@ from rich.table import Table
 from edittheory.core.errors import InputError, RunError
 from edittheory.logs import reading
 from edittheory.logs.advice import command as advice
+from edittheory.logs.commands import OWN
 from edittheory.logs.records import FIELDS, SYNONYMS, parse_map
 
 
@@ -41,6 +44,7 @@ def _parser() -> Parser:
         ("test", "do edits push texts one way? sequential tests of text features, and how far editors agree"),
         ("advise", advice.HELP),
         ("export", "write training files for TRL or chat trainers"),
+        *((name, own.SUMMARY) for name, own in OWN.items()),
     ):
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         one.add_argument("file", type=Path, help="JSONL, CSV, TSV, Parquet (.gz of text), or a corpus folder")
@@ -57,7 +61,9 @@ def _parser() -> Parser:
         )
         reads = "--format" if name != "export" else "--read-format"
         one.add_argument(
-            reads, dest="read_format", help="mlqe-pe, qe4pe, divemt, lamp, trl, prelude, jsonl, csv, ..."
+            reads,
+            dest="read_format",
+            help="mlqe-pe, qe4pe, divemt, lamp, trl, prelude, ua-gec, jsonl, csv, ...",
         )
         if name == "costs":
             one.add_argument(
@@ -88,6 +94,8 @@ def _parser() -> Parser:
                 "--by", default="prompt", help="what a group is: document, source, user, editor, prompt"
             )
             one.add_argument("--force", action="store_true", help="write over existing files")
+        if name in OWN:
+            OWN[name].add_arguments(one)
     return parser
 
 
@@ -239,6 +247,7 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any
     "test": (_test, _show_test),
     "advise": (lambda given, options: advice.run(given, options, _note), advice.show),
     "export": (_export, _show_export),
+    **{name: (own.run, own.show) for name, own in OWN.items()},
 }
 
 

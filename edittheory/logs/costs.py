@@ -120,7 +120,7 @@ def _describe(rows: pl.DataFrame, names: Sequence[str], level: float) -> dict[st
                 scipy.stats.t.ppf(1 - level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
             )
         mean = float(values.mean())
-        ends = [mean, mean - half, mean + half] if len(values) > 1 else [mean, None, None]
+        ends = [mean, max(mean - half, 0.0), mean + half] if len(values) > 1 else [mean, None, None]
         found[name] = {
             "n": len(values),
             "mean": ends,

@@ -189,22 +189,62 @@ def _flat(value: Any) -> Any:
     return value
 
 
-PRELUDE = {
-    "prompt": "context",
-    "response": "agent_output",
-    "edit": "user_edit",
-    "source": "source",
-    "cost": "edit_distance",
-}
+def prelude(path: Path) -> Iterator[Row]:
+    """Logs of PRELUDE's agents (gao-g/prelude, `Agent.metrics`): one JSON object a round; source is the latent preference."""
+    names = {"prompt": "message", "response": "completion", "edit": "edited"}
+    names |= {"source": "preference_groundtruth", "cost": "cost"}
+    for number, row, raw in json_lines(path):
+        if not isinstance(row, BadLine):
+            tokens = row.get("completion_logprobs")
+            known = (
+                isinstance(tokens, list) and tokens and all(isinstance(one, (int, float)) for one in tokens)
+            )
+            total = sum(tokens) if known else None  # type: ignore[arg-type]
+            row = {field: row.get(column) for field, column in names.items()} | {"log_probability": total}
+        yield number, row, raw
+
+
+def sentences(path: Path) -> Iterator[Row]:
+    """UA-GEC: the folder of a partition (.../gec-fluency/test); each target sentence is an editor's edit of its source sentence.
+
+    The texts corrected were written by people, and there is no prompt. Files of unequal line counts are refused.
+    """
+    targets = sorted((path / "target-sentences").glob("*.a*.txt"))
+    if not targets:
+        raise InputError(
+            f"{path} must be the folder of a partition, with source-sentences and target-sentences"
+        )
+    number = 0
+    for target in targets:
+        document, editor, _ = target.name.split(".", 2)
+        source = path / "source-sentences" / f"{document}.src.txt"
+        before, after = ([line.rstrip(b"\r\n") for line in _lines(file)] for file in (source, target))
+        if len(before) != len(after):
+            raise InputError(
+                f"{target} must have as many lines as {source.name}, {len(before)}, but it has {len(after)}"
+            )
+        for cells in zip(before, after, strict=True):
+            number += 1
+            try:
+                response, edit = (cell.decode("utf-8") for cell in cells)
+            except UnicodeDecodeError:
+                yield number, BadLine("not valid UTF-8"), b" | ".join(cells).decode("utf-8", "replace")
+                continue
+            where = {"document": document, "editor": editor, "source": f"{path.parent.name}/{path.name}"}
+            row = {"prompt": "", "response": response, "edit": edit, **where}
+            yield number, row, json.dumps(row, ensure_ascii=False)
+
+
 CORPORA: dict[str, Callable[[Path], Iterator[Row]]] = {
     "mlqe-pe": line_aligned,
     "qe4pe": _renamed(separated(","), {"prompt": "src_text", "response": "mt_text", "edit": "pe_text", "document": "wmt_id",
-                                       "editor": "translator_id", "source": "wmt_category", "cost": "edit_time"}),
-    "divemt": _renamed(separated("\t"), {"prompt": "src_text", "response": "mt_text", "edit": "tgt_text", "document": "item_id",
+                                       "editor": "translator_main_id", "source": "wmt_category", "cost": "segment_edit_time"}),
+    "divemt": _renamed(separated("\t"), {"prompt": "src_text", "response": "mt_text", "edit": "tgt_text", "document": "doc_id",
                                          "editor": "subject_id", "source": "lang_id", "cost": "edit_time"}),
     "lamp": _renamed(json_array, {"prompt": "instruction", "response": "preedit", "edit": "postedit", "source": "source"}),
     "trl": preferences,
-    "prelude": _renamed(json_lines, PRELUDE),
+    "prelude": prelude,
+    "ua-gec": sentences,
 }  # fmt: skip
 ENDINGS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": json_lines,

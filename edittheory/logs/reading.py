@@ -168,13 +168,16 @@ def _require_some(path: Path, count: Count) -> None:
 
 
 def load(
-    path: Path, options: Options, note: Callable[[str], None] = lambda line: None
+    path: Path,
+    options: Options,
+    note: Callable[[str], None] = lambda line: None,
+    bad: Callable[[int, str, str], None] = lambda line, reason, raw: None,
 ) -> tuple[EditLog, Count]:
-    """All usable records in memory, and what was counted. Raises InputError."""
+    """All usable records in memory, and what was counted; other lines go to `bad(line, reason, raw)`. Raises InputError."""
     count = Count()
     frames, rows = [], []
     with _bar(f"reading {path.name}") as show:
-        for found in scan(path, options, count, lambda *_: None, note):
+        for found in scan(path, options, count, bad, note):
             rows.append(found)
             if len(rows) == CHUNK:
                 frames.append(pl.DataFrame(rows, schema=SCHEMA))

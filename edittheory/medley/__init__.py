@@ -12,4 +12,14 @@ from edittheory.medley.finite import (
     posterior,
 )
 
-__all__ = ["DEFAULT", "MODELS", "Medley", "MedleyResult", "Posterior", "combine", "fit", "fit_path", "posterior"]
+__all__ = [
+    "DEFAULT",
+    "MODELS",
+    "Medley",
+    "MedleyResult",
+    "Posterior",
+    "combine",
+    "fit",
+    "fit_path",
+    "posterior",
+]

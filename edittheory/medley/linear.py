@@ -20,15 +20,21 @@ from edittheory.core.logspace import log_normalise
 from edittheory.core.validation import check_each, check_positive, check_probability
 from edittheory.learn.class_losses import Policy
 from edittheory.medley.likelihoods import Counts
+from edittheory.medley.linear_messages import (
+    Features,
+    Message,
+    Scalar,
+    blur,
+    cost_message,
+    direction_message,
+    edit_message,
+    parameter,
+    towards,
+)
 from edittheory.problem.features import centred
 
-Scalar = float | Float[Array, ""]
-Features = Float[Array, "X Y d"]
 KINDS = ("exact", "discrepant", "unrelated", "agree")
 """What directions and edits may have to do with the costs; "agree": they do with each other, and not exactly with the costs."""
-
-LONGEST_STEP = 3.0
-"""Largest change of any score, in nats, when a second-order expansion is moved: Newton's step may overshoot."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +84,6 @@ class LinearResult(NamedTuple):
     strong: Float[Array, "4"]
 
 
-class Message(NamedTuple):
-    """A Gaussian factor exp(const - theta' A theta / 2 + h' theta)."""
-
-    precision: Float[Array, "... d d"]
-    shift: Float[Array, "... d"]
-    constant: Float[Array, "..."]
-
-
 def _hypotheses(config: LinearMedley) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows (slope, discrepancy, t, log prior, kind) for the directions, the edits, and both together.
 
@@ -107,106 +105,39 @@ def _hypotheses(config: LinearMedley) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return np.array(directions), np.array(edits), np.array(both)
 
 
-def _cost_message(
-    phi: Features, counts: Counts, beta: Scalar, cost_max: Scalar
-) -> tuple[Message, Callable[[Array], Array]]:
-    """The costs' message on theta with intercepts integrated out, and theta -> intercepts (X,).
+def _mode(phi: Features, precision: Array, expand: Callable[[Array], Message]) -> Array:
+    """Newton's method from 0 on one likelihood, a Gaussian prior of that precision added."""
+    d = phi.shape[-1]
 
-    Weighted least squares, weights 1 / (v0 + v1 f) fitted to the squared residuals: costs near 0 vary least. The fit is
-    shrunk towards equal variances (as 20 costs would) and its variances are at least 5% of the mean one.
-    """
-    num_x, num_y, d = phi.shape
-    ones = jnp.broadcast_to(jnp.eye(num_x)[:, None, :], (num_x, num_y, num_x))
-    psi = jnp.concatenate([-beta * phi, ones], axis=-1).reshape(num_x * num_y, -1)
-    times = jnp.sum(counts.pairs, axis=-1).reshape(-1)
-    total, squares = counts.cost_sum.reshape(-1), counts.cost_squares.reshape(-1)
-    n = jnp.sum(times)
-    level = jnp.sum(total) / n
-    width = 4.0 / cost_max**2
-    spread = jnp.sqrt(jnp.mean(jnp.sum(phi**2, axis=-1)))
-    prior = jnp.concatenate([jnp.full(d, (0.1 * cost_max / (beta * spread)) ** -2), jnp.full(num_x, width)])
-    middle = jnp.concatenate([jnp.zeros(d), jnp.full(num_x, level)])
-    variance = jnp.full(num_x * num_y, jnp.maximum(jnp.sum(squares) / n - level**2, 1e-3 * cost_max**2))
+    def newton(_, theta):
+        message = expand(theta)
+        target = jnp.linalg.solve(message.precision + precision * jnp.eye(d), message.shift)
+        return towards(phi, theta, target)
 
-    def refit(_, variance):
-        gram = (psi.T * (times / variance)) @ psi + jnp.diag(prior)
-        fit = jnp.clip(
-            psi @ jnp.linalg.solve(gram, psi.T @ (total / variance) + prior * middle), 0.0, cost_max
-        )
-        left = squares - 2.0 * fit * total + times * fit**2
-        pooled = (jnp.sum(left) + 0.08 * cost_max**2) / (n + 4.0)
-        level_free, slope_free = _non_negative_line(times, fit, left)
-        share = n / (n + 20.0)
-        line = share * (level_free + slope_free * fit) + (1.0 - share) * pooled
-        return jnp.maximum(line, 0.05 * pooled)
-
-    variance = jax.lax.fori_loop(0, 3, refit, variance)
-    gram = (psi.T * (times / variance)) @ psi + jnp.diag(jnp.where(jnp.arange(d + num_x) < d, 0.0, width))
-    shift = psi.T @ (total / variance) + jnp.where(jnp.arange(d + num_x) < d, 0.0, width * level)
-    cross, inner = gram[:d, d:], gram[d:, d:]
-    precision = gram[:d, :d] - cross @ jnp.linalg.solve(inner, cross.T)
-    reduced = shift[:d] - cross @ jnp.linalg.solve(inner, shift[d:])
-    message = Message(precision, reduced, jnp.zeros(()))
-    return message, lambda theta: jnp.linalg.solve(inner, shift[d:] - cross.T @ theta)
+    return jax.lax.fori_loop(0, 8, newton, jnp.zeros(d))
 
 
-def _non_negative_line(weight: Array, x: Array, y_sum: Array) -> tuple[Array, Array]:
-    """Least squares of y on 1 and x >= 0 with both coefficients >= 0; y_sum is weight * y."""
-    a, b, c = jnp.sum(weight), jnp.sum(weight * x), jnp.sum(weight * x**2) + 1e-12
-    p, q = jnp.sum(y_sum), jnp.sum(y_sum * x)
-    det = a * c - b**2 + 1e-12
-    level, slope = (c * p - b * q) / det, (a * q - b * p) / det
-    slope, level = jnp.where(level < 0, q / c, slope), jnp.maximum(level, 0.0)
-    return jnp.where(slope < 0, p / a, level), jnp.maximum(slope, 0.0)
+def _weigh(messages: Message, of_costs: Message, log_prior: Array, scale: Array) -> tuple[Array, Array]:
+    """Log evidence and posterior mean of theta for each of a stack of messages, the costs' and the prior added."""
+    d = of_costs.shift.shape[-1]
+
+    def one(precision, shift, constant, prior):
+        chol = jnp.linalg.cholesky(precision + of_costs.precision + jnp.eye(d) / scale**2)
+        total = shift + of_costs.shift
+        theta = jax.scipy.linalg.cho_solve((chol, True), total)
+        volume = jnp.sum(jnp.log(jnp.diag(chol))) + d * jnp.log(scale)
+        return constant + prior - volume + 0.5 * total @ theta, theta
+
+    return jax.vmap(one)(*messages, log_prior)
 
 
-def _direction_message(phi: Features, pairs: Float[Array, "X Y Y"], theta: Float[Array, " d"]) -> Message:
-    """The logistic likelihood of the directions, to second order around theta."""
-    num_y = pairs.shape[-1]
-    moved = pairs * (1.0 - jnp.eye(num_y))
-    score = phi @ theta
-    lost = jax.nn.sigmoid(score[:, :, None] - score[:, None, :])
-    gradient = jnp.sum(moved * lost, axis=1) - jnp.sum(moved * lost, axis=2)
-    weight = (moved + jnp.swapaxes(moved, 1, 2)) * lost * (1.0 - lost)
-    curvature = jnp.sum(weight, axis=-1)[..., None] * jnp.eye(num_y) - weight
-    return _second_order(phi, gradient, curvature, theta)
-
-
-def _edit_message(
-    phi: Features, log_reference: Policy, edits: Float[Array, "X Y"], theta: Float[Array, " d"]
-) -> Message:
-    """The multinomial likelihood of the edits, to second order around theta."""
-    law = jnp.exp(log_normalise(log_reference + phi @ theta))
-    n = jnp.sum(edits, axis=-1, keepdims=True)
-    curvature = n[..., None] * (law[..., None] * jnp.eye(law.shape[-1]) - law[:, :, None] * law[:, None, :])
-    return _second_order(phi, edits - n * law, curvature, theta)
-
-
-def _second_order(phi: Features, gradient: Array, curvature: Array, theta: Array) -> Message:
-    precision = jnp.einsum("xyd,xyz,xze->de", phi, curvature, phi)
-    return Message(precision, jnp.einsum("xyd,xy->d", phi, gradient) + precision @ theta, jnp.zeros(()))
-
-
-def _blur(message: Message, slope: Scalar, variance: Scalar) -> Message:
-    """The message on theta of a factor on slope * theta + N(0, variance I)."""
-    d = message.shift.shape[-1]
-    blurred = jnp.eye(d) + variance * message.precision
-    solved = jnp.linalg.solve(blurred, jnp.concatenate([message.precision, message.shift[:, None]], axis=1))
-    constant = message.constant - 0.5 * jnp.linalg.slogdet(blurred)[1]
-    constant = constant + 0.5 * variance * (message.shift @ solved[:, d])
-    return Message(slope**2 * solved[:, :d], slope * solved[:, d], constant)
-
-
-def _towards(phi: Features, theta: Array, target: Array) -> Array:
-    """A step from theta to target, shortened so that no score changes by more than LONGEST_STEP nats."""
-    change = jnp.max(jnp.abs(phi @ (target - theta)))
-    return theta + jnp.minimum(1.0, LONGEST_STEP / jnp.maximum(change, 1e-12)) * (target - theta)
-
-
-def _parameter(message: Message, slope: Scalar, variance: Scalar, theta: Array) -> Array:
-    """Posterior mean of slope * theta + N(0, variance I), given the factor on it and theta."""
-    blurred = jnp.eye(theta.shape[0]) + variance * message.precision
-    return jnp.linalg.solve(blurred, slope * theta + variance * message.shift)
+def _joint(directions: Message, edits: Message, share: Array) -> Message:
+    """The message on the parameter of directions where that of edits is `share` times it."""
+    return Message(
+        directions.precision + share**2 * edits.precision,
+        directions.shift + share * edits.shift,
+        jnp.zeros(()),
+    )
 
 
 def fit(
@@ -229,58 +160,33 @@ def fit(
     phi = centred(features)
     spread = jnp.sqrt(jnp.mean(jnp.sum(phi**2, axis=-1)))
     scales = jnp.asarray(config.spreads) * cost_max / (beta * spread)
-    of_costs, intercepts = _cost_message(phi, counts, beta, cost_max)
+    of_costs, intercepts = cost_message(phi, counts, beta, cost_max)
     middle = 1.0 / scales[len(config.spreads) // 2 + 1 if len(config.spreads) > 2 else 0] ** 2
     edits = jnp.sum(counts.pairs, axis=-2)
 
-    def mode(expand: Callable[[Array], Message]) -> Array:
-        def newton(_, theta):
-            message = expand(theta)
-            target = jnp.linalg.solve(message.precision + middle * jnp.eye(d), message.shift)
-            return _towards(phi, theta, target)
-
-        return jax.lax.fori_loop(0, 8, newton, jnp.zeros(d))
-
-    directions_at = lambda theta: _direction_message(phi, counts.pairs, theta)  # noqa: E731
-    edits_at = lambda theta: _edit_message(phi, log_reference, edits, theta)  # noqa: E731
+    directions_at = lambda theta: direction_message(phi, counts.pairs, theta)  # noqa: E731
+    edits_at = lambda theta: edit_message(phi, log_reference, edits, theta)  # noqa: E731
     rows = [jnp.asarray(each) for each in _hypotheses(config)]
     kinds = [each[:, 4].astype(int) for each in rows]
-
-    def weigh(messages: Message, log_prior: Array, scale: Array) -> tuple[Array, Array]:
-        """Log evidence and posterior mean of theta for each of a stack of messages, the costs' and the prior added."""
-
-        def one(precision, shift, constant, prior):
-            chol = jnp.linalg.cholesky(precision + of_costs.precision + jnp.eye(d) / scale**2)
-            total = shift + of_costs.shift
-            theta = jax.scipy.linalg.cho_solve((chol, True), total)
-            volume = jnp.sum(jnp.log(jnp.diag(chol))) + d * jnp.log(scale)
-            return constant + prior - volume + 0.5 * total @ theta, theta
-
-        return jax.vmap(one)(*messages, log_prior)
 
     def combine(state):
         at_directions, at_edits = state[:2]
         first, second = directions_at(at_directions), edits_at(at_edits)
 
-        def joint(share):
-            return Message(
-                first.precision + share**2 * second.precision,
-                first.shift + share * second.shift,
-                jnp.zeros(()),
-            )
-
         def at_scale(scale):
             blurred = [
-                jax.vmap(lambda row, m=m: _blur(m, row[0], (row[1] * scale) ** 2))(row)
+                jax.vmap(lambda row, m=m: blur(m, row[0], (row[1] * scale) ** 2))(row)
                 for m, row in ((first, rows[0]), (second, rows[1]))
             ]
             pairs = jax.tree.map(lambda a, b: (a[:, None] + b[None, :]).reshape(-1, *a.shape[1:]), *blurred)
             prior = (rows[0][:, None, 3] + rows[1][None, :, 3]).reshape(-1) + np.log(
                 max(1 - config.agree, 1e-300)
             )
-            together = jax.vmap(lambda row: _blur(joint(row[2]), row[0], (row[1] * scale) ** 2))(rows[2])
+            together = jax.vmap(
+                lambda row: blur(_joint(first, second, row[2]), row[0], (row[1] * scale) ** 2)
+            )(rows[2])
             stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), pairs, together)
-            return weigh(stacked, jnp.concatenate([prior, rows[2][:, 3]]), scale)
+            return _weigh(stacked, of_costs, jnp.concatenate([prior, rows[2][:, 3]]), scale)
 
         log_evidence, thetas = jax.vmap(at_scale)(scales)
         weights = jax.nn.softmax(log_evidence.reshape(-1)).reshape(log_evidence.shape)
@@ -291,15 +197,15 @@ def fit(
         of_both = per_hypothesis[apart.size :]
         scale = jnp.exp(jnp.sum(weights * jnp.log(scales)[:, None]))
         own = [
-            jax.vmap(lambda row, m=m: _parameter(m, row[0], (row[1] * scale) ** 2, theta))(row)
+            jax.vmap(lambda row, m=m: parameter(m, row[0], (row[1] * scale) ** 2, theta))(row)
             for m, row in ((first, rows[0]), (second, rows[1]))
         ]
-        shared = jax.vmap(lambda row: _parameter(joint(row[2]), row[0], (row[1] * scale) ** 2, theta))(
-            rows[2]
-        )
+        shared = jax.vmap(
+            lambda row: parameter(_joint(first, second, row[2]), row[0], (row[1] * scale) ** 2, theta)
+        )(rows[2])
         return (
-            _towards(phi, at_directions, of_directions @ own[0] + of_both @ shared),
-            _towards(phi, at_edits, of_edits @ own[1] + (of_both * rows[2][:, 2]) @ shared),
+            towards(phi, at_directions, of_directions @ own[0] + of_both @ shared),
+            towards(phi, at_edits, of_edits @ own[1] + (of_both * rows[2][:, 2]) @ shared),
             theta,
             of_directions,
             of_edits,
@@ -307,7 +213,7 @@ def fit(
         )
 
     empty = [jnp.zeros(len(each)) for each in rows]
-    state = (mode(directions_at), mode(edits_at), jnp.zeros(d), *empty)
+    state = (_mode(phi, middle, directions_at), _mode(phi, middle, edits_at), jnp.zeros(d), *empty)
     state = jax.lax.fori_loop(0, config.rounds, lambda _, each: combine(each), state)
     theta, of_directions, of_edits, of_both = state[2:]
     both = jnp.sum(of_both)

@@ -108,6 +108,22 @@ def largest_pair_gap(problem: EditProblem) -> Scalar:
     return jnp.max(jnp.where(problem.context_probs[:, None, None] > 0, pair_gap(problem), 0.0))
 
 
+def balance_radius(problem: EditProblem) -> Scalar:
+    """max over pairs of different texts of |log P(b beats a) / P(a beats b) - u*(a, b)|, in nats: 0 for a balanced user.
+
+    Infinite where a pair that the log can hold is only ever edited one way; C15.
+    """
+    law = problem.pair_law()
+    other = jnp.swapaxes(law, -1, -2)
+    ratio = problem.log_optimal - problem.log_reference
+    odds = ratio[..., None, :] - ratio[..., :, None]
+    both = (law > 0) & (other > 0)
+    found = jnp.abs(jnp.log(jnp.where(both, law, 1.0)) - jnp.log(jnp.where(both, other, 1.0)) - odds)
+    gap = jnp.where(both, found, jnp.where((law > 0) | (other > 0), jnp.inf, 0.0))
+    apart = ~jnp.eye(problem.num_responses, dtype=bool) & (problem.context_probs > 0)[:, None, None]
+    return jnp.max(jnp.where(apart, gap, 0.0))
+
+
 def largest_flow_gap(problem: EditProblem) -> Scalar:
     """The sum of |pi*(a) q(b|a) - pi*(b) q(a|b)| over unordered pairs, in the worst context that occurs: 0 for a balanced user.
 

@@ -13,9 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from edittheory.core.logspace import expect, kl, log_normalise, safe_log, squared_hellinger, total_variation
 from edittheory.core.shapes import shaped
 from edittheory.problem.kernels import balanced_kernel
-
-TOLERANCE = 1e-8
-"""How far a row of probabilities may be from summing to 1, and a distance from being symmetric, before `check` objects."""
+from edittheory.problem.problem_checks import check_distance, check_law, check_shapes, refuse
 
 
 class EditDataset(eqx.Module):
@@ -160,14 +158,14 @@ class EditProblem(eqx.Module):
 
         Raises ValueError naming the field and the row of the first sum further than `tolerance` from 1.
         """
-        _check_shapes(self)
+        check_shapes(self)
         rows = {
             "context_probs": self.context_probs,
             "log_reference": jnp.exp(self.log_reference),
             "user": self.user,
         }
         for name, probs in rows.items():
-            _check_law(
+            check_law(
                 name,
                 np.asarray(probs),
                 "probabilities of row" if name == "log_reference" else "row",
@@ -202,10 +200,10 @@ class EditProblem(eqx.Module):
                 f"edits: shape {moves.shape}, must be (X, Y, Y) for responses of shape (X, Y) = {counts.shape}"
             )
         for name, array in (("responses", counts), ("edits", moves)):
-            _refuse(name, array, ~np.isfinite(array) | (array < 0), "must be a count >= 0")
+            refuse(name, array, ~np.isfinite(array) | (array < 0), "must be a count >= 0")
         if not smoothing > 0:
             raise ValueError(f"smoothing: got {smoothing}, must be positive (the reference has full support)")
-        _refuse(
+        refuse(
             "responses summed by context",
             counts.sum(-1),
             counts.sum(-1) <= 0,
@@ -223,21 +221,21 @@ class EditProblem(eqx.Module):
 
         Rows must sum to 1 within TOLERANCE; `normalised` takes those that float32 has rounded.
         """
-        _check_shapes(self)
+        check_shapes(self)
         arrays = {name: np.asarray(getattr(self, name)) for name in _FIELDS}
         for name, array in arrays.items():
-            _refuse(name, array, np.isnan(array), "must not be NaN")
-        _check_law("context_probs", arrays["context_probs"])
+            refuse(name, array, np.isnan(array), "must not be NaN")
+        check_law("context_probs", arrays["context_probs"])
         reference = arrays["log_reference"]
-        _refuse(
+        refuse(
             "log_reference",
             reference,
             ~np.isfinite(reference),
             "must be finite (the reference has full support)",
         )
-        _check_law("log_reference", np.exp(reference), "probabilities of row")
-        _check_law("user", arrays["user"])
-        _check_distance(arrays["distance"])
+        check_law("log_reference", np.exp(reference), "probabilities of row")
+        check_law("user", arrays["user"])
+        check_distance(arrays["distance"])
         if not arrays["beta"] > 0 or np.isinf(arrays["beta"]):
             raise ValueError(f"beta: got {arrays['beta']}, must be positive and finite")
         return self
@@ -267,67 +265,3 @@ def balanced_problem(
 
 
 _FIELDS = ("context_probs", "log_reference", "user", "distance", "beta")
-
-
-def _check_shapes(problem: EditProblem) -> None:
-    if problem.log_reference.ndim != 2:
-        raise ValueError(f"log_reference: shape {problem.log_reference.shape}, must be (X, Y)")
-    num_x, num_y = problem.log_reference.shape
-    wanted: dict[str, list[tuple[int, ...]]] = {
-        "context_probs": [(num_x,)],
-        "user": [(num_x, num_y, num_y)],
-        "beta": [()],
-        "distance": [(num_y, num_y), (num_x, num_y, num_y)],
-    }
-    for name, shapes in wanted.items():
-        got = getattr(problem, name).shape
-        if got not in shapes:
-            allowed = " or ".join(str(shape) for shape in shapes)
-            raise ValueError(
-                f"{name}: shape {got}, must be {allowed} to agree with log_reference of shape {(num_x, num_y)}"
-            )
-    if num_x < 1 or num_y < 2:
-        raise ValueError(f"log_reference: shape {(num_x, num_y)}, needs at least 1 context and 2 responses")
-
-
-def _refuse(name: str, array: np.ndarray, bad: np.ndarray | np.bool_, rule: str) -> None:
-    """ValueError naming the first entry of `array` at which `bad` holds."""
-    if np.any(bad):
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        place = f"{name}[{', '.join(map(str, where))}]" if where else name
-        raise ValueError(f"{place}: got {array[where]}, {rule}")
-
-
-def _check_law(name: str, probs: np.ndarray, what: str = "row", tolerance: float = TOLERANCE) -> None:
-    _refuse(name, probs, probs < 0, "must be at least 0")
-    _refuse(name, probs, probs > 1 + tolerance, "must be at most 1")
-    sums = probs.sum(-1)
-    bad = np.abs(sums - 1) > tolerance
-    if np.any(bad):
-        where = tuple(int(i) for i in np.argwhere(bad)[0]) if sums.ndim else ()
-        row = f" {where if len(where) > 1 else where[0]}" if where else ""
-        raise ValueError(
-            f"{name}: {what}{row} sums to {sums[where]!s}, must sum to 1 within {tolerance:g}"
-            + (
-                "; EditProblem.normalised() takes rows rounded to float32"
-                if tolerance < np.max(np.abs(sums - 1)) < 1e-5
-                else ""
-            )
-        )
-
-
-def _check_distance(distance: np.ndarray) -> None:
-    _refuse("distance", distance, ~np.isfinite(distance), "must be finite")
-    _refuse("distance", distance, distance < 0, "must be at least 0")
-    diagonal = np.eye(distance.shape[-1], dtype=bool) & np.ones(distance.shape, dtype=bool)
-    _refuse("distance", distance, diagonal & (distance != 0), "must be 0 on the diagonal")
-    _refuse(
-        "distance",
-        distance,
-        ~diagonal & (distance == 0),
-        "must be positive off the diagonal (two responses are the same text)",
-    )
-    flipped = np.swapaxes(distance, -1, -2)
-    _refuse(
-        "distance", distance, np.abs(distance - flipped) > TOLERANCE, "must equal its transpose (symmetric)"
-    )

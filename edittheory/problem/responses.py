@@ -15,7 +15,7 @@ DEFAULT_SWITCHES: tuple[str, ...] = (
     "casual", "call to action", "positive", "interactive", "tweet tags", "emotion", "story opener",
 )  # fmt: skip
 """Compatible style items for text problems. All but "brief" (position 7 of 14) change every text; brief changes those
-with more than `styles.BRIEF_BODY` units of body, which `texts.load` returns."""
+with more than `limits.BRIEF_BODY` units of body, which `texts.load` returns."""
 
 _LARGEST = 20_000
 

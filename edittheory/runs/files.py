@@ -29,7 +29,7 @@ def make_folder(folder: Path) -> None:
         raise FolderError(f"cannot create the folder {folder}: {_reason(error)}") from None
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file in the same folder, flush it to disk, and rename it to `path`.
 
     A reader sees the old file or the new one, never a part. Raises FolderError if the folder cannot be

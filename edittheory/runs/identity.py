@@ -36,9 +36,10 @@ def later_field(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"identity": "unless default"})
 
 
-def _identifies(field: dataclasses.Field, value: Any) -> bool:
+def identifies(field: dataclasses.Field, value: Any) -> bool:
+    """Whether a field with this value is a part of the identity: see `execution_field` and `later_field`."""
     rule = field.metadata.get("identity", True)
-    return value != field.default if rule == "unless default" else rule
+    return value != field.default if rule == "unless default" else bool(rule)
 
 
 def canonical(obj: Any) -> Any:
@@ -53,7 +54,7 @@ def canonical(obj: Any) -> Any:
 
 def _canonical(obj: Any, where: str) -> Any:
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        fields = [f for f in dataclasses.fields(obj) if _identifies(f, getattr(obj, f.name))]
+        fields = [f for f in dataclasses.fields(obj) if identifies(f, getattr(obj, f.name))]
         return {f.name: _canonical(getattr(obj, f.name), f"{where}.{f.name}") for f in fields}
     if isinstance(obj, enum.Enum):
         return _canonical(obj.value, where)
@@ -108,3 +109,8 @@ def run_key(seed: "int | np.integer | Key[Array, '']", identity: Any) -> "Key[Ar
     for word in struct.unpack(">8I", bytes.fromhex(stable_hash(identity))):
         key = jax.random.fold_in(key, word)
     return key
+
+
+def run_identity(experiment: str, config: Any, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run itself: the experiment's name, the resolved configuration, the cell's parameters."""
+    return {"experiment": experiment, "config": canonical(config), "cell": canonical(cell)}

@@ -13,22 +13,19 @@ the folder in which the command was given, so both it and the ledger must be vis
 """
 
 import contextlib
-import dataclasses
-import json
-import pickle
 import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from edittheory.core.errors import RunError
 from edittheory.runs import provenance
-from edittheory.runs.files import make_folder, write_json
+from edittheory.runs.files import make_folder
 from edittheory.runs.ledger import Ledger
 from edittheory.runs.progress import progress
 from edittheory.runs.slurm import Cell, Cluster, Slurm, SlurmOptions, Task, Work
+from edittheory.runs.submissions import Running, Submission, recorded
 
 POLL = 2.0  # seconds between looks at the folder
 QUEUE_PERIOD = 10.0  # seconds between calls of squeue
@@ -50,52 +47,6 @@ class Detached(KeyboardInterrupt):
     """Ctrl-C while jobs were at work; they go on."""
 
 
-@dataclasses.dataclass
-class Submission:
-    """One job array: its folder, its name, the names of the cells of each task, and its id once sbatch gave one."""
-
-    folder: Path
-    name: str
-    tasks: list[list[str]]
-    job: str | None = None
-
-    def save(self) -> None:
-        record = {"name": self.name, "job": self.job, "tasks": self.tasks}
-        write_json(self.folder / "submission.json", record)
-
-    def open_tasks(self) -> dict[str, "Running"]:
-        """All tasks by id; none if no id is known, that is, if sbatch was never reached."""
-        if self.job is None:
-            return {}
-        ids = (
-            [f"{self.job}_{index}" for index in range(len(self.tasks))] if len(self.tasks) > 1 else [self.job]
-        )
-        return {job: Running(self.folder, job, names) for job, names in zip(ids, self.tasks, strict=True)}
-
-
-@dataclasses.dataclass
-class Running:
-    """One task that was submitted."""
-
-    folder: Path
-    job: str
-    names: list[str]
-    gone_since: float | None = None
-
-    @property
-    def log(self) -> Path:
-        return self.folder / f"{self.job}_0_log.err"
-
-    def result(self) -> dict[str, Any] | None:
-        """What `Task` returned, or {"trace": ...} if it could not even be loaded; None before that."""
-        path = self.folder / f"{self.job}_0_result.pkl"
-        try:
-            outcome, value = pickle.loads(path.read_bytes())
-        except (FileNotFoundError, EOFError, pickle.UnpicklingError):  # not there, or not wholly visible yet
-            return None
-        return value if outcome == "success" else {"trace": str(value)}
-
-
 class SlurmLauncher:
     """Computes what a ledger lacks on a cluster; see the module."""
 
@@ -112,7 +63,7 @@ class SlurmLauncher:
         folder = ledger.folder / "slurm"
         watch = _Watch(self.cluster, ledger)
         try:
-            submissions = _recorded(folder)
+            submissions = recorded(folder)
             watch.names = [submission.name for submission in submissions]
             queued = self.cluster.queue(watch.names) if submissions else {}
             for submission in submissions:
@@ -299,15 +250,6 @@ class _Watch:
 
     def _cell(self, name: str) -> Cell:
         return next((cell for cell in self.ledger.cells if self.ledger.name(cell) == name), {"name": name})
-
-
-def _recorded(folder: Path) -> list[Submission]:
-    """Submissions of earlier commands, oldest first."""
-    found = []
-    for path in sorted(folder.glob("*/submission.json"), key=lambda path: path.stat().st_mtime):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found.append(Submission(path.parent.absolute(), record["name"], record["tasks"], record["job"]))
-    return found
 
 
 def _jobs(tasks: Mapping[str, Running]) -> str:

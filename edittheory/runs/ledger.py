@@ -13,7 +13,7 @@ different cells of one ledger never meet. One process opens the ledger (`with le
 """
 
 import contextlib
-import datetime
+import functools
 import hashlib
 import io
 import json
@@ -26,40 +26,19 @@ from typing import Any
 
 import polars as pl
 
-from edittheory.core.errors import ConfigurationMismatch, FolderBusy, FolderError, RunError
+from edittheory.core.errors import ConfigurationMismatch, FolderError, RunError
 from edittheory.runs import provenance as provenance_
+from edittheory.runs.differences import differences
 from edittheory.runs.files import lock_folder, make_folder, sha256_file, write_atomically, write_json
 from edittheory.runs.identity import (
-    MAX_SEED,
     canonical,
     canonical_json,
-    execution_field,
-    run_key,
+    run_identity,
     stable_hash,
 )
 
-__all__ = [
-    "MAX_SEED",
-    "ConfigurationMismatch",
-    "FolderBusy",
-    "FolderError",
-    "Ledger",
-    "RunError",
-    "canonical",
-    "canonical_json",
-    "execution_field",
-    "run_identity",
-    "run_key",
-    "stable_hash",
-]
-
 Cell = dict[str, Any]
 MANIFEST_PERIOD = 5.0  # seconds between updates of the manifest while cells are being written
-
-
-def run_identity(experiment: str, config: Any, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run itself: the experiment's name, the resolved configuration, the cell's parameters."""
-    return {"experiment": experiment, "config": canonical(config), "cell": canonical(cell)}
 
 
 class Ledger:
@@ -134,7 +113,7 @@ class Ledger:
                 )
             return False
         wanted = {"config": self.config, "provenance": self._provenance, "experiment": self.experiment}
-        differing = [line for name in wanted for line in _differences(manifest.get(name), wanted[name], name)]
+        differing = [line for name in wanted for line in differences(manifest.get(name), wanted[name], name)]
         if differing:
             shown = "; ".join(differing[:4]) + (
                 f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
@@ -202,7 +181,7 @@ class Ledger:
         rows.rechunk().write_parquet(buffer, compression="zstd")
         data = buffer.getvalue()
         path = self.cells_folder / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
-        write_atomically(path, lambda temporary: _write_bytes(temporary, data))
+        write_atomically(path, functools.partial(Path.write_bytes, data=data))
         if self._manifest is not None and time.monotonic() - self._saved > MANIFEST_PERIOD:
             self._save_manifest()
 
@@ -227,7 +206,7 @@ class Ledger:
         write_atomically(self.rows_path, lambda temporary: rows.write_parquet(temporary, compression="zstd"))
         self._manifest |= {
             "status": "complete",
-            "finished": _now(),
+            "finished": provenance_.now(),
             "rows": rows.height,
             "rows_sha256": sha256_file(self.rows_path),
             "columns": {name: str(kind) for name, kind in rows.schema.items()},
@@ -281,7 +260,7 @@ class Ledger:
 
     def _begin(self) -> None:
         before = self._read_manifest() or {}
-        session = {"started": _now(), "wall_seconds": 0.0, "git": provenance_.git_state()}
+        session = {"started": provenance_.now(), "wall_seconds": 0.0, "git": provenance_.git_state()}
         session |= {"software": provenance_.software(), "hardware": provenance_.hardware()}
         sessions = before.get("sessions", [])
         for name in ("software", "git"):
@@ -316,28 +295,3 @@ class Ledger:
             "peak_memory_mb": provenance_.peak_memory_mb(),
         }
         write_json(self.manifest_path, self._manifest)
-
-
-def _differences(old: Any, new: Any, where: str) -> list[str]:
-    """One "name: old there, new here" for every leaf in which two JSON values differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = [*new, *(name for name in old if name not in new)]
-        return [
-            line for name in names for line in _differences(old.get(name), new.get(name), f"{where}.{name}")
-        ]
-    if old == new:
-        return []
-    return [f"{where}: {_short(old)} there, {_short(new)} here"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)

@@ -1,5 +1,6 @@
 """Where rows came from: software versions, machine, and the state of the source tree."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -78,3 +79,8 @@ def git_state() -> dict[str, Any] | None:
     if commit is None:
         return None
     return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def now() -> str:
+    """The time as manifests have it: UTC, to the second, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -176,6 +176,10 @@ def _word_tokens_pattern() -> re.Pattern[str]:
     return re.compile(rf"{word}|{keycap}|{flag}|{emoji}|(?P<newline>{newline})")
 
 
+_ASCII_TOKENS = re.compile(r"\w+(?:'\w+)*|[^\w\s]|(?P<newline>\r\n|[\n\r\x0b\x0c])")
+"""What `_word_tokens_pattern` comes to on a text of ASCII alone, several times as fast."""
+
+
 def word_tokens(text: str) -> list[str]:
     r"""Word-level tokens of a text in any script.
 
@@ -186,7 +190,5 @@ def word_tokens(text: str) -> list[str]:
     >>> word_tokens("Don't stop, naïve 👩‍🚀!")
     ["Don't", 'stop', ',', 'naïve', '👩‍🚀', '!']
     """
-    return [
-        "\n" if match.lastgroup == "newline" else match.group()
-        for match in _word_tokens_pattern().finditer(text)
-    ]
+    pattern = _ASCII_TOKENS if text.isascii() else _word_tokens_pattern()
+    return ["\n" if match.lastgroup == "newline" else match.group() for match in pattern.finditer(text)]

@@ -13,28 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from edittheory.core.validation import check_int
 from edittheory.text.document import PHRASES, Document, parse, render, tidy
-from edittheory.text.wording import SHORT_SENTENCE, contract, count_units, expand, second_person, short_pieces
-
-BRIEF_BODY = 20
-"""Largest number of units (see `wording.count_units`) of a brief body."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What counts as brief and as a short sentence, in units (`wording.count_units`).
-
-    Items commute only with items of the same limits.
-    """
-
-    brief_body: int = BRIEF_BODY
-    short_sentence: int = SHORT_SENTENCE
-
-    def __post_init__(self) -> None:
-        check_int("short_sentence", self.short_sentence, 5)
-        check_int("brief_body", self.brief_body, self.short_sentence)
-
+from edittheory.text.limits import Limits
+from edittheory.text.wording import contract, count_units, expand, second_person, short_pieces
 
 _PLAIN_CLOSING = PHRASES["closing"][4]  # what the opposite of "no closing" writes
 

@@ -66,6 +66,26 @@ def _json(random_: random.Random) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
+def _many(random_: random.Random) -> bytes:
+    """Enough lines to fit a user to, with wrong fields and broken lines among them."""
+    lines = []
+    for number in range(240):
+        response = random_.choice(["Come at nine.", "Hi all, come at nine.", "Come at nine? 10!"])
+        edit = random_.choice(
+            [response, "Dear all, " + response, response.rstrip(".?!") + "?", "- " + response]
+        )
+        row: dict = {
+            "prompt": f"p{number}",
+            "response": response,
+            "edit": edit,
+            "document": f"d{number // 3}",
+        }
+        if random_.random() < 0.15:
+            row[random_.choice(list(row))] = random_.choice([*ODD, "x"])
+        lines.append(json.dumps(row) if random_.random() < 0.95 else json.dumps(row)[: random_.randrange(40)])
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
 def _broken(random_: random.Random) -> bytes:
     """Good lines with bytes changed, cut or added."""
     data = bytearray("\n".join(json.dumps(GOOD) for _ in range(4)).encode())
@@ -125,7 +145,7 @@ def _parquet(random_: random.Random) -> bytes:
 def make(number: int, folder: Path) -> Path:
     """The malformed file of that number."""
     random_ = random.Random(number)
-    kinds = {".jsonl": (_json, _broken, _noise), ".csv": (_table, _noise), ".tsv": (_table,), ".parquet": (_parquet, _noise),
+    kinds = {".jsonl": (_json, _many, _broken, _noise), ".csv": (_table, _noise), ".tsv": (_table,), ".parquet": (_parquet, _noise),
              ".json": (_noise, _broken), ".jsonl.gz": (_json, _noise), ".log": (_json,)}  # fmt: skip
     ending = list(kinds)[number % len(kinds)]
     data = random_.choice(kinds[ending])(random_)
@@ -137,30 +157,48 @@ def make(number: int, folder: Path) -> Path:
     return path
 
 
-def attack(number: int, folder: Path) -> dict[str, int]:
-    """Exit codes of all commands on one file. Raises AssertionError where something else than a refusal or a count came out."""
+def agent_folder(folder: Path) -> Path:
+    """A random agent of a few thousand weights, for `train`."""
+    import jax
+
+    from edittheory.language.model.architecture import Architecture
+    from edittheory.language.model.byte_bpe import ByteBPE
+    from edittheory.language.model.checkpoint_folder import save_folder
+    from edittheory.language.model.transformer import Transformer
+
+    tokeniser = ByteBPE.train([GOOD["response"], GOOD["edit"]], 270)
+    shape = Architecture(tokeniser.size, 8, 1, 1, 1, 8, 8, max_length=128)
+    return save_folder(folder, Transformer.init(jax.random.key(0), shape), tokeniser)
+
+
+def attack(number: int, folder: Path, agent: Path | None = None) -> dict[str, int]:
+    """Exit codes of all commands on one file (`train` only with an agent). Raises AssertionError where something else than a refusal
+    or a count came out."""
     path = make(number, folder)
+    out_file, page, user, model = (
+        folder / f"out{number}{end}" for end in (".jsonl", ".html", ".json", ".model")
+    )
     codes = {}
     commands = {
-        "check": ["check", str(path), "--json"],
-        "strict": ["check", str(path), "--strict", "--json"],
-        "costs": ["costs", str(path), "--by", "source", "--json"],
-        "advise": ["advise", str(path), "--json"],
-        "policies": ["advise", str(path), "--policies", str(path), "--json"],
-        "export": [
-            "export",
-            str(path),
-            "--format",
-            "trl-kto",
-            "--out",
-            str(folder / f"out{number}.jsonl"),
-            "--json",
-        ],
+        "check": ["check", path],
+        "strict": ["check", path, "--strict"],
+        "costs": ["costs", path, "--by", "source"],
+        "test": ["test", path, "--by", "source"],
+        "advise": ["advise", path],
+        "policies": ["advise", path, "--policies", path],
+        "export": ["export", path, "--format", "trl-kto", "--out", out_file],
+        "diagnose": ["diagnose", path, "--out", page],
+        "fit": ["fit", path, "--by", "none", "--features", "2", "--resamples", "1", "--out", user],
     }
+    if agent is not None:
+        lengths = ["--prompt-length", "64", "--response-length", "64"]
+        small = ["--epochs", "1", "--batch", "1", "--rank", "1", "--split", "0.5", *lengths]
+        commands["train"] = ["train", path, "--agent", agent, "--loss", "sft", "--out", model, *small]
+    made = {"export": out_file, "diagnose": page, "fit": user, "train": model}
     for name, words in commands.items():
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = codes[name] = main(words)
+            code = codes[name] = main([*map(str, words), "--json"])
         said = [line for line in err.getvalue().splitlines() if not line.startswith("note: ")]
         assert code in (0, 2), (number, name, code)
         if code == 2:
@@ -169,7 +207,7 @@ def attack(number: int, folder: Path) -> dict[str, int]:
                 name,
                 said,
             )
-            assert not (folder / f"out{number}.jsonl").exists(), (number, name)
+            assert name not in made or not made[name].exists(), (number, name)
         else:
             found = json.loads(out.getvalue())
             assert said == [] and found["read"] >= found.get("used", 0) > 0, (number, name, found)
@@ -177,6 +215,11 @@ def attack(number: int, folder: Path) -> dict[str, int]:
                 number,
                 found,
             )
+            assert name not in made or made[name].exists(), (number, name)
+            if name == "train":
+                assert (
+                    found["trained_on"] + found["held_out"] + sum(found["dropped"].values()) == found["used"]
+                ), (number, found)
             if name == "export":
                 assert found["records"] == found["used"] + sum(found["dropped"].values()), (number, found)
     leftover = [one.name for one in folder.iterdir() if one.name.endswith(".tmp")]
@@ -184,14 +227,18 @@ def attack(number: int, folder: Path) -> dict[str, int]:
     return codes
 
 
-def campaign(count: int) -> dict[str, int]:
-    """Attack with `count` files; how many were refused by check, and how many were read with their bad lines counted."""
+def campaign(count: int, train_every: int = 1) -> dict[str, int]:
+    """Attack with `count` files, with `train` on one in `train_every`; how many check refused or read with their bad lines counted,
+    and how many were enough to fit a user to and to train on."""
     with tempfile.TemporaryDirectory() as folder:
-        codes = [attack(number, Path(folder)) for number in range(count)]
+        agent = agent_folder(Path(folder) / "agent")
+        codes = [attack(n, Path(folder), agent if n % train_every == 0 else None) for n in range(count)]
     return {
         "files": count,
         "refused": sum(c["check"] == 2 for c in codes),
         "counted": sum(c["check"] == 0 for c in codes),
+        "fitted": sum(c["fit"] == 0 for c in codes),
+        "trained": sum(c.get("train") == 0 for c in codes),
     }
 
 

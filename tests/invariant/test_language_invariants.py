@@ -53,9 +53,7 @@ def gradient(model, reference, pairs, rows, settings, accumulate=1, devices=1):
         columns = Columns(*columns[:4])
     batch = assemble(columns, [rows], settings.batch, accumulate, devices, settings.mean_tokens)
     mesh = train_state.data_mesh(jax.local_devices()[:devices], settings.batch // accumulate)
-    numbers = pair_objectives.Coefficients(
-        *(jnp.float32(getattr(settings, name)) for name in pair_objectives.Coefficients._fields)
-    )
+    numbers = pair_objectives.Coefficients.of(settings)
     static = pair_objectives.Static("float32", False, mesh)
     one_step = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch)
     return batch_gradient(params, frozen, one_step, numbers, static)

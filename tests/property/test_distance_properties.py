@@ -106,3 +106,10 @@ def test_no_visible_character_is_lost(text):
     found = word_tokens(text)
     kept = "".join(token for token in found if token != "\n")
     assert kept == "".join(c for c in text if not c.isspace())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(max_codepoint=127), max_size=20))
+def test_ascii_has_its_own_pattern_and_the_same_tokens(text):
+    """A last word of another script sends the whole text through the other pattern."""
+    assert word_tokens(f"{text} é") == [*word_tokens(text), "é"]

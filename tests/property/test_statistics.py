@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edittheory.core import statistics
+from edittheory.core.slopes import slope_fit
 
 levels = st.sampled_from([0.001, 0.01, 0.05, 0.2])
 # scipy.stats.binom.pmf overflows at probabilities near 1e-308
@@ -76,8 +77,8 @@ def test_slope_does_not_depend_on_units(slope, height, scale, seed):
     rng = np.random.default_rng(seed)
     n = np.array([10.0, 40.0, 160.0])
     y = height * n**slope * rng.uniform(0.5, 2.0, (6, 3))
-    one = statistics.slope_fit(n, y, np.random.default_rng(0), resamples=100)
-    two = statistics.slope_fit(n, scale * y, np.random.default_rng(0), resamples=100)
+    one = slope_fit(n, y, np.random.default_rng(0), resamples=100)
+    two = slope_fit(n, scale * y, np.random.default_rng(0), resamples=100)
     np.testing.assert_allclose(one[:3], two[:3], atol=1e-9)
     assert one.low <= one.high
 

@@ -7,49 +7,25 @@ problems. A statement is refuted when its number of violations has chance below 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from scipy import stats
 
-from edittheory.bounds import AssumptionError, linear
-from edittheory.certify.second_order import excess_loss
+from edittheory.bounds import AssumptionError, ball, linear
 from edittheory.learn.cost_models import ridge
-from edittheory.learn.objectives import Preference, Supervised, mean_loss
+from edittheory.learn.objectives import Preference, Supervised
 from edittheory.learn.policies import LogLinear
-from edittheory.learn.training import Settings, train
-from edittheory.problem import balanced_problem, cost_classes, features
+from edittheory.problem import cost_classes, features
+from experiments.linear_bounds import draw, learn
 
 LEVEL = 1e-5 / 64  # of the whole file, over its comparisons (at most 64)
 DELTA = 0.1
 TRIALS, MOST = 256, 1000
 X, Y, D = 2, 6, 4
-PLACES = jnp.arange(Y) / (Y - 1)
-DISTANCE = jnp.abs(PLACES[:, None] - PLACES)
-
-
-def draw(key):
-    """A balanced problem whose pi* and q o reference are log-linear in the features, and linear costs."""
-    keys = jax.random.split(key, 6)
-    beta = jax.random.uniform(keys[0], (), minval=0.2, maxval=0.6)
-    strength = jax.random.uniform(keys[1], (), minval=0.05, maxval=0.9)
-    optimum = jax.random.normal(keys[2], (X, Y))
-    problem = balanced_problem(jnp.array([0.4, 0.6]), optimum, DISTANCE, beta, strength, 3.0)
-    edited = problem.edited(problem.log_reference)
-    ratios = jnp.stack([problem.log_optimal - problem.log_reference, edited - problem.log_reference])
-    phi = features.spanning(keys[3], ratios, D)
-    lengths = jax.vmap(lambda ratio: jnp.linalg.norm(features.coefficients(phi, ratio)[0]))(ratios)
-    model = LogLinear(phi, problem.log_reference, 1.2 * jnp.max(lengths))
-    # Costs are linear in themselves, a constant and two random features, of norm at most 1.
-    other = jax.random.normal(keys[4], (X, Y, 2))
-    psi = jnp.concatenate([problem.expected_cost[..., None], jnp.ones((X, Y, 1)), other], axis=-1)
-    psi = psi / jnp.max(jnp.linalg.norm(psi, axis=-1))
-    weights = jnp.linalg.lstsq(psi.reshape(-1, D), problem.expected_cost.reshape(-1))[0]
-    return problem, model, psi, 1.2 * jnp.linalg.norm(weights)
 
 
 @pytest.fixture(scope="module")
 def instances():
-    return jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(20), TRIALS))
+    return jax.jit(jax.vmap(lambda key: draw(key, X, Y, D)))(jax.random.split(jax.random.key(20), TRIALS))
 
 
 @pytest.fixture(scope="module")
@@ -61,30 +37,6 @@ def logged(instances):
 
 def first(n):
     return (jnp.arange(MOST) < n).astype(float)
-
-
-def learn(instances, data, objective, n):
-    """Policies trained within the ball, and how far each likelihood may be below its maximum there, in nats."""
-    model = instances[1]
-    settings = Settings(steps=300, chunk=300, optimizer=optax.sgd, dtype="float64")
-    keys = jax.random.split(jax.random.key(0), TRIALS)
-    weights = first(n)
-
-    def varying(model):
-        return model.features, model.log_reference, model.radius
-
-    options = dict(weights=weights, learning_rate=1.0, settings=settings, per_run=varying)
-    theta = train(model, objective, data, keys, **options).params
-    return finish(model, objective, data, weights, theta)
-
-
-@jax.jit
-def finish(model, objective, data, weights, theta):
-    def one(model, data, theta):
-        gradient = jax.grad(lambda theta: mean_loss(objective, model, theta, data, weights))(theta)
-        return model.log_policy(theta), jnp.sum(weights) * excess_loss(theta, gradient, model.radius)
-
-    return jax.vmap(one)(model, data, theta)
 
 
 def refuted(holds, chance):
@@ -123,7 +75,7 @@ def supervised_values(problem, model, policy, slack, n):
 
 @pytest.mark.parametrize("n", [40, 1000])
 def test_supervised(instances, logged, n):
-    policies, slack = learn(instances, logged, Supervised(), n)
+    policies, slack = learn(instances[1], logged, Supervised(), 300, first(n))
     realised = suboptimality(instances, policies)
     distance, mle, forms = supervised_values(*instances[:2], policies, slack, float(n))
     show("SUP, Hellinger", n, distance, mle)
@@ -164,7 +116,7 @@ def preference_values(problem, model, policy, slack, n):
 
 @pytest.mark.parametrize("n", [40, 1000])
 def test_preference(instances, logged, n):
-    policies, slack = learn(instances, logged, Preference(), n)
+    policies, slack = learn(instances[1], logged, Preference(), 300, first(n))
     realised = suboptimality(instances, policies)
     distance, mle, forms = preference_values(*instances[:2], policies, slack, float(n))
     show("PREF, Hellinger", n, distance, mle)
@@ -185,9 +137,7 @@ def cost_values(problem, psi, norm, data, weights):
         pessimistic = fit.pessimistic(problem.cost_max, norm, DELTA)
         policy = cost_classes.tilted(problem.log_reference, pessimistic, problem.beta)
         known = [
-            linear.cost(
-                problem, psi, n, DELTA, norm, form=form, fit=fit, log_policy=at, check=False
-            ).value
+            linear.cost(problem, psi, n, DELTA, norm, form=form, fit=fit, log_policy=at, check=False).value
             for form, at in (("slow", None), ("fast", None), ("fast", policy))
         ]
         prior = [
@@ -219,13 +169,13 @@ def test_ceilings_hold_over_the_ball(instances):
     directions = jax.random.normal(jax.random.key(1), (4000, D))
     theta = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True) * model.radius
     policies = jax.vmap(model.log_policy)(theta)
-    top, bottom = linear.ceiling(model), linear.floor(model)
+    top, bottom = ball.ceiling(model), ball.floor(model)
     assert jnp.all(policies <= top + 1e-12) and jnp.all(policies >= bottom - 1e-12)
     # With one other response there is nothing to lose: the ceiling is attained.
     pair = LogLinear(model.features[:, :2], jnp.log(jnp.full((X, 2), 0.5)), 1.0)
     along = pair.features[0, 0] - pair.features[0, 1]
     best = pair.log_policy(along / jnp.linalg.norm(along))
-    np.testing.assert_allclose(best[0, 0], linear.ceiling(pair)[0, 0], rtol=1e-12)
+    np.testing.assert_allclose(best[0, 0], ball.ceiling(pair)[0, 0], rtol=1e-12)
 
 
 def test_assumptions_are_checked(instances):
@@ -240,9 +190,7 @@ def test_assumptions_are_checked(instances):
     with pytest.raises(AssumptionError, match="no radius"):
         linear.preference(problem, LogLinear(model.features, model.log_reference), 100, DELTA)
     with pytest.raises(AssumptionError, match="reference differs"):
-        linear.preference(
-            problem, LogLinear(model.features, model.log_reference[::-1], 9.0), 100, DELTA
-        )
+        linear.preference(problem, LogLinear(model.features, model.log_reference[::-1], 9.0), 100, DELTA)
     unbalanced = problem.with_user(0.7 * problem.user + 0.3 * jax.nn.one_hot(jnp.zeros(Y, int), Y))
     with pytest.raises(AssumptionError, match="balance"):
         linear.preference(unbalanced, model, 100, DELTA)

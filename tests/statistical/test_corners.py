@@ -8,7 +8,8 @@ from edittheory import bounds
 from edittheory.certify import certificates_parametric as parametric
 from edittheory.certify import evidence, parametric_maximum
 from edittheory.claims import corners
-from edittheory.claims.statements import STATEMENTS, Statement
+from edittheory.claims.statement import Statement
+from edittheory.claims.statements import STATEMENTS
 from edittheory.core.logspace import expect
 from edittheory.problem import EditDataset, EditProblem, coverage
 from edittheory.problem.cost_classes import tilted

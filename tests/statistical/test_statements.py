@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from edittheory.claims import statements
+from edittheory.claims.statement import Statement
 from edittheory.problem import random_problems
 from experiments import bound_verification
 from experiments.bound_verification import Config
@@ -155,7 +156,7 @@ def test_tightness_and_share_of_informative_bounds():
 
 def test_nan_is_a_fault_not_a_verdict(monkeypatch):
     """A statement that computes NaN stops the run: NaN <= bound would count as a violation, bound <= NaN as held nowhere."""
-    broken = statements.Statement(
+    broken = Statement(
         "A.identity", "A", "NaN", lambda trial: (trial.n * jnp.nan, jnp.ones(())), kind="identity"
     )
     monkeypatch.setattr(statements, "STATEMENTS", (broken,))

@@ -31,7 +31,10 @@ def test_list_names_experiments_presets_and_times(capsys):
     code, out, err = run(capsys)
     assert code == 0 and err == []
     assert "toy: Draws a few normal numbers." in out
-    assert "  --preset quick     1 s on 2 cores" in out and "  --preset paper     2 s on 2 cores" in out
+    assert (
+        "  --preset quick     1 s on 2 cores (estimate)" in out
+        and "  --preset paper     2 s on 2 cores (estimate)" in out
+    )
 
 
 def test_run_prints_report_and_ends_with_the_paths(capsys, tmp_path):

@@ -31,6 +31,7 @@ def draw(rows, manifests):
         for shift in (0, 0.01)
     ]
     axes[0, 0].set_xlabel(f"index, of {manifests['toy']['config']['cells']}")
+    style.key(figure, "Dots: 100% of the draws.")
     style.label_ends(axes[0, 0], lines)
     return figure
 
@@ -67,7 +68,9 @@ def test_files_carry_the_hash_of_the_rows(capsys, results, tmp_path):
     out = tmp_path / "out"
     code, printed, err = run(capsys, "toy_figure", "--results", str(results), "--out", str(out))
     assert (code, err) == (0, [])
-    assert printed == [f"{out / 'toy_figure.pdf'} {out / 'toy_figure.png'}"]
+    assert printed == [
+        " ".join(str(out / f"toy_figure{suffix}") for suffix in (".pdf", ".png", "_caption.tex"))
+    ]
     digest = sha256_file(results / "toy" / "rows.parquet")
     pdf = (out / "toy_figure.pdf").read_bytes()
     assert f"/Keywords (rows sha256: toy={digest})".encode() in pdf
@@ -75,11 +78,19 @@ def test_files_carry_the_hash_of_the_rows(capsys, results, tmp_path):
     with Image.open(out / "toy_figure.png") as image:
         assert image.text["Rows-SHA256"] == f"toy={digest}"
         assert image.text["Title"] == "toy_figure"
+    first, _, *rest = (out / "toy_figure_caption.tex").read_text().splitlines()
+    assert first == f"% rows sha256: toy={digest}"
+    assert rest[0].startswith(
+        r"\caption{\textbf{Draws of a toy.} Dots: 100\% of the draws. Rows: \texttt{toy}, preset "
+    )
+    assert digest[:12] in rest[0] and rest[1] == r"\label{fig:toy_figure}"
 
 
 @pytest.mark.slow
 def test_same_rows_give_the_same_bytes_in_any_process(results, tmp_path):
-    program = "import sys; from tests.unit.test_figures import *; sys.exit(main(sys.argv[1:], get=lambda _: TOY))"
+    program = (
+        "import sys; from tests.unit.test_figures import *; sys.exit(main(sys.argv[1:], get=lambda _: TOY))"
+    )
     for name in ("1", "2"):
         command = [
             sys.executable,
@@ -94,7 +105,7 @@ def test_same_rows_give_the_same_bytes_in_any_process(results, tmp_path):
         subprocess.run(
             command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": name, "TZ": f"UTC+{name}"}, check=True
         )
-    for file in ("toy_figure.pdf", "toy_figure.png"):
+    for file in ("toy_figure.pdf", "toy_figure.png", "toy_figure_caption.tex"):
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
 
 
@@ -150,6 +161,10 @@ def test_first_folder_that_has_the_experiment_counts(capsys, results, tmp_path):
         ("rate", "unknown figure 'rate'; did you mean 'rates'?"),
         ("toy_figure --fast", "unrecognized arguments: --fast"),
         ("toy_figure --results", "argument --results: expected at least one argument"),
+        (
+            "toy_figure --style icm",
+            "style must be one of 'web', 'neurips', 'icml', 'slides', but it is 'icm'",
+        ),
     ],
 )
 def test_mistakes_are_one_line(capsys, words, message):

@@ -72,6 +72,10 @@ def test_two_compilations_serve_all_learners(model, getkey):
         fine_tuning.dpo(5e-4, scale=0.1, **COMMON),
         fine_tuning.dpo(1e-3, clip=0.5, **{**COMMON, "epochs": 2}),
         fine_tuning.early(1e-3, supervised_weight=0.1, weight_decay=0.1, **COMMON),
+        fine_tuning.preferring("sigmoid", 1e-3, supervised_weight=1.0, **COMMON),
+        fine_tuning.preferring("ipo", 1e-3, scale=0.3, **COMMON),
+        fine_tuning.preferring("dpo_positive", 1e-3, option=50.0, mean_tokens=False, **COMMON),
+        fine_tuning.preferring("simpo", 1e-3, scale=2.0, **COMMON),
     ):
         train(model, pairs, settings, key)
         train(model, pairs.select(np.arange(11)), settings, key)
@@ -153,7 +157,12 @@ def test_bad_pairs_are_named(model, getkey):
         ({"learning_rate": 0}, "learning_rate must be a finite number > 0"),
         ({"accumulate": 3}, "accumulate must divide batch"),
         ({"preference_weight": 0}, "nothing to learn from"),
-        ({"mean_tokens": True}, "mean_tokens must be False"),
+        ({"loss": "dpo"}, "loss must be one of 'sigmoid', 'ipo'"),
+        (
+            {"loss": "robust", "option": 0.5},
+            r"option \(rate of flipped labels\) must be in \[0, 0.499\], but it is 0.5",
+        ),
+        ({"per_token": "mean"}, "per_token must be one of"),
         ({"compute_dtype": "int8"}, "compute_dtype must be one of"),
         ({"remat": "heavy"}, "remat must be one of"),
         ({"warmup": 1.5}, r"warmup must be in \[0, 1\]"),

@@ -13,7 +13,7 @@ from edittheory.language.world.editors import Editor, check
 from edittheory.language.world.grammar import NanoWorld
 from edittheory.language.world.tasks import BASE_LIMITS, TASKS, TRANSFER_LIMITS, get_source
 from edittheory.text.document import parse
-from edittheory.text.styles import BRIEF_BODY
+from edittheory.text.limits import BRIEF_BODY
 from edittheory.text.wording import SHORT_SENTENCE, count_units
 
 WIKI = get_source("summarization", "wiki")

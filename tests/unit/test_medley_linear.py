@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edittheory.core.logspace import log_normalise
-from edittheory.medley import linear
+from edittheory.medley import linear, linear_messages
 from edittheory.medley.likelihoods import Counts, count
 from edittheory.problem import EditDataset
 from edittheory.problem.features import centred
@@ -49,8 +49,8 @@ def test_second_order_messages_are_derivatives_of_the_likelihoods(case, getkey):
     @jax.jit
     def both(theta):
         found = (
-            linear._direction_message(phi, counts.pairs, theta),
-            linear._edit_message(phi, problem.log_reference, jnp.sum(counts.pairs, axis=-2), theta),
+            linear_messages.direction_message(phi, counts.pairs, theta),
+            linear_messages.edit_message(phi, problem.log_reference, jnp.sum(counts.pairs, axis=-2), theta),
         )
         return found, [(jax.grad(each)(theta), jax.hessian(each)(theta)) for each in (directions, edits)]
 
@@ -61,9 +61,9 @@ def test_second_order_messages_are_derivatives_of_the_likelihoods(case, getkey):
 
 def test_blur_is_the_integral_over_the_discrepancy():
     """One dimension: the factor exp(c - A z^2 / 2 + h z) at z = slope theta + N(0, v), by quadrature."""
-    message = linear.Message(jnp.asarray([[2.5]]), jnp.asarray([1.2]), jnp.asarray(0.4))
+    message = linear_messages.Message(jnp.asarray([[2.5]]), jnp.asarray([1.2]), jnp.asarray(0.4))
     slope, variance = 0.7, 0.3
-    blurred = linear._blur(message, slope, variance)
+    blurred = linear_messages.blur(message, slope, variance)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     for theta in (-1.0, 0.0, 0.8):
         z = slope * theta + np.sqrt(variance) * nodes
@@ -71,7 +71,7 @@ def test_blur_is_the_integral_over_the_discrepancy():
         exact = np.log(values.sum())
         a, h, c = float(blurred.precision[0, 0]), float(blurred.shift[0]), float(blurred.constant)
         assert abs(c - 0.5 * a * theta**2 + h * theta - exact) < 1e-10
-        mean = float(linear._parameter(message, slope, variance, jnp.asarray([theta]))[0])
+        mean = float(linear_messages.parameter(message, slope, variance, jnp.asarray([theta]))[0])
         assert abs(mean - (values * z).sum() / values.sum()) < 1e-10
 
 

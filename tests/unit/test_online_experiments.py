@@ -181,16 +181,23 @@ def test_a_refuted_b5_is_reported():
 
 def draw(name, rows):
     module = __import__(f"paper_figures.{name}", fromlist=["FIGURE"])
+    config = {"seeds": 6, "trials": 3, "problems": 1, "rounds": 200}
     with style.in_style():
-        return module.FIGURE.draw({name: rows}, {})
+        return module.FIGURE.draw({name: rows}, {name: {"config": config}})
 
 
 def test_figures_draw_what_the_rows_say():
     figure = draw("late_ensemble", made_up_late(0.5))
-    drawn = next(line for line in figure.axes[0].lines if line.get_label() == "Late")
+    left, right = figure.axes
+    rounds = np.array([50, 200, 1000])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), np.sqrt(rounds) / (0.1 * rounds), rtol=0.01)
     np.testing.assert_allclose(
-        drawn.get_ydata(), np.sqrt([50, 200, 1000]) / (0.1 * np.array([50, 200, 1000])), rtol=0.01
-    )
+        right.lines[1].get_ydata(), 2 * np.sqrt(rounds) / (0.1 * rounds), rtol=1e-6
+    )  # B4
+    assert next(text.get_text() for text in left.get_yticklabels()) == "Late"
+    for marks, _, bars in left.containers:  # a setting each, its bandits from top to bottom
+        np.testing.assert_allclose(marks.get_xdata(), np.sqrt(200) / 20, rtol=0.01)
+        assert len(bars[0].get_segments()) == len(marks.get_xdata()) == 7
     figure = draw("ensemble_robustness", made_up_robustness(0.02))
     widths = [bar.get_width() for bar in figure.axes[1].patches]
     np.testing.assert_allclose(widths, [0.3, 0, 0, 0.1, 0, 0.05, 0.02], atol=1e-3)
@@ -200,12 +207,25 @@ def test_other_figures_draw():
     changes, bandits = drift.CHANGES, ("Late", "Thompson")
     rows = pl.DataFrame(
         [
-            {"horizon": 200, "change": c, "bandit": b, "excess": 1.0 + i, "best_fixed": 50.0, "seed": 0}
+            {
+                "horizon": 200,
+                "change": c,
+                "bandit": b,
+                "excess": 1.0 + i + 0.01 * p,
+                "best_fixed": 50.0,
+                "problem": p,
+                "seed": 0,
+            }
             for c in changes
             for i, b in enumerate(bandits)
+            for p in range(3)
         ]
     )
-    assert [text.get_text() for text in draw("drift", rows).axes[0].texts] == ["2.0"] * 5 + ["4.0"] * 5
+    texts = draw("drift", rows).axes[0].texts
+    assert [text.get_text() for text in texts] == ["2.0"] * 5 + ["4.0"] * 5
+    assert [text.get_fontweight() for text in texts] == ["bold"] * 5 + [
+        "normal"
+    ] * 5  # clearly worse in every problem
     rows = pl.DataFrame(
         [
             {

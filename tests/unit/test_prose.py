@@ -1,5 +1,6 @@
 """What README and docs say: numbers agree with committed rows, code runs, links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import jax
 import pytest
 
 from edittheory.problem import random_problems
-from experiments import prose
+from experiments import committed, prose
 from tests.finite_toys import STRINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,36 @@ OURS = {
 
 def test_every_sentence_agrees_with_its_rows():
     assert prose.differences() == []
+
+
+def test_guides_and_the_page_of_rows_agree_too(capsys):
+    assert prose.main([]) == 0, capsys.readouterr().out
+    assert int(capsys.readouterr().out.split()[0]) > len(prose.SENTENCES)
+
+
+def test_the_page_of_rows_names_what_is_dirty_and_what_is_small():
+    found = {name: json.loads(json.dumps(each)) for name, each in committed.manifests().items()}
+    assert set(found) >= {"rates", "medley", "warm_start"}
+    found["rates"]["sessions"][0]["git"]["dirty"] = True
+    found["warm_start"]["label"] = "standard"
+    page = committed.page(found)
+    line = next(line for line in page.splitlines() if line.startswith("| `rates`"))
+    assert line.endswith("| dirty |") and "| quick |" in line and re.search(r"\d min \d\d s", line)
+    assert (
+        "`rates`" in page.split("## Dirty")[1]
+        and "* `warm_start`" not in page
+        and "* `rates` (quick)" in page
+    )
+    for each in found.values():
+        for session in each["sessions"]:
+            session["git"]["dirty"] = False
+    assert "## Dirty" not in committed.page(found)
+
+
+def test_every_small_preset_is_accounted_for():
+    """Committed rows below `standard` say so on the page; the language models' on their own."""
+    small = {name for name, each in committed.manifests().items() if each["label"] != "standard"}
+    assert small - {"tiny_llm", "tiny_llm_curve"} <= set(committed.SMALLER)
 
 
 def test_every_number_of_readme_is_checked_or_a_setting():

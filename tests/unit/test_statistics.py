@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from edittheory.core import statistics
+from edittheory.core.slopes import slope_fit
 
 RNG = np.random.default_rng
 
@@ -118,7 +119,7 @@ def test_slope_fit_finds_an_exact_power():
     n = np.array([10, 30, 100, 300])
     y = np.array([[1.0], [2.0], [4.0]]) * 5 * n**-0.5
     for average, height in (("mean", 7 / 3), ("geometric", 2.0)):
-        fit = statistics.slope_fit(n, y, RNG(0), average=average)
+        fit = slope_fit(n, y, RNG(0), average=average)
         np.testing.assert_allclose((fit.slope, fit.low, fit.high), -0.5, atol=1e-12)
         assert fit.intercept == pytest.approx(np.log(5 * height))
 
@@ -126,7 +127,7 @@ def test_slope_fit_finds_an_exact_power():
 def test_slope_fit_interval_is_of_whole_seeds():
     n = np.array([10.0, 100.0, 1000.0])
     slopes = RNG(0).normal(-1.0, 0.2, 200)
-    fit = statistics.slope_fit(n, n ** slopes[:, None], RNG(1), average="geometric")
+    fit = slope_fit(n, n ** slopes[:, None], RNG(1), average="geometric")
     error = slopes.std() / np.sqrt(200)
     assert fit.slope == pytest.approx(slopes.mean())
     np.testing.assert_allclose(
@@ -136,7 +137,7 @@ def test_slope_fit_interval_is_of_whole_seeds():
 
 def test_slope_fit_takes_zeros_of_some_seeds_and_names_what_it_refuses():
     n, y = [1, 2, 4], np.array([[4.0, 2.0, 0.0], [4.0, 2.0, 2.0]] * 10)
-    assert statistics.slope_fit(n, y, RNG(0)).slope == pytest.approx(-1.0)
+    assert slope_fit(n, y, RNG(0)).slope == pytest.approx(-1.0)
     for bad_n, bad_y, options, message in (
         (n, y, {"average": "geometric"}, r"y must be positive .* y\[0, 2\] \(n = 4\) is 0.0"),
         (n, -y, {}, r"y must be at least 0, but y\[0, 0\] \(n = 1\) is -4"),
@@ -147,7 +148,7 @@ def test_slope_fit_takes_zeros_of_some_seeds_and_names_what_it_refuses():
         (n, y * np.nan, {}, r"y must be finite, but y\[0, 0\] is nan"),
     ):
         with pytest.raises(ValueError, match=message):
-            statistics.slope_fit(bad_n, bad_y, RNG(0), **options)
+            slope_fit(bad_n, bad_y, RNG(0), **options)
 
 
 def test_worst_case_gap_by_hand():

@@ -3,7 +3,8 @@
 import pytest
 
 from edittheory.text.document import parse, split_sentences
-from edittheory.text.styles import BRIEF_BODY, CONFLICTS, ITEMS, edit, item, only, variants
+from edittheory.text.limits import BRIEF_BODY
+from edittheory.text.styles import CONFLICTS, ITEMS, edit, item, only, variants
 from edittheory.text.wording import SHORT_SENTENCE, contract, count_units, expand, second_person, short_pieces
 
 PLAIN = "The library opens on Sundays. It is the first change in years, and the staff do not expect quiet afternoons."

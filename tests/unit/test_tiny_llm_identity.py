@@ -24,7 +24,7 @@ OTHER = {
     "agent": "FOLDER", "world": "real-builtin", "tasks": ("summarization",), "train_users": ("noisy",),
     "test_users": ("weak",), "curve": (20,), "sft_rates": (2e-3,), "dpo_rates": (2e-3,), "dpo_scales": (0.3,),
     "early_rates": (2e-3,), "early_weights": (0.3,), "select": "loss", "rivals": True, "compute_dtype": "bfloat16",
-    "dim": 32, "least_steps": 99, "keep_models": True,
+    "dim": 32, "least_steps": 99, "keep_models": True, "mix_weights": (0.5,), "mix_rates": (2e-3,), "test_temperature": 0.7,
 }  # fmt: skip
 """Another value of each field that is not a number; numbers are doubled or halved."""
 
@@ -35,11 +35,12 @@ FIRST_STAGE = {
     "responses": ["logs"],
     "log": ["keep_prob"],
     "policy": ["batch", "epochs", "least_steps", "rl_steps", "rl_rate", "rl_beta", "rl_pessimism",
-               "lora_rank", "sft_rates", "dpo_rates", "dpo_scales", "early_rates", "early_weights"],
-    "outcome": ["held_out", "rounds", "online_seeds"],
+               "lora_rank", "mix_weights", "sft_rates", "dpo_rates", "dpo_scales", "early_rates", "early_weights"],
+    "outcome": ["held_out", "rounds", "online_seeds", "test_temperature"],
     "rows": ["tasks", "train_users", "test_users", "base_seeds", "train_seeds", "other_seeds", "curve", "select",
              "most_unended", "least_recall", "most_loops", "medley_power", "late_exploration", "rivals", "samples"],
-    "nothing": ["batch_answers", "keep_models", "slip_prob", "warm_examples", "warm_rate"],
+    "nothing": ["batch_answers", "keep_models", "slip_prob", "warm_examples", "warm_rate", "mix_rates", "shortest_text",
+                "longest_text"],
 }  # fmt: skip
 """The first stage whose result a field changes, for the smoke configuration and a weak user; every field is here once.
 
@@ -94,6 +95,11 @@ def test_fields_of_a_pretrained_agent_are_in_its_identity(checkpoint):
     one = identities(config)["reference"]
     for field in ("warm_examples", "warm_rate", "tasks", "batch", "style_rate"):
         assert identities(changed(config, field))["reference"] != one
+    real = dataclasses.replace(config, world="real-builtin", shortest_text=20)
+    for field in ("shortest_text", "longest_text"):
+        assert identities(changed(real, field))["reference"] != identities(real)["reference"]
+    mixed = dataclasses.replace(config, mix_weights=(1.0,))
+    assert identities(changed(mixed, "mix_rates"))["policy"] != identities(mixed)["policy"]
     assert identities(changed(config, "base_steps"))["reference"] == one
     settings = json.loads((checkpoint / "tokenizer_config.json").read_text())
     (checkpoint / "tokenizer_config.json").write_text(json.dumps(settings | {"eos_token": "<sep>"}))
@@ -115,9 +121,13 @@ def test_another_user_is_not_given_the_numbers_that_are_kept(tmp_path):
 
 
 def test_defaults_of_later_fields_leave_the_identity_as_it_was():
-    assert not {"keep_prob", "slip_prob", "style_rate", "least_recall", "most_loops", "lora_rank"} & set(
-        canonical(Config())
+    later = {"keep_prob", "slip_prob", "style_rate", "least_recall", "most_loops", "lora_rank", "mix_weights"}
+    later |= {"mix_rates", "shortest_text", "longest_text", "test_temperature"}
+    assert not later & set(canonical(Config()))
+    trial = tiny_llm_recipes.trial(
+        tiny_llm.EXPERIMENT.resolve(SMOKE), Place(0, 0, "email", "weak"), "base", 32
     )
+    assert "temperature" not in tiny_llm_recipes.identity(trial)
     assert canonical(Config(keep_prob=0.2))["keep_prob"] == 0.2
 
 

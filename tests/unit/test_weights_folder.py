@@ -31,14 +31,17 @@ def logits_of(model, tokens) -> np.ndarray:
     return np.asarray(response_logits(model, tokens[:, :1], ones, tokens[:, 1:]))
 
 
-@pytest.mark.parametrize("name", ["llama_tiny", "qwen2_tiny"])
+@pytest.mark.parametrize("name", ["llama_tiny", "qwen2_tiny", "qwen3_tiny", "llama_bias_tiny"])
 def test_logits_of_transformers(name):
     model, architecture = load_folder(FIXTURES / name)
     with np.load(FIXTURES / name / "expected.npz") as stored:
         found, expected = logits_of(model, stored["tokens"]), stored["logits"][:, :-1]
     assert np.std(expected) > 0.3
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert architecture.attention_bias == (name == "qwen2_tiny")
+    assert architecture.attention_bias == (name in ("qwen2_tiny", "llama_bias_tiny"))
+    assert architecture.output_bias == (name == "llama_bias_tiny")
+    assert architecture.qk_norm == (name == "qwen3_tiny")
+    assert architecture.parameters == sum(leaf.size for leaf in jax.tree.leaves(model))
     assert (architecture.rope_scaling is not None) == (name == "llama_tiny")
 
 
@@ -48,6 +51,9 @@ def test_logits_of_transformers(name):
         {},
         {"tied": False, "attention_bias": True, "rope_scaling": RopeScaling(2.0, 1.0, 4.0, 16)},
         {"interleaved_rotary": True, "kv_heads": 2},
+        {"attention_bias": True, "output_bias": True},
+        {"qk_norm": True, "interleaved_rotary": True},
+        {"qk_norm": True, "attention_bias": True, "output_bias": True, "tied": False},
     ],
 )
 def test_written_and_read_back(change, tmp_path, getkey):
@@ -91,6 +97,7 @@ def copy_of(name: str, folder: Path) -> Path:
 
 
 MISTRAL = {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,14 @@ MISTRAL = {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
         ({"architectures": "absent"}, r"unknown architecture \(none\)"),
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map asks for code"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
-        ({"attention_bias": True}, "attention_bias = True is not supported"),
+        (
+            MISTRAL | {"attention_bias": True, "sliding_window": None},
+            "attention_bias = True is not supported",
+        ),
+        ({"attention_bias": "yes"}, "attention_bias = 'yes' is not supported"),
+        ({"architectures": ["Qwen3MoeForCausalLM"]}, "unknown architecture Qwen3MoeForCausalLM"),
+        (QWEN3 | {"use_sliding_window": True}, "use_sliding_window = True is not supported"),
+        (QWEN3 | {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types = "),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"hidden_size": "absent"}, "lacks hidden_size"),
         ({"num_key_value_heads": 3}, "heads must be a multiple of kv_heads"),
@@ -142,6 +156,41 @@ def test_a_granite_relabelled_as_a_llama_is_refused(name, tmp_path):
     rewrite(folder / "config.json", model_type=name, **multipliers)
     with pytest.raises(InputError, match="model_type" if name == "granite" else "embedding_multiplier"):
         load_folder(folder)
+
+
+def test_what_a_qwen3_leaves_out_is_what_transformers_takes(tmp_path):
+    """Heads of 128, where other families divide the hidden size by the heads."""
+    folder = copy_of("qwen3_tiny", tmp_path)
+    expected = read_architecture(folder)
+    rewrite(
+        folder / "config.json", head_dim="absent", attention_bias="absent", max_position_embeddings="absent"
+    )
+    changed = dataclasses.replace(expected, head_dim=128, max_length=32_768)
+    assert read_architecture(folder) == changed
+
+
+def test_norms_and_biases_that_a_configuration_does_not_announce_are_named(tmp_path):
+    """A Qwen3 called a Llama, and a Llama whose attention_bias was lost."""
+    folder = copy_of("qwen3_tiny", tmp_path)
+    rewrite(folder / "config.json", architectures=["LlamaForCausalLM"], model_type="llama")
+    with pytest.raises(InputError, match=r"(q|k)_norm\.weight, which this architecture has no place for"):
+        load_folder(folder)
+    folder = copy_of("llama_bias_tiny", tmp_path)
+    rewrite(folder / "config.json", attention_bias=False)
+    with pytest.raises(InputError, match=r"_proj\.bias, which this architecture has no place for"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output_bias": True}, "output_bias must be False without attention_bias"),
+        ({"qk_norm": True, "attention_bias": True}, "output_bias must be attention_bias beside qk_norm"),
+    ],
+)
+def test_combinations_that_no_family_has(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SMALL, **change)
 
 
 def test_missing_extra_and_misshapen_tensors_are_named(tmp_path):

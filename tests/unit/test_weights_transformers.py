@@ -44,6 +44,9 @@ def test_their_models_here(kind, seed, tmp_path):
         {},
         {"tied": False, "attention_bias": True},
         {"interleaved_rotary": True, "rope_scaling": RopeScaling(8.0, 1.0, 4.0, 16), "rope_theta": 500.0},
+        {"attention_bias": True, "output_bias": True},
+        {"qk_norm": True, "tied": False},
+        {"qk_norm": True, "attention_bias": True, "output_bias": True},
     ],
 )
 def test_our_models_there(change, tmp_path, getkey):
@@ -57,8 +60,9 @@ def test_our_models_there(change, tmp_path, getkey):
     np.testing.assert_allclose(logits_of(theirs.eval(), tokens)[:, :-1], our_logits(model, tokens), atol=1e-4)
 
 
-def test_greedy_text_is_theirs(tmp_path, getkey):
-    model = Transformer.init(jax.random.key(3), SMALL)
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_greedy_text_is_theirs(qk_norm, tmp_path):
+    model = Transformer.init(jax.random.key(3), dataclasses.replace(SMALL, qk_norm=qk_norm))
     save_folder(tmp_path, model, ids={"bos": 0, "eos": 1, "pad": 1})
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     lengths = np.array([3, 6, 6, 1])

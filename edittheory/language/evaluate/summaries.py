@@ -211,3 +211,17 @@ def comparison(ours: Means, test_user: str) -> list[str]:
         f" ({'agrees' if theirs[text] == found[text] else 'does not agree'})."
         for text in CLAIMS
     ]
+
+
+def comparison_by_seed(found: Scores, test_user: str) -> list[str]:
+    """`comparison` with one seed's table after the other: a claim agrees where every seed says what the paper does."""
+    theirs, lines = claims(paper_means(test_user)), []
+    each = [claims(found._replace(costs=found.costs[s : s + 1]).means()) for s in range(len(found.seeds))]
+    for text, said in theirs.items():
+        same = sum(one[text] == said for one in each)
+        held = sum(one[text] for one in each)
+        verdict = "agrees" if same == len(each) else "undecided" if same else "does not agree"
+        lines.append(
+            f"{text}: {'yes' if said else 'no'} in the paper, in {held} of {len(each)} seeds here ({verdict})."
+        )
+    return lines

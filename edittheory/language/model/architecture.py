@@ -33,8 +33,10 @@ class Architecture:
     """A decoder of `layers` blocks: RMSNorm, rotary grouped-query attention, RMSNorm, SwiGLU.
 
     `heads` query heads share `kv_heads` key and value heads of `head_dim` numbers each. `tied`: the output layer is
-    the embedding. `attention_bias`: the projections to queries, keys and values have a bias (Qwen2). Rotary pairs are
-    the two halves of a head, or neighbours if `interleaved_rotary`. Raises ValueError naming what is out of range.
+    the embedding. `attention_bias`: the projections to queries, keys and values have a bias (Qwen2); `output_bias`: the one
+    behind attention too (Llama's attention_bias). `qk_norm`: each head's queries and keys are normed before they are turned
+    (Qwen3). Rotary pairs are the two halves of a head, or neighbours if `interleaved_rotary`. Raises ValueError naming what
+    is out of range, or a combination that no family has.
     """
 
     vocab_size: int
@@ -51,6 +53,8 @@ class Architecture:
     interleaved_rotary: bool = False
     max_length: int = 2048
     rope_scaling: RopeScaling | None = None
+    output_bias: bool = False
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
         for name in (
@@ -66,7 +70,7 @@ class Architecture:
             check_int(name, getattr(self, name), 1)
         check_positive("rope_theta", self.rope_theta)
         check_positive("rms_eps", self.rms_eps)
-        for name in ("tied", "attention_bias", "interleaved_rotary"):
+        for name in ("tied", "attention_bias", "interleaved_rotary", "output_bias", "qk_norm"):
             check_in(name, getattr(self, name), (True, False))
         if self.heads % self.kv_heads:
             raise ValueError(
@@ -74,6 +78,10 @@ class Architecture:
             )
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary pairs, but it is {self.head_dim}")
+        if self.output_bias and not self.attention_bias:
+            raise ValueError("output_bias must be False without attention_bias, but it is True")
+        if self.qk_norm and self.attention_bias != self.output_bias:
+            raise ValueError("output_bias must be attention_bias beside qk_norm, but they differ")
 
     @property
     def query_size(self) -> int:
@@ -95,7 +103,8 @@ class Architecture:
     def parameters(self) -> int:
         """All weights, embedding, norms and biases included; a tied embedding is counted once."""
         bias = self.layers * (self.query_size + 2 * self.key_size) * self.attention_bias
-        norms = self.dim * (2 * self.layers + 1)
+        bias += self.layers * self.dim * self.output_bias
+        norms = self.dim * (2 * self.layers + 1) + 2 * self.layers * self.head_dim * self.qk_norm
         return self.layer_parameters + bias + norms + self.vocab_size * self.dim * (1 if self.tied else 2)
 
     def identity(self) -> dict[str, Any]:

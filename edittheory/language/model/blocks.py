@@ -37,6 +37,9 @@ class Layers(eqx.Module):
     gate_up: Float[Array, "*L D F2"]
     down: Float[Array, "*L F D"]
     adapters: dict[str, Adapter]
+    out_bias: Float[Array, "*L D"] | None = None
+    query_norm: Float[Array, "*L h"] | None = None
+    key_norm: Float[Array, "*L h"] | None = None
 
 
 class Context(NamedTuple):
@@ -134,6 +137,11 @@ def queries_keys_values(
         y = y + layer.qkv_bias
     heads = y.reshape(*y.shape[:-1], a.heads + 2 * a.kv_heads, a.head_dim)
     queries, keys, values = jax.lax.split(heads, (a.heads, a.kv_heads, a.kv_heads), axis=heads.ndim - 2)
+    if layer.query_norm is not None and layer.key_norm is not None:
+        queries, keys = (
+            rms_norm(part, weight, a.rms_eps)
+            for part, weight in ((queries, layer.query_norm), (keys, layer.key_norm))
+        )
     queries, keys = (rotate(part, tables, a.interleaved_rotary) for part in (queries, keys))
     grouped = (*y.shape[:-1], a.kv_heads, a.heads // a.kv_heads, a.head_dim)
     return queries.reshape(grouped), keys, values
@@ -217,6 +225,8 @@ def after_attention(x: Array, attended: Array, layer: Layers, architecture: Arch
     """The residual stream after the output projection of attention and the SwiGLU block."""
     a = architecture
     x = x + project(attended, layer.out, layer.adapters, {"o": a.dim})
+    if layer.out_bias is not None:
+        x = x + layer.out_bias
     normed = rms_norm(x, layer.mlp_norm, a.rms_eps)
     wide = project(normed, layer.gate_up, layer.adapters, {"gate": a.hidden_dim, "up": a.hidden_dim})
     gate, up = jnp.split(wide, 2, axis=-1)

@@ -4,6 +4,7 @@ Nothing in a file is executed. Text that spells a special token is encoded as pl
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,7 @@ class ByteBPE:
         if template is not None:
             specials = {"bos_token": bos, "eos_token": eos, "pad_token": pad}
             frame = frame_of(template, specials, f"the chat template of {path.parent}")
+            _check_marks(frame, tokenizer, path.parent)
         return cls(tokenizer, bos=bos, eos=eos, pad=pad, sep=sep, frame=frame, name=str(path))
 
     @classmethod
@@ -222,6 +224,15 @@ class ByteBPE:
         """JSON-ready: kind, size, sha256 of the tokenizer and of the frame."""
         content = [self.tokenizer.to_str(), list(self.before), list(self.after), self.eos_id]
         return {"kind": "byte bpe", "size": self.size, "sha256": stable_hash(content)}
+
+
+def _check_marks(frame: tuple[str, str], tokenizer: Tokenizer, folder: Path) -> None:
+    """Raises InputError if a template writes a mark of the form <|...|> that is no token: it is another checkpoint's."""
+    for mark in re.findall(r"<\|[^<>|\s]+\|>", "".join(frame)):
+        if tokenizer.token_to_id(mark) is None:
+            raise InputError(
+                f"the chat template of {folder} writes {mark}, which is no token of its tokenizer.json"
+            )
 
 
 def _digits_apart() -> pre_tokenizers.PreTokenizer:

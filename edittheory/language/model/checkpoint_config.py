@@ -1,7 +1,8 @@
 """The config.json of a Llama-family checkpoint: read against a list of what is understood, and written.
 
-Read: LlamaForCausalLM, Qwen2ForCausalLM, and MistralForCausalLM where its window is as long as its texts. A setting that is
-on no list is refused, since it may change the arithmetic; code that a configuration points to (`auto_map`) is never run.
+Read: LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, and MistralForCausalLM where its window is as long as its texts. A
+setting that is on no list is refused, since it may change the arithmetic; code that a configuration points to (`auto_map`)
+is never run.
 """
 
 import json
@@ -15,18 +16,25 @@ from edittheory.language.model.transformer import Transformer
 
 
 class Family(NamedTuple):
-    """A family's name, and what transformers takes for settings that a file leaves out (None: the number of heads)."""
+    """A family's name, and what transformers takes for settings that a file leaves out.
+
+    kv_heads: None for the number of heads; head_dim: None for hidden size / heads. bias: whether projections to queries,
+    keys and values always have a bias (None: as attention_bias says, the one behind attention with them).
+    """
 
     name: str
     max_length: int
     kv_heads: int | None
-    window: int | None
+    window: int | None = None
+    head_dim: int | None = None
+    bias: bool | None = None
 
 
 FAMILIES = {
-    "LlamaForCausalLM": Family("llama", 2048, None, None),
-    "Qwen2ForCausalLM": Family("qwen2", 32_768, 32, None),
-    "MistralForCausalLM": Family("mistral", 131_072, 8, 4096),
+    "LlamaForCausalLM": Family("llama", 2048, None),
+    "Qwen2ForCausalLM": Family("qwen2", 32_768, 32, bias=True),
+    "Qwen3ForCausalLM": Family("qwen3", 32_768, 32, head_dim=128),
+    "MistralForCausalLM": Family("mistral", 131_072, 8, window=4096, bias=False),
 }
 
 _READ = """architectures model_type vocab_size hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
@@ -89,6 +97,7 @@ def read_architecture(folder: str | Path) -> Architecture:
 
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     heads = number("num_attention_heads")
+    asked = bool(config.get("attention_bias"))
     try:
         return Architecture(
             vocab_size=number("vocab_size"),
@@ -96,12 +105,14 @@ def read_architecture(folder: str | Path) -> Architecture:
             layers=number("num_hidden_layers"),
             heads=heads,
             kv_heads=number("num_key_value_heads", heads if family.kv_heads is None else family.kv_heads),
-            head_dim=number("head_dim", number("hidden_size") // heads),
+            head_dim=number("head_dim", family.head_dim or number("hidden_size") // heads),
             hidden_dim=number("intermediate_size"),
             rope_theta=rope.get("rope_theta", number("rope_theta", 10_000.0)),
             rms_eps=number("rms_norm_eps", 1e-6),
             tied=bool(number("tie_word_embeddings", False)),
-            attention_bias=family.name == "qwen2",
+            attention_bias=asked if family.bias is None else family.bias,
+            output_bias=asked and family.bias is None,
+            qk_norm=family.name == "qwen3",
             max_length=number("max_position_embeddings", family.max_length),
             rope_scaling=_rope_scaling(rope, refuse),
         )
@@ -125,8 +136,8 @@ def _check_settings(config: dict[str, Any], family: Family, refuse: Refuse) -> N
     if config.get("auto_map"):
         raise refuse("auto_map asks for code of its own, which is never run")
     for name, value in config.items():
-        has_bias = name == "attention_bias" and family.name == "qwen2"
-        if value not in _ONLY.get(name, (value,)) and not has_bias:
+        may_have_bias = name == "attention_bias" and value in (True, False) and family.bias is not False
+        if value not in _ONLY.get(name, (value,)) and not may_have_bias:
             raise refuse(f"{name} = {value!r} is not supported")
     unknown = [name for name in config if name not in _KNOWN | {"layer_types"}]
     if unknown:
@@ -161,7 +172,9 @@ def _rope_scaling(rope: dict[str, Any], refuse: Refuse) -> RopeScaling | None:
 def config_of(model: Transformer) -> dict[str, Any]:
     """What config.json says of a decoder, with the names of transformers."""
     a = model.architecture
-    name = "Qwen2ForCausalLM" if a.attention_bias else "LlamaForCausalLM"
+    name = "Qwen2ForCausalLM" if a.attention_bias and not a.output_bias else "LlamaForCausalLM"
+    name = "Qwen3ForCausalLM" if a.qk_norm else name
+    bias = {} if name == "Qwen2ForCausalLM" else {"attention_bias": a.output_bias}
     scaling = None
     if a.rope_scaling is not None:
         s = a.rope_scaling
@@ -184,6 +197,7 @@ def config_of(model: Transformer) -> dict[str, Any]:
         "tie_word_embeddings": a.tied,
         "max_position_embeddings": a.max_length,
         "torch_dtype": str(model.embedding.dtype),
+        **bias,
     }
 
 

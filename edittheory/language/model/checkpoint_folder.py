@@ -5,6 +5,7 @@ the package `safetensors`.
 """
 
 import contextlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,13 @@ def save_folder(
     path: str | Path,
     model: Transformer,
     tokeniser: Tokeniser | None = None,
-    ids: dict[str, int | None] | None = None,
+    ids: Mapping[str, int | list[int] | None] | None = None,
 ) -> Path:
     """Write config.json, model.safetensors and the tokeniser's files, which transformers loads; returns the folder.
 
-    `ids` gives the token numbers "bos", "eos", "pad" (None: the tokeniser's). Files appear whole or not at all,
-    config.json last. Raises ValueError if the decoder has unmerged adapters, FolderError if the folder cannot be written.
+    `ids` gives the token numbers "bos", "eos" (or a list of all that end a text), "pad" (None: the tokeniser's). Files appear
+    whole or not at all, config.json last. Raises ValueError if the decoder has unmerged adapters, FolderError if the folder
+    cannot be written.
     """
     from safetensors.numpy import save_file
 

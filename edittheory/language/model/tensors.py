@@ -35,6 +35,10 @@ def layer_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
     if a.attention_bias:
         for side, size in zip(SIDES, (a.query_size, a.key_size, a.key_size), strict=True):
             shapes[f"self_attn.{side}_proj.bias"] = (size,)
+    if a.output_bias:
+        shapes["self_attn.o_proj.bias"] = (a.dim,)
+    if a.qk_norm:
+        shapes |= {f"self_attn.{side}_norm.weight": (a.head_dim,) for side in ("q", "k")}
     return shapes
 
 
@@ -88,6 +92,9 @@ def assemble(get: Callable[[str], np.ndarray], a: Architecture, dtype: Any) -> T
         ),
         down=stack(lambda prefix: tensor(prefix + "mlp.down_proj.weight").T),
         adapters={},
+        out_bias=stack(lambda prefix: tensor(prefix + "self_attn.o_proj.bias")) if a.output_bias else None,
+        query_norm=stack(lambda prefix: tensor(prefix + "self_attn.q_norm.weight")) if a.qk_norm else None,
+        key_norm=stack(lambda prefix: tensor(prefix + "self_attn.k_norm.weight")) if a.qk_norm else None,
     )
     head = None if a.tied else jnp.asarray(tensor(HEAD))
     return Transformer(jnp.asarray(tensor(EMBEDDING)), layers, jnp.asarray(tensor(FINAL_NORM)), head, a)
@@ -112,7 +119,13 @@ def disassemble(model: Transformer) -> Iterator[tuple[str, np.ndarray]]:
             for side, part in zip(SIDES, np.split(both, cuts), strict=True):
                 halves = a.interleaved_rotary and side != "v"
                 yield f"{prefix}self_attn.{side}_proj.{kind}", to_halves(part, a.head_dim) if halves else part
+        for side, norm in (("q", w.query_norm), ("k", w.key_norm)):
+            if norm is not None:
+                ordered = to_halves(norm, a.head_dim) if a.interleaved_rotary else norm
+                yield f"{prefix}self_attn.{side}_norm.weight", ordered
         yield prefix + "self_attn.o_proj.weight", w.out.T
+        if w.out_bias is not None:
+            yield prefix + "self_attn.o_proj.bias", w.out_bias
         gate, up = np.split(w.gate_up.T, 2)
         yield prefix + "mlp.gate_proj.weight", gate
         yield prefix + "mlp.up_proj.weight", up

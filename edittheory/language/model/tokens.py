@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from edittheory.core.errors import InputError
 from edittheory.core.validation import check_int
 from edittheory.runs.identity import stable_hash
 from edittheory.text.distance import word_tokens
@@ -69,6 +71,21 @@ class WordTokeniser:
         for place, token in enumerate(self.tokens[len(SPECIALS) :]):
             if word_tokens(token) != [token]:
                 raise ValueError(f"vocabulary[{place}]: {token!r} is not one word, mark, emoji or line break")
+
+    @classmethod
+    def load(cls, file: Path) -> "WordTokeniser":
+        """From `words.json`. Raises InputError naming the file if it is not what `files` writes."""
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {file}: {error}") from None
+        texts = isinstance(found, list) and all(isinstance(token, str) for token in found)
+        if not texts or tuple(found[: len(SPECIALS)]) != SPECIALS:
+            raise InputError(f"{file} must be a list of tokens that begins with {', '.join(SPECIALS)}")
+        try:
+            return cls(found[len(SPECIALS) :])
+        except ValueError as error:
+            raise InputError(f"{file}: {error}") from None
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without specials. Raises ValueError naming the first word that is not in the vocabulary."""

@@ -71,6 +71,9 @@ class Transformer(eqx.Module):
             gate_up=normal(keys[3], count, a.dim, 2 * a.hidden_dim),
             down=normal(keys[4], count, a.hidden_dim, a.dim, scale=back),
             adapters={},
+            out_bias=jnp.zeros((count, a.dim), dtype) if a.output_bias else None,
+            query_norm=jnp.ones((count, a.head_dim), dtype) if a.qk_norm else None,
+            key_norm=jnp.ones((count, a.head_dim), dtype) if a.qk_norm else None,
         )
         head = jax.random.normal(keys[5], (a.vocab_size, a.dim), jnp.float32) / a.dim**0.5
         return Transformer(

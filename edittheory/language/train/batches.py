@@ -107,7 +107,18 @@ class Pairs(eqx.Module):
         return self
 
 
-def make_pairs(tokeniser: tokens.Tokeniser, rows: Sequence[logs.LogRow], P: int, R: int) -> Pairs:
+class Interaction(NamedTuple):
+    """What `make_pairs` needs of a log's row, where the row is of another log than `logs.LogRow`."""
+
+    prompt: str
+    response: str
+    edit: str
+    cost: float = 0.0
+
+
+def make_pairs(
+    tokeniser: tokens.Tokeniser, rows: Sequence[logs.LogRow] | Sequence[Interaction], P: int, R: int
+) -> Pairs:
     """The pairs of log rows, with prompts of at most P tokens and responses and edits of at most R.
 
     `cut` tells which rows have a response or an edit that did not fit. Raises ValueError if there are no rows.

@@ -1,17 +1,16 @@
-"""Supervised fine-tuning, DPO and EarlyEnsemble of a language model on the pairs of a log, and its pretraining.
+"""Supervised fine-tuning, DPO and its relatives, and EarlyEnsemble of a language model on the pairs of a log, and its pretraining.
 
-One loss serves all: preference_weight * PREF + supervised_weight * SUP (`edittheory.learn.losses`) on summed log-probabilities.
-Its numbers are traced, so that for given shapes there are two compiled programs: with the response, and without
-for purely supervised training.
+One loss serves all: preference_weight * PREF + supervised_weight * SUP (`pair_objectives`). Its numbers and the choice of
+PREF are traced, so that for given shapes there are two compiled programs: with the response, and without for purely
+supervised training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
@@ -21,12 +20,30 @@ from edittheory.language.train import train_state
 from edittheory.language.train.batches import Batch, Columns, Order, Pairs, assemble
 from edittheory.language.train.pair_objectives import Coefficients, Static, advance
 from edittheory.language.train.reference_cache import RefLogProbs, reference_log_probs, summed_log_probs
-from edittheory.language.train.settings import Settings, dpo, early, sft
+from edittheory.language.train.settings import Settings, dpo, early, preferring, sft
 from edittheory.language.train.train_state import FineTuningDiverged, Hyper, Trained
 from edittheory.learn.training import Progress
 from edittheory.runs.checkpoints import fingerprint
 
-__all__ = ["FineTuningDiverged", "Settings", "Trained", "dpo", "early", "pretrain", "sft", "train"]
+__all__ = [
+    "FineTuningDiverged",
+    "Measures",
+    "Settings",
+    "Trained",
+    "dpo",
+    "early",
+    "preferring",
+    "pretrain",
+    "sft",
+    "train",
+]
+
+
+class Measures(NamedTuple):
+    """Further numbers to record while a model is trained: their names, and model -> {name: number}."""
+
+    names: tuple[str, ...]
+    measure: Callable[[Any], dict[str, float]]
 
 
 def train(
@@ -36,6 +53,7 @@ def train(
     key: Array,
     *,
     reference: RefLogProbs | None = None,
+    measures: Measures | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     devices: Sequence[Any] | None = None,
@@ -44,7 +62,8 @@ def train(
 
     reference: log pi_ref of these pairs (`reference_log_probs`); None takes the model as it comes as the reference.
     checkpoint: a file to save to after every chunk and to resume from, ending with the same bits as a training that was
-    never stopped. progress: called after every chunk. devices share each microbatch (None: all local ones).
+    never stopped. progress: called after every chunk. measures: further columns of the history. devices share each
+    microbatch (None: all local ones).
 
     The history has, for each chunk: step, loss, gradient_norm and learning_rate (means over its steps), and on a fixed
     probe of edited pairs drift_edit and drift_response (mean change of log pi of edit and response from the reference, in
@@ -70,11 +89,12 @@ def train(
         rows = [order.rows(int(step)) for step in steps]
         return assemble(columns, rows, settings.batch, settings.accumulate, mesh.size, settings.mean_tokens)
 
-    watch = _probe(model, short, reference, settings, micro)
+    watch = _with(measures, _probe(model, short, reference, settings, micro))
+    what = (repr(settings), *watch.names[len(WATCHED) :])
     identity = (
         ""
         if checkpoint is None
-        else fingerprint(repr(settings), eqx.filter(model, eqx.is_array), columns, key, pairs.text_identity())
+        else fingerprint(*what, eqx.filter(model, eqx.is_array), columns, key, pairs.text_identity())
     )
     return _run(
         model,
@@ -179,7 +199,7 @@ def _run(
     inputs: Callable[[int, int], Batch],
     steps: int,
     key: Array,
-    watch: Callable[[Any], dict[str, float]] | None,
+    watch: Measures | None,
     mesh: Mesh,
     checkpoint: str | Path | None,
     identity: str,
@@ -188,9 +208,7 @@ def _run(
     params, frozen = train_state.split(model)
     frozen = train_state.place(frozen, mesh)
     hyper = Hyper.of(settings, steps)
-    numbers = Coefficients(
-        *(jnp.asarray(getattr(settings, name), dtype=jnp.float32) for name in Coefficients._fields)
-    )
+    numbers = Coefficients.of(settings)
     static = Static(settings.compute_dtype, settings.remat, mesh)
     by_row = PartitionSpec(None, None, "data")
 
@@ -205,8 +223,8 @@ def _run(
         lambda params: eqx.combine(params, frozen),
         steps=steps,
         chunk=settings.chunk,
-        columns=("loss", "gradient_norm", "learning_rate", *(WATCHED if watch else ())),
-        watch=(lambda params: watch(eqx.combine(params, frozen))) if watch else (lambda params: {}),
+        columns=("loss", "gradient_norm", "learning_rate", *(watch.names if watch else ())),
+        watch=(lambda params: watch.measure(eqx.combine(params, frozen))) if watch else (lambda params: {}),
         learning_rate=float(settings.learning_rate),
         mesh=mesh,
         key=key,
@@ -214,6 +232,13 @@ def _run(
         identity=identity,
         report=progress,
     )
+
+
+def _with(measures: Measures | None, probe: Callable[[Any], dict[str, float]]) -> Measures:
+    """The probe's measures and those asked for."""
+    if measures is None:
+        return Measures(WATCHED, probe)
+    return Measures((*WATCHED, *measures.names), lambda model: probe(model) | measures.measure(model))
 
 
 def _probe(

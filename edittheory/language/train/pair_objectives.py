@@ -1,6 +1,8 @@
 """The loss of fine-tuning on a batch of pairs, its gradient over microbatches and devices, and the compiled chunk.
 
-loss = preference_weight * PREF + supervised_weight * SUP of `edittheory.learn.losses`, on summed log-probabilities.
+loss = preference_weight * PREF + supervised_weight * SUP, of `edittheory.learn`: PREF is any loss of `PREFERENCE_LOSSES`, on
+log-probabilities that are summed over tokens or, with `per_token`, their means. All that tells one loss from another is
+traced, so that a compiled step serves every one.
 """
 
 from functools import partial
@@ -16,15 +18,28 @@ from edittheory.language.model import transformer
 from edittheory.language.train import train_state
 from edittheory.language.train.batches import Batch
 from edittheory.language.train.train_state import Hyper
-from edittheory.learn import losses
+from edittheory.learn import losses, preference_losses
 
 
 class Coefficients(NamedTuple):
-    """The traced numbers of the loss."""
+    """The traced numbers of the loss; those of the same names in `Settings`, with `loss` and `per_token` as numbers."""
 
     preference_weight: Array
     supervised_weight: Array
     scale: Array
+    option: Array
+    loss: Array
+    per_token: Array
+
+    @classmethod
+    def of(cls, settings: Any) -> "Coefficients":
+        """From the fields and properties of `settings`."""
+        names = ("preference_weight", "supervised_weight", "scale", "loss_option")
+        weight, other, scale, option = (
+            jnp.asarray(getattr(settings, name), dtype=jnp.float32) for name in names
+        )
+        number = jnp.asarray(preference_losses.NUMBERS[settings.loss], dtype=jnp.int32)
+        return cls(weight, other, scale, option, number, jnp.asarray(settings.takes_means))
 
 
 class Static(NamedTuple):
@@ -54,8 +69,18 @@ def batch_loss(params: Any, frozen: Any, batch: Batch, numbers: Coefficients, st
             model, *prompt, *edits, batch.responses, batch.response_len, **options
         )
     )
-    preference = losses.preference(
-        edit, response, batch.reference_edit, batch.reference_response, numbers.scale
+    edit_len, response_len = (
+        jnp.where(numbers.per_token, length, 1).astype(edit.dtype)
+        for length in (batch.edit_len, batch.response_len)
+    )
+    preference = preference_losses.by_number(
+        numbers.loss,
+        edit / edit_len,
+        response / response_len,
+        batch.reference_edit / edit_len,
+        batch.reference_response / response_len,
+        numbers.scale,
+        numbers.option,
     )
     return jnp.sum(
         losses.weighted(preference, numbers.preference_weight * batch.preference_share)

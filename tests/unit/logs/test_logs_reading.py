@@ -1,6 +1,7 @@
 """Reading logs of real edits: fields, formats, bad lines, and what the command says of them."""
 
 import gzip
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from edittheory.core.errors import InputError
-from edittheory.logs import reading
+from edittheory.logs import directions, reading
 from edittheory.logs.command import main
 from edittheory.logs.records import parse_map
 
@@ -137,7 +138,12 @@ def test_same_records_from_every_format(tmp_path):
 def test_corpora_by_name(name, file, first, costs):
     log, count = reading.load(FIXTURES / file, reading.Options(format=name))
     assert log.records.select("prompt", "response", "edit").row(0) == first
-    assert log.records["cost"].to_list() == costs and count.reasons == {}
+    translated = (
+        {"response is empty": 1} if name == "divemt" else {}
+    )  # a translation from scratch has no draft
+    assert log.records["cost"].to_list() == costs and count.reasons == translated
+    if name == "prelude":
+        assert log.records.select("source", "log_probability").row(0) == ("bullet points", -4.0)
 
 
 def test_unequal_line_counts_are_refused(tmp_path):
@@ -181,3 +187,44 @@ def test_two_synonyms_are_asked_about(tmp_path):
         match="response could be any of the columns answer, draft; say which by --map response=COLUMN",
     ):
         reading.check(path, reading.Options())
+
+
+def gec_folder(root: Path, source: str = "Він іде .\nДобре\n", target: str = "Він йде.\nДобре\n") -> Path:
+    folder = root / "gec-fluency" / "test"
+    for name, text in (("source-sentences/0002.src.txt", source), ("target-sentences/0002.a1.txt", target)):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_ua_gec_is_read_by_sentences_and_editors(tmp_path):
+    folder = gec_folder(tmp_path)
+    (folder / "target-sentences" / "0002.a2.txt").write_text("Він іде .\nДобре.\n", encoding="utf-8")
+    log, _ = reading.load(folder, reading.Options(format="ua-gec"))
+    assert log.records.select("edit", "document", "editor", "source").rows() == [
+        ("Він йде.", "0002", "a1", "gec-fluency/test"), ("Добре", "0002", "a1", "gec-fluency/test"),
+        ("Він іде .", "0002", "a2", "gec-fluency/test"), ("Добре.", "0002", "a2", "gec-fluency/test"),
+    ]  # fmt: skip
+    (folder / "target-sentences" / "0002.a2.txt").write_text("Він іде .\n", encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"0002\.a2\.txt must have as many lines as 0002\.src\.txt, 2, but it has 1"
+    ):
+        reading.load(folder, reading.Options(format="ua-gec"))
+    with pytest.raises(InputError, match="must be the folder of a partition"):
+        reading.load(tmp_path, reading.Options(format="ua-gec"))
+
+
+def test_the_real_corpus_of_ua_gec():
+    """Whole in its wheel: `pip install --no-deps ua-gec`. Only its files are read, its code is not imported."""
+    try:
+        files = importlib.metadata.files("ua-gec") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("ua-gec is not installed")
+    sample = next(file for file in files if "gec-fluency/test/target-sentences" in str(file))
+    folder = Path(str(sample.locate())).parents[1]
+    log, count = reading.load(folder, reading.Options(format="ua-gec"))
+    assert log.records["document"].n_unique() == 166 and set(log.records["editor"]) == {"a1", "a2"}
+    assert not count.reasons
+    pair = directions.agreement(log.records)  # the numbers of docs/your-own-log.md
+    assert count.used == 5380 and round(1 - count.edited / count.used, 2) == 0.39
+    assert (round(pair.between, 3), round(pair.from_response, 3), round(pair.same, 2)) == (0.124, 0.119, 0.39)

@@ -18,13 +18,20 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, capsys):
     block = re.search(r"```\n(pip install.*?)```", page, re.DOTALL)
     assert block is not None
     commands = [shlex.split(line) for line in block[1].splitlines() if line.startswith("edittheory ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     shutil.copy(ROOT / "tests" / "fixtures" / "logs" / "edits.jsonl", tmp_path)
     monkeypatch.chdir(tmp_path)
     for command in commands:
         assert main(command[1:]) == 0, (command, capsys.readouterr().err)
     made = {path.name for path in tmp_path.iterdir()}
-    assert {"edits.jsonl.bad.jsonl", "costs.png", "dpo.jsonl", "dpo.heldout.jsonl", "sft.jsonl"} <= made
+    assert {
+        "report.html",
+        "edits.jsonl.bad.jsonl",
+        "costs.png",
+        "dpo.jsonl",
+        "dpo.heldout.jsonl",
+        "sft.jsonl",
+    } <= made
 
 
 def test_the_commands_on_advice_work(tmp_path, monkeypatch, capsys):

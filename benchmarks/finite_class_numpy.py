@@ -1,0 +1,54 @@
+"""The NumPy side of the benchmark of finite classes: from the definition, and over this package's algorithm."""
+
+import numpy as np
+
+from edittheory.learn import class_losses
+
+
+def numpy_losses(log_class, log_reference, x, y, edit):
+    """Mean losses (K,) of SUP and PREF on one data set, from the definition."""
+    log_edit, log_response = log_class[:, x, edit], log_class[:, x, y]
+    logits = (log_edit - log_reference[x, edit]) - (log_response - log_reference[x, y])
+    return -log_edit.mean(axis=1), np.logaddexp(0.0, -logits).mean(axis=1)
+
+
+def numpy_loop(arrays, count):
+    log_class, log_reference, x, y, edit = arrays
+    found = [numpy_losses(log_class, log_reference, x[s], y[s], edit[s]) for s in range(count)]
+    return tuple(np.array([np.argmin(pair[i]) for pair in found]) for i in range(2))
+
+
+def numpy_products_loop(arrays, count):
+    """The package's algorithm in NumPy: counts for SUP, products of tables for PREF (all logits here are small)."""
+    log_class, log_reference, x, y, edit = arrays
+    cells = log_reference.size
+    rows = np.ascontiguousarray(log_class.reshape(-1, cells).T)
+    up = np.exp(rows - log_reference.reshape(cells, 1))
+    down, num_y, sup, pref = 1.0 / up, log_reference.shape[1], [], []
+    for s in range(count):
+        before, after = x[s] * num_y + y[s], x[s] * num_y + edit[s]
+        sup.append(np.argmax(np.bincount(after, minlength=cells) @ rows))
+        ratio = up[before]
+        ratio *= down[after]
+        ratio += 1.0
+        groups = len(ratio) // class_losses.FACTORS
+        head, rest = ratio[: groups * class_losses.FACTORS], ratio[groups * class_losses.FACTORS :]
+        product = np.multiply.reduce(head.reshape(class_losses.FACTORS, groups, -1), axis=0)
+        pref.append(np.argmin(np.log(product).sum(axis=0) + np.log(rest).sum(axis=0)))
+    return np.array(sup), np.array(pref)
+
+
+def same_choices(arrays, first, second) -> int:
+    """How many choices differ although the losses tie to 1e-12; any other difference is an error."""
+    ties = 0
+    for kind in range(2):
+        for s in np.flatnonzero(first[kind] != second[kind]):
+            values = numpy_losses(*arrays[:2], *(part[s] for part in arrays[2:]))[kind]
+            gap = abs(values[first[kind][s]] - values[second[kind][s]])
+            if gap > 1e-12 * abs(values).max():
+                name = ("SUP", "PREF")[kind]
+                raise AssertionError(
+                    f"{name} on data set {s}: {first[kind][s]} or {second[kind][s]}, {gap:.2g}"
+                )
+            ties += 1
+    return ties

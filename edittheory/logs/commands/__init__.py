@@ -1,0 +1,8 @@
+"""Commands of `edittheory log` with a module of their own, each with SUMMARY, add_arguments, run and show; `OWN` lists them."""
+
+from types import ModuleType
+
+from edittheory.logs.commands import diagnose, fit, train
+
+OWN: dict[str, ModuleType] = {"diagnose": diagnose, "train": train, "fit": fit}
+"""Name of the command -> its module."""

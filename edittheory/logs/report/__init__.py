@@ -1,0 +1,1 @@
+"""One page of all that is known of a log: gathered (`gather`), drawn (`charts`, `diffs`) and laid out (`page`)."""

@@ -1,0 +1,126 @@
+"""Numbers of docs/theory-certificates.md (C14, C15) and docs/theory-linear.md (L6) from rows; `prose` checks the sentences."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from . import feedback_bounds, linear_certificates, robust_certificates
+
+Rows = Callable[[str], pl.DataFrame]
+CERTIFICATES, LINEAR = "docs/theory-certificates.md", "docs/theory-linear.md"
+
+
+def _linear(rows: Rows) -> Mapping[str, Any]:
+    data = rows("linear_certificates")
+    medians = (
+        linear_certificates.by_problem(data, 0.1).group_by("class", "form", "n").agg(pl.col("ratio").median())
+    )
+    found: dict[str, Any] = {}
+    short = {"exact": "exact", "anytime, preferences": "prefer", "anytime, costs": "costs"}
+    for name, form, n, ratio in medians.iter_rows():
+        found[f"{'net' if name == 'network' else 'd' + name[-1]}_{short[form]}_{n}"] = ratio
+    lost = (
+        data.drop_nulls("covers")
+        .group_by("class", "n")
+        .agg(share=100 * (~pl.col("covers")).mean(), of=pl.len())
+    )
+    bad = data.drop_nulls("value").filter(pl.col("class") != "network")
+    wrong = bad.group_by("form").agg(bad=linear_certificates.WRONG.sum(), of=pl.len())
+    return {
+        **found, "lost_low": lost["share"].min(), "lost_high": lost["share"].max(), "counted": lost["of"].min(),
+        "wrong": wrong["bad"].sum(), "certified": wrong["of"].sum(),
+    }  # fmt: skip
+
+
+def _feedback(rows: Rows) -> Mapping[str, Any]:
+    data = rows("feedback_bounds")
+    beside = feedback_bounds.beside(data)
+    named = feedback_bounds.winners(data)
+    missed = named.filter(pl.col("predicted") != pl.col("measured"))
+    informed = beside.filter(pl.col("name").is_in(["labels, informed", "PREF", "RL", "all"]))
+    middle = informed.group_by("name", "n").agg(pl.col("ratio").median())["ratio"]
+    biased = beside.filter((pl.col("name") == "SUP") & (pl.col("n") == 3000))["ratio"]
+    return {
+        "below": beside.filter(pl.col("mean") < pl.col("bound")).height, "of": beside.height, "named": named.height - missed.height,
+        "cells": named.height, "margin": 100 * (missed["measured_margin"].max() - 1), "low": middle.min(), "high": middle.max(),  # type: ignore[operator]
+        "sup": biased.median(),
+    }  # fmt: skip
+
+
+def _robust(rows: Rows) -> Mapping[str, Any]:
+    data = rows("robust_certificates")
+    worst = (
+        robust_certificates.somewhere(data)
+        .filter(pl.col("habit") == 0.3)
+        .with_columns(share=100 * pl.col("bad") / pl.col("of"))
+    )
+    found: dict[str, Any] = {
+        "radius_low": worst["radius"].min(),
+        "radius_high": worst["radius"].max(),
+        "logs": worst["of"].min(),
+    }
+    for form, key in zip(
+        robust_certificates.FORMS, ("balance", "half", "own", "joint", "costs"), strict=True
+    ):
+        mine = worst.filter(pl.col("form") == form)["share"]
+        found |= {f"{key}_low": mine.min(), f"{key}_high": mine.max()}
+    last = data.filter((pl.col("habit") == 0.3) & (pl.col("n") == 3000) & (pl.col("family") == "line"))
+    for form, key in (("own radius", "own"), ("own radius and costs", "joint"), ("costs", "costs")):
+        found[f"{key}_value"] = last.filter(pl.col("form") == form)["value"].median()
+    return found
+
+
+SENTENCES: tuple[tuple[str, str, Callable[[Rows], Mapping[str, Any]]], ...] = (
+    (
+        CERTIFICATES,
+        "at n = 30, 300 and 3,000 the exact certificate is {d2_exact_30:.1f}, {d2_exact_300:.1f} and {d2_exact_3000:.1f} times the "
+        "problem's own 90% quantile at d = 2, where C8's is {d2_prefer_30:.1f}, {d2_prefer_300:.1f} and {d2_prefer_3000:.1f} times",
+        _linear,
+    ),
+    (
+        CERTIFICATES,
+        "at d = 3 {d3_exact_30:.1f}, {d3_exact_300:.1f} and {d3_exact_3000:.1f} times against {d3_prefer_30:.1f}, {d3_prefer_300:.1f} "
+        "and {d3_prefer_3000:.1f}",
+        _linear,
+    ),
+    (
+        CERTIFICATES,
+        "The net lost the truth's cell in {lost_low:.1f} to {lost_high:.1f}% of {counted} logs at each n and d (claimed: 10% "
+        "with C8's set), and {wrong} of {certified} certificates of log-linear classes, exact and anytime, were wrong",
+        _linear,
+    ),
+    (
+        CERTIFICATES,
+        "Networks of four units, searched: {net_prefer_30:.1f}, {net_prefer_300:.1f} and {net_prefer_3000:.1f} times by preferences, "
+        "{net_costs_30:.1f}, {net_costs_300:.1f} and {net_costs_3000:.1f} times by costs",
+        _linear,
+    ),
+    (
+        CERTIFICATES,
+        "wrong at some n in {balance_low:.1f} to {balance_high:.1f}% of {logs} logs each where balance is assumed, "
+        "{own_low:.1f} to {own_high:.1f}% at the user's own radius (median {radius_low:.1f} to {radius_high:.1f} nats), "
+        "{joint_low:.1f} to {joint_high:.1f}% with costs, "
+        "{costs_low:.1f} to {costs_high:.1f}% by costs alone",
+        _robust,
+    ),
+    (
+        CERTIFICATES,
+        "the median certificate at n = 3,000 is {own_value:.4f} at the own radius, {joint_value:.4f} with costs, "
+        "{costs_value:.4f} by costs alone",
+        _robust,
+    ),
+    (
+        LINEAR,
+        "{below} of {of} mean risks lie below their bound; informed learners are {low:.1f} to {high:.1f} times above it (median over "
+        "problems), SUP {sup:.0f} times at n = 3,000",
+        _feedback,
+    ),
+    (
+        LINEAR,
+        "the bounds name the feedback of least measured risk in {named} of {cells} cells of strength, noise and n; in the others "
+        "first and second are within {margin:.1f}% of each other",
+        _feedback,
+    ),
+)
+"""(page, template, numbers): as `prose.Sentence`, numbers from a function that reads the rows of an experiment by name."""

@@ -1,0 +1,147 @@
+"""Sentences of the guides: times from manifests, and numbers of the figures' pages; checked as those of README are."""
+
+import json
+from functools import partial
+
+import polars as pl
+import scipy.stats
+
+from . import committed, prose
+from .prose import ROOT, Numbers, Sentence, rows
+
+GUIDE, TRADEOFFS, LATE, ATTACKS = (
+    "experiments/README.md",
+    "docs/tradeoffs.md",
+    "docs/late-ensembles.md",
+    "docs/falsification.md",
+)
+
+
+def manifest(name: str) -> dict:
+    """The manifest of an experiment's committed rows."""
+    return json.loads((ROOT / "paper_figures" / "rows" / name / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _time(name: str) -> Numbers:
+    return committed.duration(manifest(name))
+
+
+def _size(name: str) -> Numbers:
+    return manifest(name)["config"]
+
+
+def _late() -> Numbers:
+    data = rows("late_ensemble").with_columns(worst=pl.col("t") * pl.col("largest_gap"))
+    late = data.filter(pl.col("bandit") == "Late")
+    cells = late.group_by("setting", "t").agg(
+        pl.col("regret").mean(), pl.col("bound").first(), pl.col("worst").first()
+    )
+    at = cells.filter(pl.col("t") == 200).with_columns(share=pl.col("bound") / pl.col("worst"))
+    return {
+        "cells": cells.height,
+        "times": float((cells["bound"] / cells["regret"]).median()),  # type: ignore[arg-type]
+        "low": at["share"].min(),
+        "high": at["share"].max(),
+        **manifest("late_ensemble")["config"],
+    }
+
+
+def _drift() -> Numbers:
+    """Differences of excess cost in points of per cent at T = 1,000: sliding window and follow the leader less alpha/4, by problem."""
+    data = rows("drift").filter(pl.col("horizon") == 1000)
+    found: dict[str, float] = {}
+    for name, change, other in (
+        ("window", "new taste", "sliding window"),
+        ("leader", "misleading order", "follow the leader"),
+    ):
+        excess = (
+            data.filter(pl.col("change") == change)
+            .group_by("problem", "bandit")
+            .agg(excess=100 * pl.col("excess").sum() / pl.col("best_fixed").sum())
+            .pivot(on="bandit", index="problem", values="excess")
+        )
+        gaps = (excess[other] - excess["Late, alpha/4"]).to_numpy()
+        half = scipy.stats.t.isf(0.025, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
+        found |= {name: gaps.mean(), f"{name}_low": gaps.mean() - half, f"{name}_high": gaps.mean() + half}
+    return found
+
+
+def _attacks() -> Numbers:
+    data = rows("falsification")
+    true = data.filter(~pl.col("mutant"))
+    return {
+        "true": true["statement"].n_unique(),
+        "false": data.filter("mutant")["statement"].n_unique(),
+        "identities": true.group_by("statement")
+        .agg(pl.col("ratio").max())
+        .filter(pl.col("ratio") < 1e-3)
+        .height,
+    }
+
+
+SENTENCES: tuple[Sentence, ...] = (
+    *(
+        Sentence(TRADEOFFS, f"`{name}` ({{minutes}} min {{seconds:02d}} s):", partial(_time, name))
+        for name in ("phase_diagram", "coverage", "policy_classes", "user_shift", "early_weight")
+    ),
+    Sentence(
+        GUIDE,
+        "with the other members of its class. `--preset quick`: {wall} s.",
+        partial(_time, "bound_verification"),
+    ),
+    Sentence(
+        GUIDE, "Lemma 1 and its sharper forms? `--preset quick`: {wall} s.", partial(_time, "contraction")
+    ),
+    Sentence(GUIDE, "log hardly ever holds. `--preset quick`: {wall} s.", partial(_time, "rates")),
+    Sentence(
+        GUIDE, "with the printed s = beta? `--preset quick`: {wall} s.", partial(_time, "preference_scale")
+    ),
+    Sentence(GUIDE, "won by one kind of feedback. `--preset quick`: {wall} s.", partial(_time, "separation")),
+    Sentence(
+        GUIDE, "false statements as a control. `--preset quick`: {wall} s;", partial(_time, "falsification")
+    ),
+    Sentence(LATE, "(`late_ensemble`, {seeds:,} seeds)", partial(_size, "late_ensemble")),
+    Sentence(
+        LATE,
+        "B4 held at all {cells} (setting, T) tried, and said nothing: it is {times:.0f} times the regret in the median, and "
+        "at T = 200 it is {low:.0f} to {high:.0f} times what always playing",
+        _late,
+    ),
+    Sentence(LATE, "mean of {trials} problems", partial(_size, "warm_start")),
+    Sentence(
+        LATE,
+        "(`ensemble_robustness`, {trials:,} problems a setting, T = {rounds})",
+        partial(_size, "ensemble_robustness"),
+    ),
+    Sentence(
+        LATE,
+        "(`contextual_ensemble`, four domains, {trials:,} problems)",
+        partial(_size, "contextual_ensemble"),
+    ),
+    Sentence(LATE, "(`drift`, {problems} problems x {seeds} seeds)", partial(_size, "drift")),
+    Sentence(
+        LATE,
+        "alpha/4 is {window:.1f} [{window_low:.1f}, {window_high:.1f}] points ahead of the sliding window, in a misleading order "
+        "{leader:.1f} [{leader_low:.1f}, {leader_high:.1f}] ahead of follow the leader",
+        _drift,
+    ),
+    Sentence(LATE, "({problems} problems x {seeds} seeds a setting)", partial(_size, "online_learning")),
+    Sentence(
+        ATTACKS,
+        "{true} true statements, none refuted; {false} false ones, all refuted; {identities} of the true ones are identities",
+        _attacks,
+    ),
+)
+
+
+def run(write_too: bool = False) -> int:
+    """Check README, guides and the page of rows, mended first if asked; exit code 1 if one says other than its rows."""
+    sentences = (*prose.SENTENCES, *SENTENCES)
+    if write_too:
+        print(f"{prose.write(sentences)} sentences changed")
+        committed.PAGE.write_text(committed.page(), encoding="utf-8")
+    found = prose.differences(sentences)
+    if committed.PAGE.read_text(encoding="utf-8") != committed.page():
+        found.append("docs/rows.md is not that of the manifests: python -m experiments.prose --write")
+    print("\n".join(found) or f"{len(sentences)} sentences agree with their rows")
+    return 1 if found else 0

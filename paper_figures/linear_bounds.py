@@ -1,0 +1,48 @@
+"""Bounds for log-linear policies and linear costs against what happens: bound / SubOpt over n, by learner and form."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from . import style
+from .figure import Figure
+
+PANELS = {
+    "SUP": {"T1(a)*": "contraction bias", "T1(b)*": "exact bias", "T1(c)*": "Hellinger"},
+    "PREF": {"T2(a)*": r"$\kappa$", "T2(b)*": r"$\sqrt{\kappa}$", "T2(c)*": "fast rate"},
+    "RL": {"T3(a)*": "slow", "T3(b)*": "fast rate", "T3(a)": "slow, before the data"},
+}
+LOOKS = ((style.BLACK, "o"), (style.BLUE, "s"), (style.VERMILLION, "^"))
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """One panel for each learner; lines are medians over all d, bands 10% to 90% of the problems."""
+    data = rows["linear_bounds"]
+    figure, axes = style.new_figure(1, len(PANELS), height=2.7, sharey=True)
+    sizes = np.array(sorted(data["n"].unique().to_list()))
+    for ax, (learner, forms) in zip(axes[0], PANELS.items(), strict=True):
+        lines = []
+        for (statement, label), (color, marker) in zip(forms.items(), LOOKS, strict=True):
+            ratios = [
+                (part["bound"] / part["realised"]).to_numpy()
+                for n in sizes
+                if len(part := data.filter((pl.col("statement") == statement) & (pl.col("n") == n)))
+            ]
+            low, middle, high = np.array([np.quantile(ratio, [0.1, 0.5, 0.9]) for ratio in ratios]).T
+            lines.append(style.line(ax, sizes, middle, style.Look(label, color, marker), low, high))
+        ax.set(xscale="log", yscale="log", xlabel="n, logged edits", title=learner)
+        ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        ax.minorticks_off()
+        style.label_ends(ax, lines)
+    axes[0][0].set_ylabel("bound / SubOpt")
+    style.key(figure, "median over problems of 2, 4 and 8 features; bands: 10% to 90% of the problems")
+    return figure
+
+
+FIGURE = Figure(
+    name="linear_bounds",
+    needs=("linear_bounds",),
+    draw=draw,
+    summary="Bounds for log-linear classes, at what was learned: median over problems of 2 to 8 features, bands 10% to 90% of them. "
+    "All hold; they are as loose as those for finite classes.",
+)

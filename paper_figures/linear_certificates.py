@@ -1,0 +1,99 @@
+"""Certificates of log-linear classes and networks over each problem's own quantile of SubOpt, and how often they are wrong."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from edittheory.core.statistics import clopper_pearson
+
+from . import style
+from .figure import Figure
+
+LOOKS = {
+    "anytime, preferences": style.Look("anytime, preferences", style.SKY, "o"),
+    "anytime, costs": style.Look("anytime, costs", style.GREEN, "s"),
+    "exact": style.Look("exact, one n", style.VERMILLION, "^"),
+}
+CLASSES = ("log-linear, d = 2", "log-linear, d = 3", "network")
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """One panel of ratios for each class; the last shows how often the net lost the truth's cell, all classes together."""
+    data = rows["linear_certificates"]
+    delta = manifests["linear_certificates"]["config"]["delta"]
+    sizes = sorted(data["n"].unique().to_list())
+    figure, axes = style.new_figure(1, 4, height=2.5)
+    for ax, name in zip(axes[0, :3], CLASSES, strict=True):
+        _ratios(ax, data.filter(pl.col("class") == name), sizes, delta)
+        ax.set_title(name + (" (searched)" if name == "network" else ""))
+        ax.sharey(axes[0, 0])
+    axes[0, 0].set_ylabel(f"certificate / {1 - delta:.0%} quantile")
+    _lost(axes[0, 3], data, sizes, delta)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
+    return figure
+
+
+def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
+    problems = data.group_by("n", "form", "problem", maintain_order=True).agg(
+        median=pl.col("value").median(),
+        quantile=pl.col("realised").quantile(1 - delta, interpolation="higher"),
+    )
+    forms = [form for form in LOOKS if form in data["form"].unique().to_list()]
+    for place, form in enumerate(forms):
+        look = LOOKS[form]
+        for i, n in enumerate(sizes):
+            mine = problems.filter((pl.col("form") == form) & (pl.col("n") == n))
+            ratio = (mine["median"] / mine["quantile"]).to_numpy()
+            x = i + 0.22 * (place - 0.5 * (len(forms) - 1))
+            ax.plot(
+                np.full(len(ratio), x),
+                ratio,
+                linestyle="none",
+                marker=look.marker,
+                color=look.color,
+                markersize=2.5,
+                alpha=0.6,
+            )
+            ax.plot([x], [np.median(ratio)], linestyle="none", marker="_", markersize=10, markeredgewidth=1.6, color=look.color,
+                    label=look.label if i == 0 else None)  # fmt: skip
+    ax.set_yscale("log")
+    ax.set_ylim(0.8, 70)
+    ax.text(-0.45, 3.0, "goal", fontsize=7, va="top", color=style.GREY)
+    ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
+    ax.axhline(3.0, color=style.GREY, linewidth=0.7, linestyle=":")
+    _axis(ax, sizes)
+
+
+def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
+    counted = data.drop_nulls("covers")
+    for place, name in enumerate(CLASSES[:2]):
+        look = style.Look(name, (style.VERMILLION, style.ORANGE)[place], ("^", "D")[place])
+        for i, n in enumerate(sizes):
+            lost = ~counted.filter((pl.col("class") == name) & (pl.col("n") == n))["covers"].to_numpy()
+            low, high = clopper_pearson(int(lost.sum()), len(lost), 0.05)
+            x = i + 0.2 * (place - 0.5)
+            style.errorbars(
+                ax, [x], [lost.mean()], [low], [high], look, label=f"d = {name[-1]}" if i == 0 else None
+            )
+    ax.axhline(delta, color=style.BLACK, linewidth=0.7)
+    ax.text(-0.4, delta, "promised", fontsize=7, va="top")
+    ax.set_ylim(0, 1.4 * delta)
+    ax.legend(loc="upper right", fontsize=7, ncols=2, handletextpad=0.2, columnspacing=0.8)
+    ax.set_title("exact: truth lost")
+    _axis(ax, sizes)
+
+
+def _axis(ax, sizes: list[int]) -> None:
+    ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
+    ax.set_xlim(-0.5, len(sizes) - 0.5)
+    ax.set_xlabel("edits n")
+    ax.grid(axis="x", visible=False)
+
+
+FIGURE = Figure(
+    name="linear_certificates",
+    needs=("linear_certificates",),
+    draw=draw,
+    summary="Exact certificates of log-linear classes against anytime ones, each over the problem's own quantile of SubOpt.",
+)

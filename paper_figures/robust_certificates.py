@@ -1,0 +1,78 @@
+"""Wrong at some n, and how large: certificates that assume balance, that allow for the user's own radius, and from costs alone."""
+
+import matplotlib.figure
+import numpy as np
+import polars as pl
+
+from edittheory.core.statistics import clopper_pearson
+
+from . import style
+from .figure import Figure
+
+LOOKS = {
+    "balance assumed": style.Look("balance assumed", style.VERMILLION, "o"),
+    "half the radius": style.Look("half the radius", style.ORANGE, "v"),
+    "own radius": style.Look("own radius", style.BLUE, "s"),
+    "own radius and costs": style.Look("own radius and costs", style.SKY, "D"),
+    "costs": style.Look("costs alone", style.DARK_GREEN, "^"),
+}
+
+
+def draw(rows, manifests) -> matplotlib.figure.Figure:
+    """Left: share of logs with a certificate that is wrong at some n, by habit. Right: median certificates, largest habit."""
+    data = rows["robust_certificates"].filter(pl.col("family") == "line")
+    delta = manifests["robust_certificates"]["config"]["delta"]
+    figure, axes = style.new_figure(1, 2, height=2.6)
+    habits = sorted(data["habit"].unique().to_list())
+    _wrong(axes[0, 0], data, habits, delta)
+    _sizes(axes[0, 1], data.filter(pl.col("habit") == habits[-1]), habits[-1])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=7)
+    return figure
+
+
+def _wrong(ax, data: pl.DataFrame, habits: list[float], delta: float) -> None:
+    bad = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
+    logs = data.group_by("habit", "form", "seed", maintain_order=True).agg(bad=bad.any())
+    for place, (form, look) in enumerate(LOOKS.items()):
+        for i, habit in enumerate(habits):
+            mine = logs.filter((pl.col("habit") == habit) & (pl.col("form") == form))["bad"].to_numpy()
+            low, high = clopper_pearson(int(mine.sum()), len(mine), 0.05)
+            x = i + 0.14 * (place - 2)
+            style.errorbars(ax, [x], [mine.mean()], [low], [high], look, label=look.label if i == 0 else None)
+    ax.axhline(delta, color=style.BLACK, linewidth=0.7)
+    ax.text(0.5, delta, "promised", fontsize=7, va="bottom", ha="center")
+    radii = (
+        data.group_by("habit", "seed")
+        .agg(pl.col("radius").first())
+        .group_by("habit")
+        .agg(pl.col("radius").median())
+    )
+    found = dict(radii.iter_rows())
+    ax.set_xticks(range(len(habits)), [f"{habit:.0%}\nradius {found[habit]:.1f}" for habit in habits])
+    ax.set_xlim(-0.5, len(habits) - 0.5)
+    ax.set_ylim(0, None)
+    ax.set_xlabel("share of habitual edits (median radius of balance, nats)")
+    ax.set_title("wrong at some n, 95% intervals")
+    ax.grid(axis="x", visible=False)
+
+
+def _sizes(ax, data: pl.DataFrame, habit: float) -> None:
+    for form, look in LOOKS.items():
+        mine = data.filter(pl.col("form") == form).group_by("n").agg(pl.col("value").median()).sort("n")
+        style.line(ax, mine["n"].to_numpy(), np.maximum(mine["value"].to_numpy(), 1e-6), look)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    sizes = sorted(data["n"].unique().to_list())
+    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    ax.set_xticks([], minor=True)
+    ax.set_xlabel("edits n")
+    ax.set_title(f"median certificate, {habit:.0%} habit")
+
+
+FIGURE = Figure(
+    name="robust_certificates",
+    needs=("robust_certificates",),
+    draw=draw,
+    summary="Certificates that allow for the user's own radius of balance hold under a habit; those that assume balance do not.",
+)

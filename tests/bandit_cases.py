@@ -1,0 +1,3 @@
+"""What the tests of bandits and of deployments share."""
+
+HORIZON = 48
