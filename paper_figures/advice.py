@@ -70,7 +70,7 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("mean SubOpt, in thousandths")
+    ax.set_xlabel("mean SubOpt x 1,000")
     return handles
 
 
