@@ -70,7 +70,7 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("mean SubOpt, in thousandths")
+    ax.set_xlabel("mean SubOpt x 1,000")
     return handles
 
 
@@ -127,7 +127,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     )
     most = data.filter(pl.col("family") == "log-linear")["user"].unique(maintain_order=True).to_list()
     figure = style.blank(7.0)
-    above, below = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=[2.6, 1]))
     axes = above.subplots(1, len(FAMILIES), sharey=True)
     handles: list = []
     for ax, (family, label) in zip(axes, FAMILIES.items(), strict=True):

@@ -8,11 +8,12 @@ from edittheory.core.statistics import clopper_pearson
 from . import style
 from .figure import Figure
 
+PATCH = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 NEEDS = {
     "nothing to learn": "nothing to learn\n(texts)",
-    "no taste": "no taste\n(log-probabilities of the writer)",
-    "a temperature": "a temperature\n(log-probabilities of the writer)",
-    "a candidate": "a candidate is preferred\n(and those of candidates)",
+    "no taste": "no taste\n(and the writer's log w)",
+    "a temperature": "a temperature\n(and the writer's log w)",
+    "a candidate": "a candidate\n(and theirs)",
 }
 
 
@@ -39,7 +40,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             if not true and needed is not None and needed <= config["edits"]:
                 rate = count / mine.height
                 at, side = (float(low) - 0.04, "right") if rate > 0.4 else (float(high) + 0.04, "left")
-                ax.text(at, place, f"after {needed:,.0f}", fontsize=7, ha=side, va="center")
+                ax.text(at, place, f"after {needed:,.0f}", fontsize=7, ha=side, va="center", bbox=PATCH)
         ax.axvline(config["delta"], color="black", linewidth=0.7, linestyle=(0, (1, 2)))
         ax.set_title(title, fontsize=7)
         ax.set_xlim(-0.04, 1.06)
@@ -48,9 +49,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes[0, 0].set_yticks(range(len(kinds)), kinds)
     axes[0, 0].invert_yaxis()
     figure.suptitle(
-        f"{config['trials']:,} users of each kind, up to {config['edits']:,} interactions. Blue circles: it is true, "
-        f"level {config['delta']:g} dotted (shared by the first three).\n"
-        "Red squares: it is false; beside them the median number of interactions that showed it.",
+        f"{config['trials']:,} users of each kind, up to {config['edits']:,} interactions. Blue circles: the hypothesis is true,\n"
+        f"level {config['delta']:g} dotted (shared by the first three). Red squares: it is false; beside them the median\n"
+        "number of interactions that showed it.",
         fontsize=7.5, x=0.01, ha="left",
     )  # fmt: skip
     return figure

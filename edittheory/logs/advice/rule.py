@@ -1,7 +1,8 @@
 """The rule: scores of the learners, linear in the log's statistics, with weights and a margin tuned on simulated logs.
 
-Tuned by `python -m experiments.advice_rule` to make the mean regret small on one set of simulated logs; the experiment `advice` reports
-on another, of other users. A learner is *separated* from the advised one if its score is lower by more than the margin.
+Tuned by `python -m experiments.advice_tuning` to make the mean regret small on one set of simulated logs; the experiments `advice` and
+`advice_texts` report on others, of other users. A learner is *separated* from the advised one if its score is lower by more than the
+margin.
 """
 
 import functools
