@@ -9,15 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from edittheory.claims import (
-    attackable,
-    attackable_random,
-    falsify,
-    falsify_bandits,
-    falsify_random,
-    instance_files,
-)
-from edittheory.claims.attack_space import Space
+from edittheory.claims.exact import attackable
+from edittheory.claims.exact.attack_space import Space
+from edittheory.claims.hunt import attackable_random, falsify, falsify_bandits, falsify_random, instance_files
 from edittheory.core.validation import check_each, check_int, check_probability
 from edittheory.runs.files import make_folder
 from edittheory.runs.identity import execution_field

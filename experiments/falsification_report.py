@@ -7,11 +7,8 @@ import rich.box
 import rich.markup
 from rich.table import Table
 
-from edittheory.claims import (
-    attackable,
-    attackable_random,
-    falsify_bandits,
-)
+from edittheory.claims.exact import attackable
+from edittheory.claims.hunt import attackable_random, falsify_bandits
 
 from .experiment import Report
 

@@ -71,7 +71,18 @@ def _robust(rows: Rows) -> Mapping[str, Any]:
     return found
 
 
+def _readme(rows: Rows) -> Mapping[str, Any]:
+    found = _linear(rows)
+    exact = [found[f"d{d}_exact_{n}"] for d in (2, 3) for n in (300, 3000)]
+    return {"low": min(exact), "high": max(exact), "problems": rows("linear_certificates")["problem"].n_unique()}
+
+
 SENTENCES: tuple[tuple[str, str, Callable[[Rows], Mapping[str, Any]]], ...] = (
+    (
+        "README.md",
+        "exact ones are {low:.1f} to {high:.1f} times the quantile at n = 300 and 3,000 ({problems} problems; `linear_certificates`)",
+        _readme,
+    ),
     (
         CERTIFICATES,
         "at n = 30, 300 and 3,000 the exact certificate is {d2_exact_30:.1f}, {d2_exact_300:.1f} and {d2_exact_3000:.1f} times the "

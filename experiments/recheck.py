@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from edittheory.claims import instance_files
+from edittheory.claims.hunt import instance_files
 from edittheory.core.errors import InputError, RunError
 
 CLOSE = 1e-6

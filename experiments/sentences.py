@@ -55,13 +55,16 @@ def differences(sentences: Sequence[Sentence], root: Path = ROOT) -> list[str]:
 
 
 def write(sentences: Sequence[Sentence], root: Path = ROOT) -> int:
-    """Put the right numbers into the pages, where the words are there; returns how many sentences changed."""
+    """Put the right numbers into the pages, where the words stand once and tell where; returns how many sentences changed.
+
+    Rows of a table may share their words with others: those that stand more than once are left to the hand.
+    """
     changed = 0
     for sentence in sentences:
         path = root / sentence.page
         page = path.read_text(encoding="utf-8")
         better, count = sentence.pattern().subn(sentence.written().replace("\\", r"\\\\"), page)
-        if count and better != page:
+        if count == 1 and better != page:
             path.write_text(better, encoding="utf-8")
             changed += 1
     return changed

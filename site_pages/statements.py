@@ -4,7 +4,9 @@ import inspect
 import re
 from typing import Any
 
-from edittheory.claims import attackable, attackable_random, falsify_bandits, index
+from edittheory.claims import index
+from edittheory.claims.exact import attackable
+from edittheory.claims.hunt import attackable_random, falsify_bandits
 from edittheory.claims.statements import STATEMENTS
 from site_pages import evidence, links, theory, words
 from site_pages.gallery import ROWS

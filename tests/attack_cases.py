@@ -1,9 +1,7 @@
 """Spaces and attacks by name, for the tests of the hunt."""
 
-from edittheory.claims import (
-    attackable,
-)
-from edittheory.claims.attack_space import Space
+from edittheory.claims.exact import attackable
+from edittheory.claims.exact.attack_space import Space
 
 SPACES = {balanced: Space(balanced, 2, 3) for balanced in (True, False)}
 

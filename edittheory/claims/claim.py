@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from edittheory.claims import falsify as deterministic
-from edittheory.claims import falsify_random
-from edittheory.claims.attack_space import Space
-from edittheory.claims.falsify_random import RandomAttack
+from edittheory.claims.exact.attack_space import Space
+from edittheory.claims.hunt import falsify as deterministic
+from edittheory.claims.hunt import falsify_random
+from edittheory.claims.hunt.falsify_random import RandomAttack
 from edittheory.claims.statement import Attack, Statement, counted
 from edittheory.claims.verification import Verdict, count
 from edittheory.core.validation import check_each, check_int, check_not_empty, check_probability

@@ -5,7 +5,8 @@
 
 from typing import Any, NamedTuple
 
-from edittheory.claims import attackable, attackable_random, falsify_bandits, plain_oracle
+from edittheory.claims.exact import attackable, plain_oracle
+from edittheory.claims.hunt import attackable_random, falsify_bandits
 from edittheory.claims.statements import STATEMENTS
 
 PROOFS = {
@@ -88,7 +89,7 @@ def page() -> str:
         "Made by `python -m edittheory.claims.index`. *needs*: balance of the user; k delta: may fail with chance k delta over the log.",
         "*counted*: by `edittheory run bound_verification`, on random problems. *attacked*: by `edittheory run falsification`, how;",
         "*twice*: a refutation has to pass a second formula in extended precision. Code: `edittheory/claims/statements.py`,",
-        "`attackable*.py`, `plain_oracle.py`, each under the id. Corners: `edittheory run corners` tries all that are counted.",
+        "`exact/attackable.py`, `hunt/attackable_random.py`, second formulas `exact/plain_oracle.py`, each under the id. Corners: `edittheory run corners` tries all that are counted.",
         "",
         "| id | statement | needs | proof | counted | attacked | twice | figure |",
         "|---|---|---|---|---|---|---|---|",

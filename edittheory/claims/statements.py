@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory import bounds
-from edittheory.claims.attackable import by_name as exact
+from edittheory.claims.exact.attackable import by_name as exact
 from edittheory.claims.statement import Sides, Statement, counted, rounding
 from edittheory.claims.trial import Trial
 from edittheory.core.logspace import log_normalise

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edittheory.claims import falsify, instance_files
-from edittheory.claims.attack_space import (
+from edittheory.claims.exact.attack_space import (
     COST_MAX,
     DELTAS,
     REACH,
@@ -17,6 +16,7 @@ from edittheory.claims.attack_space import (
     reversible_user,
     starting_vectors,
 )
+from edittheory.claims.hunt import falsify, instance_files
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import coverage
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import scipy.stats
 
-from edittheory.claims import attackable_random, falsify, falsify_random, instance_files
-from edittheory.claims.attack_space import Space
+from edittheory.claims.exact.attack_space import Space
+from edittheory.claims.hunt import attackable_random, falsify, falsify_random, instance_files
 from experiments import recheck
 
 pytestmark = pytest.mark.statistical

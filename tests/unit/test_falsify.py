@@ -5,15 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edittheory.claims import (
-    attackable,
-    attackable_random,
-    falsify,
-    falsify_bandits,
-    plain_oracle,
-    statements,
-)
-from edittheory.claims.attack_space import starting_vectors
+from edittheory.claims import statements
+from edittheory.claims.exact import attackable, plain_oracle
+from edittheory.claims.exact.attack_space import starting_vectors
+from edittheory.claims.hunt import attackable_random, falsify, falsify_bandits
 from edittheory.claims.statement import Attack
 from experiments import falsification_report
 from tests.attack_cases import ATTACKS, SPACES

@@ -7,11 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory.claims import (
-    falsify,
-    instance_files,
-)
-from edittheory.claims.attack_space import starting_vectors
+from edittheory.claims.exact.attack_space import starting_vectors
+from edittheory.claims.hunt import falsify, instance_files
 from edittheory.core.errors import InputError
 from experiments import falsification, falsification_report, recheck
 from tests.attack_cases import ATTACKS, SPACES

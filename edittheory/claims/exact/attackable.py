@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory import bounds
-from edittheory.claims import attackable_steps as steps
-from edittheory.claims import attackable_transfers as to
-from edittheory.claims.attackable_transfers import Sides, View, natural_size
+from edittheory.claims.exact import attackable_steps as steps
+from edittheory.claims.exact import attackable_transfers as to
+from edittheory.claims.exact.attackable_transfers import Sides, View, natural_size
 from edittheory.claims.statement import Attack
 from edittheory.core.logspace import kl, squared_hellinger, total_variation
 from edittheory.problem import coverage

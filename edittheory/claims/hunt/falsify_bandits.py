@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from scipy import optimize
 
 from edittheory.bounds import online
-from edittheory.claims.attack_space import bounded
+from edittheory.claims.exact.attack_space import bounded
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_probability
 from edittheory.deploy.ensembles import LateEnsemble, theory_exploration

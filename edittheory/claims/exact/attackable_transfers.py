@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from edittheory.claims.attack_space import Point, log_path
+from edittheory.claims.exact.attack_space import Point, log_path
 from edittheory.claims.trial import Trial
 from edittheory.core.logspace import expect
 from edittheory.problem import EditProblem, cost_classes, coverage

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy import optimize
 
-from edittheory.claims.attack_space import Point, Space, starting_vectors
-from edittheory.claims.falsify import TINY
+from edittheory.claims.exact.attack_space import Point, Space, starting_vectors
+from edittheory.claims.hunt.falsify import TINY
 from edittheory.claims.statement import Sides, Statement, rounding
 from edittheory.claims.trial import make_trial
 from edittheory.core import statistics

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edittheory.claims.plain_case import Case, Real, h2, kl, sigmoid, tv
+from edittheory.claims.exact.plain_case import Case, Real, h2, kl, sigmoid, tv
 
 
 def _chord(case: Case):

@@ -16,8 +16,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from edittheory.claims import plain_oracle
-from edittheory.claims.attack_space import Point, Space, starting_vectors
+from edittheory.claims.exact import plain_oracle
+from edittheory.claims.exact.attack_space import Point, Space, starting_vectors
 from edittheory.claims.statement import Attack, rounding
 from edittheory.core.validation import check_int, check_not_empty, check_positive
 

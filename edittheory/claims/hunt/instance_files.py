@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from edittheory import bounds
-from edittheory.claims import attackable, attackable_random, falsify, falsify_bandits, falsify_random
-from edittheory.claims.attack_space import Point
+from edittheory.claims.exact import attackable
+from edittheory.claims.exact.attack_space import Point
+from edittheory.claims.hunt import attackable_random, falsify, falsify_bandits, falsify_random
 from edittheory.core.errors import InputError
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditProblem

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory.bounds.van_trees import kappa
-from edittheory.claims.attack_space import Point
-from edittheory.claims.attackable_transfers import Sides, View
+from edittheory.claims.exact.attack_space import Point
+from edittheory.claims.exact.attackable_transfers import Sides, View
 from edittheory.core.logspace import kl, squared_hellinger
 
 __all__ = ["cell", "farthest_from_optimum", "hellinger", "hilbert_schmidt", "kappa", "mean_row_distance"]

@@ -13,8 +13,8 @@ from jaxtyping import Array
 from edittheory import bounds
 from edittheory.bounds import online
 from edittheory.certify import certificates, evidence
-from edittheory.claims.attack_space import Point
-from edittheory.claims.falsify_random import RandomAttack, Run
+from edittheory.claims.exact.attack_space import Point
+from edittheory.claims.hunt.falsify_random import RandomAttack, Run
 from edittheory.claims.statement import Sides, Statement, rounding
 from edittheory.claims.statements import STATEMENTS
 from edittheory.claims.trial import Trial
