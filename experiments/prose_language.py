@@ -129,7 +129,7 @@ SENTENCES: tuple[tuple[str, str, Numbers], ...] = tuple(
             PAGE,
             "raises the held-out edit by {s100_dpo_drift_edit:.1f} nats in summaries and lowers the response by "
             "{s100_dpo_fall:.1f}, SFT raises the edit by {s100_sft_drift_edit:.1f}; the mix of both, which pushes the response "
-            "down less ({s100_mix_fall:.1f}), has SFT's cost. DPO's answers also forget most: recall of facts "
+            "down less ({s100_mix_fall:.1f}), costs nothing clearly more than SFT. DPO's answers also forget most: recall of facts "
             "{s100_dpo_recall:.2f}, SFT {s100_sft_recall:.2f}, doing nothing {s100_base_recall:.2f}.",
         ),
         (
@@ -157,6 +157,11 @@ SENTENCES: tuple[tuple[str, str, Numbers], ...] = tuple(
         (
             PAGE,
             "For strong users it does not matter ({rule_strong_worst:.3f} at most).",
+        ),
+        (
+            PAGE,
+            "is least for SFT ({mean_sft:.3f} ±{mean_sft_half:.3f}) and Late ({mean_late:.3f} ±{mean_late_half:.3f}), Early's "
+            "{mean_early:.3f} ±{mean_early_half:.3f} is",
         ),
         (
             README,

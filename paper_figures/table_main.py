@@ -112,6 +112,7 @@ def caption(rows: pl.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
             f"Ours: nano agents, {config['logs']:,} logged edits for each task and user (weak fixes an item with chance "
             f"{user_strength.WEAK:g}), T = {config['rounds']}, {seeds} training seeds.",
             end[0].upper() + end[1:],
+            "Mix: DPO plus the token-mean loss of SFT. Late: over SFT, DPO and Early; best arm: of the three, in hindsight.",
         ]
     seeds = rows.select("base_seed", "train_seed", "seed").unique().height
     trainings = rows.select("base_seed", "train_seed").unique().height

@@ -15,11 +15,14 @@ from edittheory.core.errors import RunError, UnknownName
 
 
 class Study(NamedTuple):
-    """figures: those that show its rows; extra: the optional dependencies it needs; verified: `edittheory verify` runs it."""
+    """figures: those that show its rows; extra: the optional dependencies it needs; verified: `edittheory verify` runs it;
+    timed: its manifest's time is that of the whole run.
+    """
 
     figures: tuple[str, ...] = ()
     extra: str | None = None
     verified: bool = False
+    timed: bool = True
 
 
 STUDIES: Mapping[str, Study] = {
@@ -56,7 +59,7 @@ STUDIES: Mapping[str, Study] = {
     "advice": Study(("advice",)),
     "advice_texts": Study(),
     "tiny_llm": Study(("llm_rivals", "llm_online", "llm_samples", "llm_estimates"), "language"),
-    "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language"),
+    "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language", timed=False),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
     "tiny_llm_smollm": Study(extra="language"),
     "training_histories": Study(("llm_histories",), "language"),
@@ -95,6 +98,8 @@ def load(folder: str, kind: str, name: str, names: tuple[str, ...], attribute: s
 
 def measured(name: str) -> dict[str, str]:
     """Times of presets as the manifests of committed rows have them: {preset: "44 s, 1 CPU core"}; empty where there are none."""
+    if name in STUDIES and not STUDIES[name].timed:
+        return {}
     folder = Path(str(package("paper_figures").__file__)).parent / "rows"
     try:
         manifest = json.loads((folder / name / "manifest.json").read_text(encoding="utf-8"))
