@@ -69,10 +69,6 @@ test-site: site
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export POLARS_MAX_THREADS = 1
-# Most of the time of the tests is compiling: programs are kept, for the other process and for the next run.
-test: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/.compiled
-test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: $(INSTALLED)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal
 

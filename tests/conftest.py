@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
@@ -84,6 +85,25 @@ def pytest_runtest_makereport(item: pytest.Item, call):
     if report.failed:
         report.sections.append(("test keys", f"rerun with --seed {session_seed(item.config)}"))
     return report
+
+
+MOST_MAPPINGS = 25_000
+"""A program that XLA compiled holds six memory mappings, and Linux allows a process 65,530 of them: a worker with more dies of a
+segmentation fault. After a file that leaves more than this, compiled programs are dropped."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Drop compiled programs between two files where there are too many."""
+    if nextitem is not None and nextitem.path != item.path and _mappings() > MOST_MAPPINGS:
+        jax.clear_caches()
+
+
+def _mappings() -> int:
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:  # not Linux
+        return 0
 
 
 @pytest.fixture
