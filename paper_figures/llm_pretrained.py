@@ -42,7 +42,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             mean = bootstrap(costs, np.random.default_rng(0))
             style.errorbars(panels[0], [x], [mean.estimate], [mean.low], [mean.high], look)
             each = mine.group_by("base_seed", "train_seed", maintain_order=True).agg(pl.col("cost").mean())
-            panels[0].plot([x + width / 3] * each.height, each["cost"], "_", color=look.color, markersize=4)
+            panels[0].plot(
+                [x + width / 3] * each.height, each["cost"], "_", color=look.color, markersize=style.pt(4)
+            )
             for ax, column in zip(panels[1:], BESIDE, strict=True):
                 value = mine[column].cast(pl.Float64).mean()
                 ax.bar(x, value, width * 0.9, color=look.color)
@@ -60,6 +62,11 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         for look in LOOKS.values()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(LOOKS))
+    replicates = data.select("base_seed", "train_seed").unique().height
+    style.key(
+        figure,
+        f"Cost: mean over contexts with a 95% bootstrap interval; dashes: the means of {replicates} replicates. Others: means.",
+    )
     return figure
 
 
