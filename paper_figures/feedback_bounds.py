@@ -38,7 +38,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     style.key(
         figure,
         f"Feedback of least mean risk over {config['problems']} problems of {config['trials']} logs. Fill: measured; frame and letter: "
-        "predicted by the bounds; struck out: they differ. Right: median and range over problems, strengths and noises.",
+        "predicted by the bounds; struck out: they differ. Right: median and range over problems, strengths and noises; "
+        "all learners know the prior of the problems.",
     )
     return figure
 
