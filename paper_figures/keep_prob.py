@@ -88,10 +88,13 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
         for height, side, words in ((0.98, "top", "better than SFT"), (0.02, "bottom", "worse than SFT")):
             ax.text(0.99, height, words, transform=ax.transAxes, ha="right", va=side, fontsize=style.pt(7))
-    config = manifests["keep_prob_study"]["config"]
+    seeds, loss_seeds = (
+        data.filter((pl.col("kind") == "policy") & (pl.col("rule") == rule))["replicate"].n_unique()
+        for rule in ("cost", "loss")
+    )
     style.key(
         figure,
-        f"Means over {config['seeds']} seeds of training with 95% t-intervals ({config['loss_seeds']} seeds where chosen by log-loss). "
+        f"Means over {seeds} seeds of training with 95% t-intervals ({loss_seeds} seeds where chosen by log-loss). "
         "Below: paired by seed, filled where the interval leaves out 0.",
     )
     return figure
