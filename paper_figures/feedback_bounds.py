@@ -12,7 +12,7 @@ FEEDBACK = {"labels": style.BLUE, "comparisons": style.VERMILLION, "costs": styl
 LETTERS = {"labels": "L", "comparisons": "P", "costs": "C"}
 INFORMED = {"labels, informed": "labels", "PREF": "comparisons", "RL": "costs"}
 LOOKS = {
-    "labels, informed": style.Look("labels, informed", style.BLUE, "o"),
+    "labels, informed": style.Look("labels", style.BLUE, "o"),
     "PREF": style.look("pref"),
     "RL": style.look("rl"),
     "all": style.Look("all", style.BLACK, "D"),
@@ -24,9 +24,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Maps over strength and noise at each n, a cell's fill the measured winner and its frame the predicted one; ratios at the right."""
     data = rows["feedback_bounds"]
     sizes = sorted(data["n"].unique().to_list())
-    figure, axes = style.new_figure(
-        1, len(sizes) + 1, height=2.9, width_ratios=(*(1.0 for _ in sizes), 1.25)
-    )
+    figure, axes = style.new_figure(1, len(sizes) + 1, height=2.9, width_ratios=(*(1.0 for _ in sizes), 1.25))
     for place, (ax, n) in enumerate(zip(axes[0], sizes, strict=False)):
         _map(ax, data.filter(pl.col("n") == n), place == 0)
         ax.set_title(f"n = {n:,}")
@@ -35,15 +33,13 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         Patch(facecolor=color, alpha=0.5, label=f"{name} ({LETTERS[name]})")
         for name, color in FEEDBACK.items()
     ]
-    note = "least risk. Fill: measured; frame and letter: predicted by the bounds; struck out: they differ"
-    figure.legend(
-        handles=keys,
-        title=note,
-        title_fontsize=7,
-        loc="outside upper left",
-        ncols=3,
-        fontsize=7,
-        alignment="left",
+    figure.legend(handles=keys, loc="outside lower left", ncols=3)
+    config = manifests["feedback_bounds"]["config"]
+    style.key(
+        figure,
+        f"Feedback of least mean risk over {config['problems']} problems of {config['trials']} logs. Fill: measured; frame and letter: "
+        "predicted by the bounds; struck out: they differ. Right: median and range over problems, strengths and noises; "
+        "all learners know the prior of the problems.",
     )
     return figure
 
@@ -72,7 +68,12 @@ def _map(ax, data: pl.DataFrame, first: bool) -> None:
             )
             ax.add_patch(
                 Rectangle(
-                    (i - 0.4, j - 0.4), 0.8, 0.8, facecolor="none", edgecolor=FEEDBACK[said], linewidth=1.6
+                    (i - 0.4, j - 0.4),
+                    0.8,
+                    0.8,
+                    facecolor="none",
+                    edgecolor=FEEDBACK[said],
+                    linewidth=style.pt(1.6),
                 )
             )
             ax.text(
@@ -81,11 +82,11 @@ def _map(ax, data: pl.DataFrame, first: bool) -> None:
                 LETTERS[said],
                 ha="center",
                 va="center",
-                fontsize=7,
+                fontsize=style.pt(7),
                 color=FEEDBACK[said],
             )
             if said != won:
-                ax.plot([i - 0.4, i + 0.4], [j - 0.4, j + 0.4], color=style.BLACK, linewidth=0.8)
+                ax.plot([i - 0.4, i + 0.4], [j - 0.4, j + 0.4], color=style.BLACK, linewidth=style.pt(0.8))
     ax.set_xlim(-0.5, len(noises) - 0.5)
     ax.set_ylim(-0.5, len(strengths) - 0.5)
     ax.set_xticks(range(len(noises)), [f"{noise:g}" for noise in noises])
@@ -112,16 +113,14 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int]) -> None:
             style.errorbars(
                 ax, x, [np.median(ratio)], [low], [high], look, label=look.label if i == 0 else None
             )
-    ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
-    ax.text(-0.4, 1.04, "proven floor", fontsize=7, va="bottom")
+    ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
+    ax.text(-0.4, 1.04, "proven floor", fontsize=style.pt(7), va="bottom")
     ax.set_ylim(0, None)
     ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
     ax.set_xlabel("interactions n")
-    ax.set_title("risk / bound (median, range)")
+    ax.set_title("risk / bound")
     ax.set_xlim(-0.5, len(sizes) - 0.5)
-    ax.legend(
-        loc="lower center", fontsize=7, ncols=2, borderaxespad=0.1, columnspacing=0.8, handletextpad=0.2
-    )
+    ax.legend(loc="lower center", ncols=2, borderaxespad=0.1, columnspacing=0.8, handletextpad=0.2)
     ax.grid(axis="x", visible=False)
 
 

@@ -35,7 +35,9 @@ def curves(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None:
         means, low, high = (
             np.array([getattr(one, part) for one in found]) for part in ("mean", "low", "high")
         )
-        style.errorbars(ax, x, means, np.maximum(low, 0.0), high, look, linestyle=look.linestyle, linewidth=1)
+        style.errorbars(
+            ax, x, means, np.maximum(low, 0.0), high, look, linestyle=look.linestyle, linewidth=style.pt(1)
+        )
     ax.set_ylim(0, None)
 
 
@@ -44,7 +46,7 @@ def contest(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None
 
     BY_LOSS is DPO beside SFT where both were chosen by held-out log-loss.
     """
-    ax.axhline(0, color=style.BLACK, linewidth=0.8)
+    ax.axhline(0, color=style.BLACK, linewidth=style.pt(0.8))
     for place, keep in enumerate(keeps):
         pairs = [(LOOKS[name], shift, name, "cost") for name, shift in AGAINST.items()]
         if rows.filter((pl.col("rule") == "loss") & (pl.col("keep_prob") == keep)).height:
@@ -54,7 +56,7 @@ def contest(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None
             gap = over_seeds.difference(sft, mine)
             face = look.color if gap.sign else "white"
             ends = [gap.mean], [gap.low], [gap.high]
-            style.errorbars(ax, [place + shift], *ends, look, markerfacecolor=face, markersize=4.5)
+            style.errorbars(ax, [place + shift], *ends, look, markerfacecolor=face, markersize=style.pt(4.5))
 
 
 def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
@@ -68,7 +70,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         curves(above, data, task, keeps)
         contest(below, data, task, keeps)
         above.set_title(f"{SHORT[task]}: mean edit cost, strong test user")
-        below.set_title("beside SFT, paired by seed (filled: clearly)")
+        below.set_title("beside SFT")
         gammas = [user_strength.facts(data, keep, task)["log_gamma"] for keep in keeps]
         below.set_xticks(
             range(len(keeps)), [f"{keep:g}\n{_short(g)}" for keep, g in zip(keeps, gammas, strict=True)]
@@ -77,15 +79,24 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
     axes[0, 0].set_ylabel("mean edit cost")
     axes[1, 0].set_ylabel("SFT's cost less the learner's")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(LOOKS), columnspacing=1.2)
     marks = {text: mark for mark, text in zip(*axes[1, 0].get_legend_handles_labels(), strict=True)}
     if BY_LOSS.label in marks:
-        axes[1, 0].legend([marks[BY_LOSS.label]], [BY_LOSS.label], loc="lower left")
+        handles, labels = [*handles, marks[BY_LOSS.label]], [*labels, BY_LOSS.label]
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
     for ax in axes[1]:
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
         for height, side, words in ((0.98, "top", "better than SFT"), (0.02, "bottom", "worse than SFT")):
-            ax.text(0.99, height, words, transform=ax.transAxes, ha="right", va=side, fontsize=7)
+            ax.text(0.99, height, words, transform=ax.transAxes, ha="right", va=side, fontsize=style.pt(7))
+    seeds, loss_seeds = (
+        data.filter((pl.col("kind") == "policy") & (pl.col("rule") == rule))["replicate"].n_unique()
+        for rule in ("cost", "loss")
+    )
+    style.key(
+        figure,
+        f"Means over {seeds} seeds of training with 95% t-intervals ({loss_seeds} seeds where chosen by log-loss). "
+        "Below: paired by seed, filled where the interval leaves out 0.",
+    )
     return figure
 
 

@@ -3,6 +3,7 @@
 import matplotlib.figure
 import numpy as np
 import polars as pl
+from matplotlib.lines import Line2D
 
 from . import style
 from .figure import Figure
@@ -20,8 +21,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["linear_bounds"]
     figure, axes = style.new_figure(1, len(PANELS), height=2.7, sharey=True)
     sizes = np.array(sorted(data["n"].unique().to_list()))
+    drawn: dict[str, list[Line2D]] = {}
     for ax, (learner, forms) in zip(axes[0], PANELS.items(), strict=True):
-        lines = []
+        lines = drawn.setdefault(learner, [])
         for (statement, label), (color, marker) in zip(forms.items(), LOOKS, strict=True):
             ratios = [
                 (part["bound"] / part["realised"]).to_numpy()
@@ -33,9 +35,10 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.set(xscale="log", yscale="log", xlabel="n, logged edits", title=learner)
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.minorticks_off()
-        style.label_ends(ax, lines)
-    axes[0][0].set_ylabel("bound / SubOpt")
     style.key(figure, "median over problems of 2, 4 and 8 features; bands: 10% to 90% of the problems")
+    axes[0][0].set_ylabel("bound / SubOpt")
+    for ax, lines in zip(axes[0], drawn.values(), strict=True):  # once the shared limits are final
+        style.label_ends(ax, lines)
     return figure
 
 

@@ -30,7 +30,13 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes[0, 0].set_ylabel(f"certificate / {1 - delta:.0%} quantile")
     _lost(axes[0, 3], data, sizes, delta)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    config = manifests["linear_certificates"]["config"]
+    style.key(
+        figure,
+        f"Ratios: a mark for each of {config['problems']} problems, its median certificate over its own {1 - delta:.0%} quantile of "
+        "SubOpt; dash: median of the problems. Right: share of all logs of a class and n, with 95% intervals.",
+    )
     return figure
 
 
@@ -52,16 +58,24 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
                 linestyle="none",
                 marker=look.marker,
                 color=look.color,
-                markersize=2.5,
+                markersize=style.pt(2.5),
                 alpha=0.6,
             )
-            ax.plot([x], [np.median(ratio)], linestyle="none", marker="_", markersize=10, markeredgewidth=1.6, color=look.color,
-                    label=look.label if i == 0 else None)  # fmt: skip
+            ax.plot(
+                [x],
+                [np.median(ratio)],
+                linestyle="none",
+                marker="_",
+                markersize=style.pt(10),
+                markeredgewidth=style.pt(1.6),
+                color=look.color,
+                label=look.label if i == 0 else None,
+            )
     ax.set_yscale("log")
     ax.set_ylim(0.8, 70)
-    ax.text(-0.45, 3.0, "goal", fontsize=7, va="top", color=style.GREY)
-    ax.axhline(1.0, color=style.BLACK, linewidth=0.7)
-    ax.axhline(3.0, color=style.GREY, linewidth=0.7, linestyle=":")
+    ax.text(-0.45, 3.0, "goal", fontsize=style.pt(7), va="top", color=style.GREY)
+    ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
+    ax.axhline(3.0, color=style.GREY, linewidth=style.pt(0.7), linestyle=":")
     _axis(ax, sizes)
 
 
@@ -76,10 +90,10 @@ def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             style.errorbars(
                 ax, [x], [lost.mean()], [low], [high], look, label=f"d = {name[-1]}" if i == 0 else None
             )
-    ax.axhline(delta, color=style.BLACK, linewidth=0.7)
-    ax.text(-0.4, delta, "promised", fontsize=7, va="top")
+    ax.axhline(delta, color=style.BLACK, linewidth=style.pt(0.7))
+    ax.text(-0.4, delta, "promised", fontsize=style.pt(7), va="top")
     ax.set_ylim(0, 1.4 * delta)
-    ax.legend(loc="upper right", fontsize=7, ncols=2, handletextpad=0.2, columnspacing=0.8)
+    ax.legend(loc="upper right", ncols=2, handletextpad=0.2, columnspacing=0.8)
     ax.set_title("exact: truth lost")
     _axis(ax, sizes)
 

@@ -15,17 +15,11 @@ LOOKS = {
     "Mix": style.Look("Mix", style.ORANGE, "P"),
     "Early": style.look("early"),
 }
-NAMES = {
-    "SFT": "SFT",
-    "DPO": "DPO",
-    "Mix": "Mix: DPO + token NLL",
-    "Early": "Early: DPO + summed NLL",
-}
 PANELS = {
-    "loss": "loss (each its own)",
-    "drift_edit": "log π(edit) − start",
-    "drift_response": "log π(response) − start",
-    "cost": "edit cost, strong user",
+    "loss": "loss (own)",
+    "drift_edit": "drift of edits",
+    "drift_response": "drift of responses",
+    "cost": "edit cost",
     "recall": "recall of facts",
     "loops": "share with a loop",
     "length": "words an answer",
@@ -55,9 +49,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Two rows of panels for each task and log; bands are 95% t intervals over replicates."""
     data = rows["training_histories"]
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
-    figure, axes = style.new_figure(
-        2 * len(settings), COLUMNS, height=3.1 * len(settings), sharex=True
-    )
+    figure, axes = style.new_figure(2 * len(settings), COLUMNS, height=3.1 * len(settings), sharex=True)
     for block, (task, user) in enumerate(settings):
         mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
         panels = axes[2 * block : 2 * block + 2].ravel()
@@ -67,9 +59,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 step, mean, low, high = curve(part, name)
                 if name in ("recall", "loops", "cost"):
                     low, high = np.maximum(low, 0), np.minimum(high, 2 if name == "cost" else 1)
-                style.line(ax, step, mean, look, low, high, markersize=2.5)
+                style.line(ax, step, mean, look, low, high, markersize=style.pt(2.5))
             if name.startswith("drift"):
-                ax.axhline(0, color=style.GREY, linewidth=0.6)
+                ax.axhline(0, color=style.GREY, linewidth=style.pt(0.6))
             ax.set_title(title)
         panels[0].set_title(f"{SHORT[task]}, {user} log\n{PANELS['loss']}")
         panels[3].tick_params(labelbottom=True)  # nothing is drawn below it
@@ -78,9 +70,15 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         legend.axis("off")
         if block == 0:
             handles = panels[0].get_lines()[: len(LOOKS)]
-            legend.legend(handles, [NAMES[method] for method in LOOKS], loc="center left", borderaxespad=0)
+            legend.legend(handles, list(LOOKS), loc="center left", borderaxespad=0)
     for ax in axes[-1]:
         ax.set_xlabel("step")
+    style.key(
+        figure,
+        f"Means over {data['replicate'].n_unique()} replicates (reference policy, log and order of training) with 95% t-intervals as "
+        "bands. Loss: each learner's own. Drift: of log π since the start, on pairs of the training. The last four: greedy answers to "
+        "held-out contexts; cost with the strong user. Mix: DPO + token-mean NLL; Early: DPO + summed NLL.",
+    )
     return figure
 
 

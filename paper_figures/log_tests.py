@@ -8,13 +8,15 @@ from edittheory.core.statistics import clopper_pearson
 from . import style
 from .figure import Figure
 
-PATCH = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 NEEDS = {
     "nothing to learn": "nothing to learn\n(texts)",
-    "no taste": "no taste\n(and the writer's log w)",
-    "a temperature": "a temperature\n(and the writer's log w)",
-    "a candidate": "a candidate\n(and theirs)",
+    "no taste": "no taste\n(+ writer)",
+    "a temperature": "a temperature\n(+ writer)",
+    "a candidate": "candidate preferred\n(+ candidates)",
 }
+
+PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+"""Behind words that a line would cross."""
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
@@ -29,31 +31,38 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         for place, kind in enumerate(kinds):
             mine = data.filter((pl.col("kind") == kind) & (pl.col("hypothesis") == hypothesis))
             if not mine.height:
-                ax.text(0.5, place, "not tested", fontsize=7, color=style.GREY, ha="center", va="center")
+                ax.text(
+                    0.5, place, "not tested", fontsize=style.pt(7), color=style.GREY, ha="center", va="center"
+                )
                 continue
             count, true = int(mine["rejected"].sum()), bool(mine["true"][0])
             low, high = clopper_pearson(count, mine.height)
             color = style.BLUE if true else style.VERMILLION
-            ax.plot([float(low), float(high)], [place, place], color=color, linewidth=1.2)
-            ax.plot(count / mine.height, place, marker="o" if true else "s", color=color, markersize=4)
+            ax.plot([float(low), float(high)], [place, place], color=color, linewidth=style.pt(1.2))
+            ax.plot(
+                count / mine.height, place, marker="o" if true else "s", color=color, markersize=style.pt(4)
+            )
             needed = mine["needed"].fill_null(config["edits"] + 1).median()
             if not true and needed is not None and needed <= config["edits"]:
                 rate = count / mine.height
                 at, side = (float(low) - 0.04, "right") if rate > 0.4 else (float(high) + 0.04, "left")
-                ax.text(at, place, f"after {needed:,.0f}", fontsize=7, ha=side, va="center", bbox=PATCH)
-        ax.axvline(config["delta"], color="black", linewidth=0.7, linestyle=(0, (1, 2)))
-        ax.set_title(title, fontsize=7)
+                ax.text(
+                    at, place, f"after {needed:,.0f}", fontsize=style.pt(7), ha=side, va="center", bbox=PLAIN
+                )
+        ax.axvline(config["delta"], color="black", linewidth=style.pt(0.7), linestyle=(0, (1, 2)))
+        ax.set_title(title, fontsize=style.pt(7))
         ax.set_xlim(-0.04, 1.06)
         ax.set_xlabel("share refuted")
         ax.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(range(len(kinds)), kinds)
     axes[0, 0].invert_yaxis()
-    figure.suptitle(
-        f"{config['trials']:,} users of each kind, up to {config['edits']:,} interactions. Blue circles: the hypothesis is true,\n"
-        f"level {config['delta']:g} dotted (shared by the first three). Red squares: it is false; beside them the median\n"
-        "number of interactions that showed it.",
-        fontsize=7.5, x=0.01, ha="left",
-    )  # fmt: skip
+    style.key(
+        figure,
+        f"{config['trials']:,} users of each kind, up to {config['edits']:,} interactions; 95% intervals. Blue circles: the "
+        f"hypothesis is true; dotted: level {config['delta']:g} (shared by the first three). Red squares: it is false; beside "
+        "them the median number of interactions that showed it. In brackets what a log must hold: "
+        "texts, also log-probabilities of the writer, also those of candidates.",
+    )
     return figure
 
 

@@ -69,7 +69,9 @@ def _scales(ax, study: pl.DataFrame) -> None:
         values = part["value"].unique(maintain_order=True).to_numpy()
         lines.append(_band(ax, values, table, look))
     reference = _tables(mine)["reference"].mean()
-    lines.append(ax.axhline(reference, color=style.GREY, linestyle=":", linewidth=1.0, label="reference"))
+    lines.append(
+        ax.axhline(reference, color=style.GREY, linestyle=":", linewidth=style.pt(1.0), label="reference")
+    )
     ax.set(xscale="log", yscale="log", xlabel="scale s (TRL's beta)", ylabel="SubOpt")
     ax.set_title("Which scale? Weak user, n = 1,000")
     style.label_ends(ax, lines)
@@ -85,7 +87,7 @@ def _weights(ax, study: pl.DataFrame) -> None:
         part = mine.filter(pl.col("loss") == "sigmoid + NLL")
         table = _tables(part)["sigmoid + NLL"] / base.mean()
         lines.append(_band(ax, part["value"].unique(maintain_order=True).to_numpy(), table, look))
-    ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=1.0)
+    ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=style.pt(1.0))
     ax.set(xscale="log", yscale="log", xlabel="weight of the summed NLL", ylabel="SubOpt / DPO's")
     ax.set_ylim(0.25, 4.0)
     ax.set_yticks((0.3, 1.0, 3.0), ("0.3", "1", "3"))
@@ -105,7 +107,7 @@ def _pairs(ax, study: pl.DataFrame) -> None:
     plain = (("SFT", style.BLACK, "--"), ("reference", style.GREY, ":"))
     for name, color, dashes in plain:
         means = [by_size[n][name].mean() for n in sizes]
-        (drawn,) = ax.plot(sizes, means, color=color, linestyle=dashes, linewidth=1.0, label=name)
+        (drawn,) = ax.plot(sizes, means, color=color, linestyle=dashes, linewidth=style.pt(1.0), label=name)
         lines.append(drawn)
     ax.set(xscale="log", yscale="log", xlabel="pairs n", ylabel="SubOpt, tuned")
     ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
@@ -129,7 +131,7 @@ def _displaced(ax, moved: pl.DataFrame) -> None:
         middle, low, high = np.array([_interval(values) for values in columns]).T
         lines.append(style.line(ax, rates, middle, style.indexed(index, label), low, high))
     optimum = mine.filter(pl.col("loss") == "pi*")["chosen"].mean()
-    lines.append(ax.axhline(optimum, color=style.BLACK, linestyle="--", linewidth=1.0, label="pi*"))
+    lines.append(ax.axhline(optimum, color=style.BLACK, linestyle="--", linewidth=style.pt(1.0), label="pi*"))
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=0.2, linscale=0.6)
     ax.set_yticks((-10, -3, -1, -0.3, 0), ("-10", "-3", "-1", "-0.3", "0"))
@@ -150,8 +152,8 @@ def _winners(axes, study: pl.DataFrame) -> None:
             clear = low > 0 or high < 0
             color = look.color if clear else style.GREY
             ax.plot([middle], [place], color=color, marker=look.marker)
-            ax.plot([low, high], [place, place], color=color, linewidth=0.9)
-        ax.axvline(0.0, color=style.BLACK, linewidth=0.7)
+            ax.plot([low, high], [place, place], color=color, linewidth=style.pt(0.9))
+        ax.axvline(0.0, color=style.BLACK, linewidth=style.pt(0.7))
         ax.set_xscale("symlog", linthresh=0.01)
         ax.set_xlim(-0.1, 0.5)
         ax.set_xticks((-0.1, -0.01, 0, 0.01, 0.1), ("-.1", "-.01", "0", ".01", ".1"))
@@ -171,13 +173,18 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes = above.subplots(2, 2)
     winners = below.subplots(1, len(USERS), sharey=True)
     _winners(winners, linear)
-    below.supxlabel(
-        "SubOpt less that of DPO, both tuned alike (n = 300; colour: interval clear of 0)", fontsize=8
-    )
+    below.supxlabel("SubOpt less that of DPO, both tuned alike (n = 300)", fontsize=style.pt(7.5))
     _scales(axes[0, 0], linear.filter(pl.col("n") == linear["n"].max()))
     _weights(axes[0, 1], linear)
     _pairs(axes[1, 0], linear)
     _displaced(axes[1, 1], data.filter(pl.col("part") == "displacement"))
+    config = manifests["preference_losses"]["config"]
+    style.key(
+        figure,
+        f"Means over {linear['seed'].n_unique()} worlds with 95% t-intervals ({config['displaced_trials']} worlds for the chosen "
+        "log-probability). Bottom: paired by world, intervals at 95% for all "
+        f"{len(NAMES) * len(USERS)} together, coloured where clear of 0.",
+    )
     return figure
 
 

@@ -27,7 +27,13 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     _wrong(axes[0, 0], data, habits, delta)
     _sizes(axes[0, 1], data.filter(pl.col("habit") == habits[-1]), habits[-1])
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=7)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    trials = manifests["robust_certificates"]["config"]["trials"]
+    style.key(
+        figure,
+        f"{trials} logs for each share of habitual edits. Left: share of them whose certificate is below SubOpt at some n, "
+        "with 95% intervals; line: promised; radius: median radius of balance, in nats. Right: median over the logs.",
+    )
     return figure
 
 
@@ -40,8 +46,8 @@ def _wrong(ax, data: pl.DataFrame, habits: list[float], delta: float) -> None:
             low, high = clopper_pearson(int(mine.sum()), len(mine), 0.05)
             x = i + 0.14 * (place - 2)
             style.errorbars(ax, [x], [mine.mean()], [low], [high], look, label=look.label if i == 0 else None)
-    ax.axhline(delta, color=style.BLACK, linewidth=0.7)
-    ax.text(0.5, delta, "promised", fontsize=7, va="bottom", ha="center")
+    ax.axhline(delta, color=style.BLACK, linewidth=style.pt(0.7))
+    ax.text(0.93, delta, "promised", fontsize=style.pt(7), va="bottom", ha="center")
     radii = (
         data.group_by("habit", "seed")
         .agg(pl.col("radius").first())
@@ -52,8 +58,8 @@ def _wrong(ax, data: pl.DataFrame, habits: list[float], delta: float) -> None:
     ax.set_xticks(range(len(habits)), [f"{habit:.0%}\nradius {found[habit]:.1f}" for habit in habits])
     ax.set_xlim(-0.5, len(habits) - 0.5)
     ax.set_ylim(0, None)
-    ax.set_xlabel("share of habitual edits (median radius of balance, nats)")
-    ax.set_title("wrong at some n, 95% intervals")
+    ax.set_xlabel("share of habitual edits")
+    ax.set_title("wrong at some n")
     ax.grid(axis="x", visible=False)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import matplotlib
 import polars as pl
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 import paper_figures
 from edittheory.core.errors import RunError
@@ -20,19 +22,26 @@ from paper_figures.figure import read_inputs
 ROWS = Path(__file__).resolve().parents[2] / "paper_figures" / "rows"
 DRAWN = tuple(name for name in paper_figures.REGISTRY if paper_figures.get(name).draw is not None)
 TABLES = tuple(name for name in paper_figures.REGISTRY if name not in DRAWN)
+UNCOMMITTED = {"llm_pretrained"}
+"""Figures of studies whose rows are too dear to make for every version: looked at where the rows are, skipped elsewhere."""
+PRINTED = ("falsification", "phase_diagram", "llm_histories")
+"""Text beside the panels, a map with labels, many small panels: what is drawn in print by `make test`; `make figures-check` draws all."""
+EVERY_STYLE = "FIGURES_CHECK" in os.environ
 
 
 def texts_of(figure, monkeypatch) -> list:
     """The text objects that reach the paper: hidden ones and ticks outside of the axes do not."""
-    found: dict[int, object] = {}
-    plain = RendererAgg.draw_text
+    found: dict[int, Text] = {}
+    plain = Text.draw
 
-    def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
-        if mtext is not None and s.strip():
-            found[id(mtext)] = mtext
-        return plain(self, gc, x, y, s, prop, angle, ismath, mtext)
+    def draw(
+        self, renderer, *args, **options
+    ):  # not the renderer's draw_text, which is not told of texts of several lines
+        if self.get_visible() and self.get_text().strip():
+            found[id(self)] = self
+        return plain(self, renderer, *args, **options)
 
-    monkeypatch.setattr(RendererAgg, "draw_text", draw_text)
+    monkeypatch.setattr(Text, "draw", draw)
     FigureCanvasAgg(figure).draw()
     monkeypatch.undo()
     return list(found.values())
@@ -40,6 +49,8 @@ def texts_of(figure, monkeypatch) -> list:
 
 def check(name: str, chosen: str, monkeypatch) -> None:
     figure, target = paper_figures.get(name), targets.target(chosen)
+    if name in UNCOMMITTED and not all((ROWS / need).exists() for need in figure.needs):
+        pytest.skip(f"the rows of {', '.join(figure.needs)} are not committed")
     rows, manifests = read_inputs([ROWS], figure.needs)
     with style.in_style(target), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # a layout that does not fit
@@ -71,7 +82,7 @@ def check(name: str, chosen: str, monkeypatch) -> None:
 
 
 def test_a_table_is_text_only():
-    assert {"table_main", "table_transfer", "tradeoffs", "llm_samples"} == set(TABLES)
+    assert {"table_main", "table_transfer", "llm_rivals", "tradeoffs", "llm_samples"} == set(TABLES)
     assert all(paper_figures.get(name).texts is not None for name in TABLES)
 
 
@@ -84,9 +95,10 @@ def test_texts_are_seen_and_judged(monkeypatch):
         ax.set_xlim(0, 1)
         ax.text(0.5, 0.5, "tiny", fontsize=5)
         ax.text(0.5, 0.5, "hidden", visible=False)
+        ax.text(0.5, 0.2, "two\nlines")
         texts = {each.get_text(): each.get_fontsize() for each in texts_of(figure, monkeypatch)}
     assert texts["inside"] == targets.LEAST and texts["tiny"] == 5
-    assert "outside" not in texts and "hidden" not in texts
+    assert "two\nlines" in texts and "outside" not in texts and "hidden" not in texts
 
 
 def test_sizes_follow_the_target():
@@ -187,7 +199,14 @@ def test_on_a_page(name, monkeypatch):
     check(name, "web", monkeypatch)
 
 
+@pytest.mark.parametrize("name", PRINTED)
+def test_in_print(name, monkeypatch):
+    """The narrow style of serif letters for three figures; all others only by `make figures-check`."""
+    check(name, "neurips", monkeypatch)
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not EVERY_STYLE, reason="three styles of every figure are drawn by `make figures-check`")
 @pytest.mark.parametrize("chosen", ["neurips", "icml", "slides"])
 @pytest.mark.parametrize("name", DRAWN)
 def test_in_print_and_on_slides(name, chosen, monkeypatch):
