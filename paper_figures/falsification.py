@@ -22,6 +22,8 @@ GROUPS = {
     "B4": "B4: bandit over policies",
     "B5": "B5: learning without a log",
     "B6": "B6: certificates",
+    "C14": "C14: exact, log-linear",
+    "L6": "L6: lower bounds",
 }
 """First part of a statement's name -> what it is about."""
 KINDS = {
