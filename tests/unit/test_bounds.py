@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edittheory import bounds
+from edittheory.problem import coverage
 from edittheory.problem.random_problems import Instance
 from tests.bound_cases import DELTA, N, Numbers
 from tests.finite_toys import X, Y, instance, policies
@@ -214,3 +215,13 @@ def test_batches_of_policies(given):
     np.testing.assert_allclose(
         together[0, 1], bounds.contraction(given.problem, log_policies[0, 1]).value, rtol=1e-12
     )
+
+
+def test_constants_against_plain_numpy(given, numbers):
+    problem, log_class = given.problem, given.log_class
+    np.testing.assert_allclose(coverage.log_ratio_bound(problem, log_class), numbers.B, rtol=1e-10)
+    np.testing.assert_allclose(coverage.log_ratio_range(problem, log_class), numbers.R, rtol=1e-10)
+    np.testing.assert_allclose(coverage.density_ratio(problem, log_class), numbers.M, rtol=1e-10)
+    slope = jax.grad(jax.nn.sigmoid)(coverage.log_ratio_range(problem, log_class))
+    np.testing.assert_allclose(coverage.sigmoid_curvature(jnp.asarray(numbers.R)), 1 / slope, rtol=1e-10)
+    assert coverage.density_ratio(problem, problem.log_optimal[None]) == 1.0

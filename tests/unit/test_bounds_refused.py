@@ -3,16 +3,14 @@
 import inspect
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from edittheory import bounds
 from edittheory.bounds import AssumptionError
-from edittheory.problem import coverage
 from edittheory.problem.random_problems import Instance
-from tests.bound_cases import DELTA, N, Numbers
+from tests.bound_cases import DELTA, N
 from tests.finite_toys import instance, policies, unbalanced_instance
 
 
@@ -25,19 +23,6 @@ def given() -> Instance:
 def broken() -> Instance:
     """Realisable classes, but a user without balance."""
     return unbalanced_instance(jnp.asarray(4))
-
-
-@pytest.fixture(scope="module")
-def learned(given):
-    """A member of the class, and the policy of a pessimistic cost."""
-    bar = jnp.maximum(given.cost_class[0], given.problem.expected_cost)
-    weights = given.problem.log_reference - bar / given.problem.beta
-    return given.log_class[1], jax.nn.log_softmax(weights)
-
-
-@pytest.fixture(scope="module")
-def numbers(given, learned) -> Numbers:
-    return Numbers(given, *learned)
 
 
 # -- refusals -----------------------------------------------------------------------------------------------------------------
@@ -211,13 +196,3 @@ def test_unknown_forms_are_named(given, call, allowed):
     """Past the type checker of the tests, which would refuse the literal first."""
     with pytest.raises(ValueError, match=f"form: got '(slow|paper)', must be {allowed}"):
         call(inspect.unwrap, given)
-
-
-def test_constants_against_plain_numpy(given, numbers):
-    problem, log_class = given.problem, given.log_class
-    np.testing.assert_allclose(coverage.log_ratio_bound(problem, log_class), numbers.B, rtol=1e-10)
-    np.testing.assert_allclose(coverage.log_ratio_range(problem, log_class), numbers.R, rtol=1e-10)
-    np.testing.assert_allclose(coverage.density_ratio(problem, log_class), numbers.M, rtol=1e-10)
-    slope = jax.grad(jax.nn.sigmoid)(coverage.log_ratio_range(problem, log_class))
-    np.testing.assert_allclose(coverage.sigmoid_curvature(jnp.asarray(numbers.R)), 1 / slope, rtol=1e-10)
-    assert coverage.density_ratio(problem, problem.log_optimal[None]) == 1.0
