@@ -1,20 +1,20 @@
 """Sentences on language models that learn from edits whose numbers are in the rows of `training_histories`: (page, text, numbers)."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 from scipy import stats
 
-ROWS = Path(__file__).resolve().parents[1] / "paper_figures" / "rows"
+from . import sentences
+
 PAGE = "docs/language.md"
 
 
 @functools.cache
 def histories() -> dict[str, Any]:
     """weak_dpo_drift_edit: mean over replicates of the last record, weak_dpo_drift_edit_half half its 95% t interval; and so on."""
-    rows = pl.read_parquet(ROWS / "training_histories" / "rows.parquet")
+    rows = sentences.rows("training_histories")
     measures = ("drift_edit", "drift_response", "cost", "recall", "loops")
     last = rows.group_by("replicate", "train_user", "method", maintain_order=True).agg(
         pl.col(measures).last().cast(pl.Float64)

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from edittheory.language.evaluate import over_seeds, summaries, user_strength
 
-ROWS = Path(__file__).resolve().parents[1] / "paper_figures" / "rows" / "keep_prob_study" / "rows.parquet"
+from . import sentences
+
 TASKS = {"s": "summarization", "e": "email"}
 METHODS = {"base": "base", "sft": "SFT", "dpo": "DPO", "mix": "Mix", "early": "Early", "late": "Late"}
 
@@ -30,7 +30,7 @@ def numbers() -> dict[str, Any]:
     others); s20_gamma, s20_reach: of the log; s20_dpo_recall, s20_dpo_drift_edit ...: of answers; s20_sft_by_loss: SFT
     chosen by log-loss. Of the tables: mean_early, worst_early (Max SubOpt) with halves.
     """
-    rows, found = pl.read_parquet(ROWS), dict[str, Any]()
+    rows, found = sentences.rows("keep_prob_study"), dict[str, Any]()
     tuned = set(rows.filter(pl.col("rule") == "loss")["keep_prob"])
     for task, keep in user_strength.users(rows):
         place = f"{'s' if task == TASKS['s'] else 'e'}{round(100 * keep)}"

@@ -9,6 +9,7 @@ import polars as pl
 from edittheory.logs.advice.proxies import LEARNERS
 
 from . import advice, log_tests
+from .sentences import rows
 
 PAGE = "docs/your-own-log.md"
 SHORT = {
@@ -16,16 +17,10 @@ SHORT = {
 }  # fmt: skip
 
 
-def _rows(name: str) -> pl.DataFrame:
-    from .sentences import rows
-
-    return rows(name)
-
-
 @functools.cache
 def tests() -> Mapping[str, Any]:
     """Shares refuted, in %, and edits needed, by the kinds of users and hypotheses that the page names."""
-    data = _rows("log_tests")
+    data = rows("log_tests")
     config = log_tests.Config(trials=data["seed"].n_unique(), edits=int(data["edits"][0]))
     found = {(one["kind"], one["hypothesis"]): one for one in log_tests.rates(data, config)}
     true = [one for one in found.values() if one["true"]]
@@ -43,15 +38,14 @@ def tests() -> Mapping[str, Any]:
 
 def _compared() -> dict[tuple[str, str], dict[str, Any]]:
     return {
-        (one["family"], one["user"]): one
-        for one in advice.comparisons(_rows("advice"), advice.Config(seed=1))
+        (one["family"], one["user"]): one for one in advice.comparisons(rows("advice"), advice.Config(seed=1))
     }
 
 
 @functools.cache
 def regrets() -> Mapping[str, Any]:
     """Mean SubOpt of the advice and of always the same, over all users of a family, in thousandths, and who is where below whom."""
-    found, compared = {"logs": _rows("advice").height}, _compared()
+    found, compared = {"logs": rows("advice").height}, _compared()
     for family, kind in (("log-linear", "features"), ("finite", "policies")):
         one = compared[family, "all users"]
         found |= {f"{kind[0]}_{letter}": 1e3 * one["means"][name] for name, letter in SHORT.items()}
@@ -75,7 +69,7 @@ def regrets() -> Mapping[str, Any]:
 @functools.cache
 def texts() -> Mapping[str, Any]:
     """The same of logs of texts; old: of the rule that was tuned on strings, on the logs that the present one is tuned on."""
-    data, config = _rows("advice_texts"), advice.Config(seed=1)
+    data, config = rows("advice_texts"), advice.Config(seed=1)
     compared = advice.comparisons(data, config)
     (one,) = (each for each in compared if each["user"] == "all users")
     types = [each for each in compared if each is not one]
@@ -83,7 +77,7 @@ def texts() -> Mapping[str, Any]:
     wrong, shown = advice.errors(data, config), data["shown"].to_numpy()
     best, reference = data.select(LEARNERS).to_numpy().min(axis=1), data["reference"].to_numpy()
     better = data["advice"].to_numpy() < reference
-    old = _rows("advice_tuning/texts")
+    old = rows("advice_tuning/texts")
     few = old.filter(pl.col("n") == 50)["wrong"].to_numpy()
     return {
         **{letter: 1e3 * one["means"][name] for name, letter in SHORT.items()},
@@ -100,7 +94,7 @@ def texts() -> Mapping[str, Any]:
 @functools.cache
 def errors() -> Mapping[str, Any]:
     """Wrong separations and how many learners are separated, in %, and what became of forecasts."""
-    data, config = _rows("advice"), advice.Config(seed=1)
+    data, config = rows("advice"), advice.Config(seed=1)
     found = advice.errors(data, config)
     soon = {(one["n"], one["forecast"]): one for one in advice.forecasts(data, config)}
     later, never = soon[200, "by then"], soon[200, "not by then"]

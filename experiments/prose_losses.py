@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from . import preference_losses_report as reports
+from . import sentences
 
 PAGE = "docs/losses.md"
 LABELS = {
@@ -94,10 +94,7 @@ def needed(rows: pl.DataFrame) -> Mapping[str, str]:
 @functools.cache
 def numbers() -> Mapping[str, Any]:
     """All fields, from the committed rows."""
-    path = (
-        Path(__file__).resolve().parents[1] / "paper_figures" / "rows" / "preference_losses" / "rows.parquet"
-    )
-    rows = pl.read_parquet(path).with_columns(pl.col(pl.Categorical).cast(pl.String))
+    rows = sentences.rows("preference_losses")
     return {**means(rows), **by_number(rows), **moved(rows), **verdicts(rows), **needed(rows)}
 
 

@@ -19,7 +19,6 @@ from rich.table import Table
 
 from edittheory.core.errors import InputError, RunError
 from edittheory.logs import reading
-from edittheory.logs.advice import command as advice
 from edittheory.logs.commands import OWN
 from edittheory.logs.records import FIELDS, SYNONYMS, parse_map
 
@@ -31,10 +30,6 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see edittheory log --help")
 
 
-def _note(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
-
-
 def _parser() -> Parser:
     parser = Parser(prog="edittheory log", description=str(__doc__).splitlines()[0], allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
@@ -42,7 +37,6 @@ def _parser() -> Parser:
         ("check", "read every line, count, keep the bad ones in FILE.bad.jsonl"),
         ("costs", "what the edits cost, by several measures, with intervals"),
         ("test", "do edits push texts one way? sequential tests of text features, and how far editors agree"),
-        ("advise", advice.HELP),
         ("export", "write training files for TRL or chat trainers"),
         *((name, own.SUMMARY) for name, own in OWN.items()),
     ):
@@ -80,8 +74,6 @@ def _parser() -> Parser:
                 default=0.05,
                 help="chance of any false alarm, over all tests and all n (0.05)",
             )
-        if name == "advise":
-            advice.add_options(one)
         if name == "export":
             one.add_argument("--format", required=True, help="trl-sft, trl-dpo, trl-kto, openai")
             one.add_argument("--out", type=Path, required=True)
@@ -100,7 +92,7 @@ def _parser() -> Parser:
 
 
 def _check(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
-    return reading.check(given.file, options, _note)
+    return reading.check(given.file, options, reading.note)
 
 
 def _show_check(found: dict[str, Any]) -> list[Any]:
@@ -129,7 +121,7 @@ def _costs(given: argparse.Namespace, options: reading.Options) -> dict[str, Any
             raise InputError(f"--by must be of source, user, editor, document, but one is {column!r}")
     if given.figure and given.figure.suffix not in (".png", ".pdf"):
         raise InputError(f"--figure must end in .png or .pdf, but it is {given.figure}")
-    log, count = reading.load(given.file, options, _note)
+    log, count = reading.load(given.file, options, reading.note)
     names = tuple(dict.fromkeys(given.measure)) or costs.defaults(log.records)
     costed = costs.measure(log.records, names)
     if given.figure:
@@ -179,7 +171,7 @@ def _test(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]
         raise InputError(f"--level must be in (0, 0.5], but it is {given.level:g}")
     if given.by not in (None, "source", "user", "editor", "document"):
         raise InputError(f"--by must be one of source, user, editor, document, but it is {given.by!r}")
-    log, count = reading.load(given.file, options, _note)
+    log, count = reading.load(given.file, options, reading.note)
     counts = {key: count.summary()[key] for key in ("read", "used", "skipped")}
     return {"file": log.path, **counts, **directions.summary(log.records, given.by, given.level)}
 
@@ -225,7 +217,7 @@ def _show_test(found: dict[str, Any]) -> list[Any]:
 def _export(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
     from edittheory.logs.export import export
 
-    log, count = reading.load(given.file, options, _note)
+    log, count = reading.load(given.file, options, reading.note)
     done = export(
         log, given.format, given.out, drop_unedited=given.drop_unedited, conversational=given.conversational,
         split=given.split, by=given.by, force=given.force,
@@ -245,7 +237,6 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any
     "check": (_check, _show_check),
     "costs": (_costs, _show_costs),
     "test": (_test, _show_test),
-    "advise": (lambda given, options: advice.run(given, options, _note), advice.show),
     "export": (_export, _show_export),
     **{name: (own.run, own.show) for name, own in OWN.items()},
 }

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,11 @@ from edittheory.runs.files import write_atomically
 CHUNK = 50_000
 """Records turned into columns at once."""
 EVERY = 2_000
+
+
+def note(line: str) -> None:
+    """Something to know about how a log was read, as a line on stderr."""
+    print(f"note: {line}", file=sys.stderr)
 
 
 class Count:

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from edittheory.core.errors import InputError
 from edittheory.logs import costs, reading
 from edittheory.logs.advice import advise, direction_models, judging, policies_file, rule, samples
 
-HELP = "which learner for this log: SFT, DPO, SFT+DPO or cost regression, by source, with the evidence and its error"
+SUMMARY = "which learner for this log: SFT, DPO, SFT+DPO or cost regression, by source, with the evidence and its error"
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `advise` takes beside what every command on a log takes."""
     parser.add_argument(
         "--policies",
@@ -43,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace, options: reading.Options, note: Callable[[str], None]) -> dict[str, Any]:
+def run(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
     """Read, check what is needed, advise. Raises InputError with the reason where there is no advice to give."""
     if not (math.isfinite(given.beta) and given.beta > 0):
         raise InputError(f"--beta must be a finite number > 0, but it is {given.beta:g}")
@@ -51,7 +50,7 @@ def run(given: argparse.Namespace, options: reading.Options, note: Callable[[str
         raise InputError(f"--level must be in (0, 0.5], but it is {given.level:g}")
     if given.measure not in costs.MEASURES:
         raise InputError(f"--measure must be one of {', '.join(costs.MEASURES)}, but it is {given.measure!r}")
-    log, count = reading.load(given.file, options, note)
+    log, count = reading.load(given.file, options, reading.note)
     cost = costs.measure(log.records, (given.measure,))[given.measure].to_numpy()
     if np.isnan(cost).any():
         raise InputError(

@@ -2,7 +2,8 @@
 
 from types import ModuleType
 
+from edittheory.logs.advice import command as advise
 from edittheory.logs.commands import diagnose, fit, train
 
-OWN: dict[str, ModuleType] = {"diagnose": diagnose, "train": train, "fit": fit}
+OWN: dict[str, ModuleType] = {"advise": advise, "diagnose": diagnose, "train": train, "fit": fit}
 """Name of the command -> its module."""

@@ -63,7 +63,7 @@ def run(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
     from edittheory.logs.users import report
     from edittheory.runs.files import write_json
 
-    log, count = reading.load(given.file, options, report.note)
+    log, count = reading.load(given.file, options, reading.note)
     found = {"file": log.path} | {key: count.summary()[key] for key in ("read", "used", "skipped")}
     found |= report.everything(
         log, by=given.by, features=given.features, share=given.held_out, resamples=given.resamples, level=given.level,

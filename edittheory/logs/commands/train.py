@@ -79,7 +79,7 @@ def run(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
         from edittheory.logs import learning
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install 'edittheory[language]'") from None
-    log, count = reading.load(given.file, options, lambda line: print(f"note: {line}", file=sys.stderr))
+    log, count = reading.load(given.file, options, reading.note)
     by = given.by or ("document" if log.records["document"].null_count() == 0 else "prompt")
     plan = learning.Plan(
         given.loss, given.learning_rate, given.epochs, given.batch, given.scale, given.supervised_weight, given.rank, given.split, by,

@@ -2,7 +2,6 @@
 
 import collections
 import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def everything(
 
     log, count = reading.load(path, options, notes.append, bad)
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        reading.note(note)
     names = costs.defaults(log.records)
     costed = costs.measure(log.records, names)
     grouped = costs.summary(costed, names, [by], level)

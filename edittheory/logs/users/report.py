@@ -1,6 +1,5 @@
 """All of a fit as one JSON-like dict: the split, the user with intervals, the held-out test, what is not identified, the map."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ MOST_CONTEXTS = 8
 """Contexts with tastes of their own, the commonest; the others are one more."""
 LEAST_EDITS = 50
 """Records that each part of the split must have."""
-
-
-def note(line: str) -> None:
-    """A line on stderr."""
-    print(f"note: {line}", file=sys.stderr)
 
 
 def split(records: pl.DataFrame, share: float) -> tuple[np.ndarray, str]:
