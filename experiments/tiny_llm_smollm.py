@@ -93,7 +93,7 @@ EXPERIMENT = dataclasses.replace(
             prompt_length=64, response_length=16, batch_answers=6,
         ),
         "quick": CPU,
-        "standard": dataclasses.replace(CPU, base_seeds=5, logs=200, held_out=64, rounds=100, warm_examples=400),
+        "standard": dataclasses.replace(CPU, base_seeds=5, logs=200, held_out=64, rounds=100),
         "paper": PRESETS["smollm"],
     },
     times={
