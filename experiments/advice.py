@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.logs.advice import rule
@@ -17,6 +16,7 @@ from edittheory.logs.advice.judging import Judgement
 from edittheory.logs.advice.proxies import LEARNERS
 
 from . import advice_logs, advice_tuning
+from .columns import blank
 from .experiment import Experiment, Report
 
 RIVALS = ("SFT", "DPO", "SFT+DPO")
@@ -141,12 +141,8 @@ def forecasts(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Regrets and errors; not ok unless the advice is below each rival over all users of a family and no stated error is refuted."""
     compared, wrong, soon = comparisons(rows, config), errors(rows, config), forecasts(rows, config)
-    table = Table(
-        title=f"{rows.height:,} logs: mean SubOpt in thousandths; * the advice is below it, ! above it",
-        title_justify="left",
-    )
-    for column in ("family", "user", "worlds", "best", "advice", *RIVALS, *ALSO):
-        table.add_column(column, justify="left" if column in ("family", "user") else "right")
+    title = f"{rows.height:,} logs: mean SubOpt in thousandths; * the advice is below it, ! above it"
+    table = blank(title, ("family", "user"), ("worlds", "best", "advice", *RIVALS, *ALSO))
     for one in compared:
         marks = {
             name: "*" if name in one["below"] else "!" if name in one["above"] else "" for name in RIVALS
@@ -155,9 +151,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
             f"{1e3 * one['means'][name]:.2f}{marks.get(name, '')}" for name in ("advice", *RIVALS, *ALSO)
         ]
         table.add_row(one["family"], one["user"], str(one["worlds"]), f"{1e3 * one['best']:.2f}", *values)
-    second = Table(title=f"Wrong separations (stated: at most {rule.DELTA:g})", title_justify="left")
-    for column in ("family", "n", "logs", "wrong", "all separated", "some separated", ""):
-        second.add_column(column, justify="right")
+    columns = ("n", "logs", "wrong", "all separated", "some separated", "")
+    second = blank(f"Wrong separations (stated: at most {rule.DELTA:g})", ("family",), columns)
     for each in wrong:
         rate = f"{each['wrong']:.1%} [{each['low']:.1%}, {each['high']:.1%}]"
         verdict = "refuted" if each["refuted"] else "holds"

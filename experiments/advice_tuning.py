@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 import scipy.optimize
 import scipy.special
-from rich.table import Table
 
 from edittheory.core.validation import check_each, check_in, check_int
 from edittheory.logs.advice import judging, rule, statistics
@@ -23,6 +22,7 @@ from edittheory.logs.advice.proxies import LEARNERS
 from edittheory.logs.advice.rule import Rule
 
 from . import advice_logs
+from .columns import blank
 from .experiment import Experiment, Report
 
 KIND = {"log-linear": "features", "finite": "policies", "texts": "texts"}
@@ -191,10 +191,9 @@ def write(rows: pl.DataFrame, path: Path) -> dict[str, Rule]:
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean SubOpt by type of user and learner."""
-    table = Table(title=f"{rows.height:,} logs to tune on: mean SubOpt in thousandths", title_justify="left")
-    for column in ("family", "user", "logs", *LEARNERS, "reference"):
-        table.add_column(column, justify="left" if column in ("family", "user") else "right")
     names = [*LEARNERS, "reference"]
+    title = f"{rows.height:,} logs to tune on: mean SubOpt in thousandths"
+    table = blank(title, ("family", "user"), ("logs", *names))
     means = rows.group_by("family", "user", maintain_order=True).agg(pl.len(), pl.col(names).mean() * 1e3)
     for family, user, count, *values in means.iter_rows():
         table.add_row(family, user, f"{count:,}", *(f"{value:.2f}" for value in values))

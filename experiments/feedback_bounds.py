@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
-from rich.table import Table
 
 from edittheory.bounds import van_trees
 from edittheory.bounds.van_trees import Family
@@ -21,6 +20,7 @@ from edittheory.core.validation import check_each, check_int, check_positive, ch
 from edittheory.problem import balanced_problem
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 from .feedback_learners import LEARNERS, risks
 
@@ -155,11 +155,8 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     found = beside(rows)
     z = float(scipy.stats.norm.isf(statistics.check_level(config.level) / found.height))
     below = found.filter(pl.col("mean") + z * pl.col("error") < pl.col("bound"))
-    table = Table(
-        title="Bayes risk over the bound of the same feedback: median over problems", title_justify="left"
-    )
-    for column in ("learner", "sees", *(f"n = {n:,}" for n in config.sizes)):
-        table.add_column(column, justify="left" if column in ("learner", "sees") else "right")
+    title = "Bayes risk over the bound of the same feedback: median over problems"
+    table = blank(title, ("learner", "sees"), [f"n = {n:,}" for n in config.sizes])
     records = []
     for name, feedback in LEARNERS.items():
         mine = found.filter(pl.col("name") == name)

@@ -9,6 +9,7 @@ from edittheory.language.evaluate import over_seeds, user_strength
 from edittheory.language.evaluate.over_seeds import Mean
 from edittheory.language.evaluate.user_strength import METHODS, ORDERINGS
 
+from .columns import blank
 from .experiment import Report
 from .keep_prob_config import Config
 
@@ -18,19 +19,10 @@ def shown(found: Mean) -> str:
     return f"{found.mean:.3f}" + (f" +-{found.half:.3f}" if found.seeds > 1 else "")
 
 
-def _table(title: str, names: list[str], left: tuple[str, ...] = ("task",)) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="left" if name in left else "right")
-    return table
-
-
 def cost_table(rows: pl.DataFrame) -> Table:
     """Mean cost with a strong test user by training user and method."""
-    table = _table(
-        "Mean edit cost, strong test user; +- half the 95% interval (Student) over seeds",
-        ["task", "keep_prob", "gamma_min", "reach", *METHODS],
-    )
+    title = "Mean edit cost, strong test user; +- half the 95% interval (Student) over seeds"
+    table = blank(title, ["task"], ["keep_prob", "gamma_min", "reach", *METHODS])
     for task, keep in user_strength.users(rows):
         facts = user_strength.facts(rows, keep, task)
         cells = [shown(over_seeds.mean(user_strength.costs(rows, keep, task, name))) for name in METHODS]
@@ -41,7 +33,7 @@ def cost_table(rows: pl.DataFrame) -> Table:
 def quality_table(rows: pl.DataFrame) -> Table:
     """What the cost does not show: recall of facts, loops, missing ends, length."""
     methods = METHODS[:5]
-    table = _table("Answers: recall / loops / no end / words", ["task", "keep_prob", *methods])
+    table = blank("Answers: recall / loops / no end / words", ["task"], ["keep_prob", *methods])
     mine = rows.filter(
         (pl.col("rule") == "cost") & (pl.col("test_user") == "strong") & (pl.col("kind") == "policy")
     )
@@ -58,11 +50,8 @@ def quality_table(rows: pl.DataFrame) -> Table:
 
 def rule_table(rows: pl.DataFrame) -> Table:
     """What choosing by log-loss costs."""
-    table = _table(
-        "Chosen by held-out log-loss: cost, and how much more than chosen by replayed cost",
-        ["task", "keep_prob", "method", "cost", "more by"],
-        ("task", "method"),
-    )
+    title = "Chosen by held-out log-loss: cost, and how much more than chosen by replayed cost"
+    table = blank(title, ["task", "keep_prob", "method"], ["cost", "more by"])
     for line in user_strength.rule_gaps(rows):
         table.add_row(line.task, f"{line.keep_prob:g}", line.method, f"{line.by_loss:.3f}", shown(line.gap))
     return table

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.certify import certificates_exact_linear as exact_linear
 from edittheory.certify import certificates_neural as neural
@@ -25,6 +24,7 @@ from edittheory.learn.training import Settings
 from edittheory.problem import EditDataset, EditProblem, cost_classes, features, random_problems
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 CLASSES = {"log-linear, d = 2": 2, "log-linear, d = 3": 3, "network": 0}
@@ -203,22 +203,9 @@ def by_problem(rows: pl.DataFrame, delta: float) -> pl.DataFrame:
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Ratios and shares of wrong certificates by class, form and n; not ok where a promised level is refuted."""
-    table = Table(
-        title=f"Certificates against each problem's own {1 - config.delta:.0%} quantile", title_justify="left"
-    )
-    for name in (
-        "class",
-        "form",
-        "n",
-        "certificate",
-        "quantile",
-        "ratio",
-        "within 3x",
-        "wrong",
-        "empty",
-        "cell lost",
-    ):
-        table.add_column(name, justify="left" if name in ("class", "form") else "right")
+    title = f"Certificates against each problem's own {1 - config.delta:.0%} quantile"
+    columns = ("n", "certificate", "quantile", "ratio", "within 3x", "wrong", "empty", "cell lost")
+    table = blank(title, ("class", "form"), columns)
     problems = by_problem(rows, config.delta)
     groups = rows.group_by("class", "form", "n", maintain_order=True).agg(
         bad=(WRONG & pl.col("value").is_not_null()).sum(),

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core import statistics
 from edittheory.core.logspace import log_normalise
@@ -19,6 +18,7 @@ from edittheory.problem import EditProblem, random_problems, responses
 from edittheory.problem.kernels import balanced_kernel
 
 from . import spaces
+from .columns import blank
 from .experiment import Experiment, Report
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -171,9 +171,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     title = (
         f"{config.trials:,} users of each kind, {config.edits:,} interactions, level {config.delta:g} a log"
     )
-    table = Table(title=title, title_justify="left")
-    for column in ("user", "hypothesis", "", "rejected", "median edits needed"):
-        table.add_column(column, justify="left" if column in ("user", "hypothesis", "") else "right")
+    table = blank(title, ("user", "hypothesis", ""), ("rejected", "median edits needed"))
     for one in found:
         state = "true" if one["true"] else "false"
         rate = f"{one['rate']:.1%} [{one['low']:.1%}, {one['high']:.1%}]"

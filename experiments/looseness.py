@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-import scipy.stats
 
 from edittheory import bounds
 from edittheory.claims.trial import Trial, make_trial
 from edittheory.core.logspace import expect
+from edittheory.core.statistics import student_half
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_each, check_int, check_probability
 from edittheory.problem import EditProblem, coverage, random_problems
@@ -224,7 +224,7 @@ def factors(rows: pl.DataFrame, level: float) -> list[dict]:
         for link in ("total", *NAMES[statement]):
             ratio = shown["bound"] / shown["suboptimality"] if link == "total" else shown[link]
             logs = np.log10(ratio.to_numpy())
-            half = scipy.stats.t.ppf(1 - level / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+            half = student_half(logs, level)
             record[link] = (float(logs.mean()), float(logs.mean() - half), float(logs.mean() + half))
         records.append(record)
     return records

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import scipy.stats
-from rich.table import Table
 
+from edittheory.core.statistics import student_half
+
+from .columns import blank
 from .experiment import Report
 
 PLAIN = ("SFT", "RL plug-in", "reference")
@@ -49,8 +50,7 @@ def contest(rows: pl.DataFrame, level: float) -> list[dict[str, Any]]:
             record = {"user": user, "class": kind, "n": n, "loss": loss, "mean": float(values.mean())}
             if loss != "sigmoid":
                 gap = values - each["sigmoid"]
-                error = gap.std(ddof=1) / np.sqrt(len(gap))
-                half = scipy.stats.t.isf(level / comparisons / 2, len(gap) - 1) * error
+                half = student_half(gap, level / comparisons)
                 record |= {"gap": gap.mean(), "low": gap.mean() - half, "high": gap.mean() + half}
             records.append(record)
     return records
@@ -108,14 +108,11 @@ def report(rows: pl.DataFrame, config: Any) -> Report:
     renderables: list[Any] = []
     for kind in ("finite", "log-linear"):
         trials = config.trials if kind == "finite" else config.trained_trials
-        table = Table(
-            title=f"{kind} class, n = {most:,}: mean SubOpt over {trials} worlds, its number tuned on other worlds "
-            "(< or > : less or more than DPO's by a paired interval)",
-            title_justify="left",
+        title = (
+            f"{kind} class, n = {most:,}: mean SubOpt over {trials} worlds, its number tuned on other worlds "
+            "(< or > : less or more than DPO's by a paired interval)"
         )
-        table.add_column("loss")
-        for user in config.users:
-            table.add_column(user, justify="right")
+        table = blank(title, ("loss",), config.users)
         mine = [r for r in records if r["class"] == kind and r["n"] == most]
         for loss in dict.fromkeys(r["loss"] for r in mine):
             line = []
@@ -135,12 +132,9 @@ def report(rows: pl.DataFrame, config: Any) -> Report:
             table.add_row(loss, *line)
         renderables.append(table)
     moved = displacement(rows)
-    table = Table(
-        title="Where training takes the edits and the responses (mean nats), weak user, log-linear",
-        title_justify="left",
-    )
-    for name in ("loss", "number", "rate", "edit", "response", "worlds in which the edit fell", "SubOpt"):
-        table.add_column(name, justify="left" if name == "loss" else "right")
+    title = "Where training takes the edits and the responses (mean nats), weak user, log-linear"
+    columns = ("number", "rate", "edit", "response", "worlds in which the edit fell", "SubOpt")
+    table = blank(title, ("loss",), columns)
     for row in moved.filter((pl.col("user") == "weak") & (pl.col("class") == "log-linear")).iter_rows(
         named=True
     ):

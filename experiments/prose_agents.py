@@ -4,7 +4,8 @@ import functools
 from typing import Any
 
 import polars as pl
-from scipy import stats
+
+from edittheory.core.statistics import student_half
 
 from . import sentences
 
@@ -23,7 +24,7 @@ def histories() -> dict[str, Any]:
     for (user, method), part in last.group_by("train_user", "method"):
         for name in measures:
             values = part[name].to_numpy()
-            half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+            half = student_half(values)
             place = f"{user}_{str(method).lower()}_{name}"
             found |= {place: float(values.mean()), f"{place}_half": float(half)}
     dpo = rows.filter((pl.col("train_user") == "weak") & (pl.col("method") == "DPO"))

@@ -4,7 +4,8 @@ import json
 from functools import partial
 
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import committed
 from .sentences import ROOT, Numbers, Sentence, rows
@@ -61,7 +62,7 @@ def _drift() -> Numbers:
             .pivot(on="bandit", index="problem", values="excess")
         )
         gaps = (excess[other] - excess["Late, alpha/4"]).to_numpy()
-        half = scipy.stats.t.isf(0.025, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
+        half = student_half(gaps)
         found |= {name: gaps.mean(), f"{name}_low": gaps.mean() - half, f"{name}_high": gaps.mean() + half}
     return found
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.certify import certificates, certified_policies, evidence
 from edittheory.core import statistics
@@ -21,6 +20,7 @@ from edittheory.problem.random_problems import Instance
 
 from . import spaces
 from .certificate_trials import draw
+from .columns import blank
 from .experiment import Experiment, Report
 
 PROMISED = ("own radius", "own radius and costs", "costs")
@@ -144,16 +144,9 @@ def somewhere(rows: pl.DataFrame) -> pl.DataFrame:
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Share wrong at some n and median certificates; not ok where a promised level is refuted."""
-    table = Table(title="Wrong at some n, and median certificate at each", title_justify="left")
-    for name in (
-        "family",
-        "habit",
-        "radius",
-        "assumption",
-        "wrong at some n",
-        *(f"n = {n:,}" for n in config.sizes),
-    ):
-        table.add_column(name, justify="left" if name in ("family", "assumption") else "right")
+    numbers = ("wrong at some n", *(f"n = {n:,}" for n in config.sizes))
+    title = "Wrong at some n, and median certificate at each"
+    table = blank(title, ("family", "habit", "radius", "assumption"), numbers)
     counts = somewhere(rows)
     medians = rows.group_by("family", "habit", "form", "n").agg(pl.col("value").median())
     promised = counts.filter(pl.col("form").is_in(PROMISED)).height

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core.validation import (
     check_each,
@@ -32,6 +31,7 @@ from edittheory.language.world.logs import make_rows
 from edittheory.language.world.tasks import TASKS, Context, fact_recall
 
 from . import tiny_llm_config, tiny_llm_plan, tiny_llm_recipes
+from .columns import blank
 from .experiment import Experiment, Report
 from .tiny_llm_config import Candidate
 from .tiny_llm_recipes import Place, Training
@@ -198,10 +198,7 @@ def answers(agent: Agent, contexts: list[Context], user: Editor, seed: int) -> d
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """The last record of each learner, mean over replicates, and the lowest that log pi of the edits fell."""
     seeds = rows["replicate"].n_unique()
-    table = Table(
-        title=f"The last record, mean over {seeds} replicate{'s' * (seeds > 1)}; drifts in nats; lowest: of edits, on the way",
-        title_justify="left",
-    )
+    title = f"The last record, mean over {seeds} replicate{'s' * (seeds > 1)}; drifts in nats; lowest: of edits, on the way"
     names = (
         "drift_edit",
         "drift_response",
@@ -212,8 +209,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         "no_end",
         "length",
     )
-    for column in ("task", "log", "learner", "edits", "lowest", "responses", "accuracy", *names[3:]):
-        table.add_column(column, justify="left" if column in ("task", "log", "learner") else "right")
+    table = blank(title, ("task", "log", "learner"), ("edits", "lowest", "responses", "accuracy", *names[3:]))
     where = ("task", "train_user", "method")
     lowest = rows.group_by("replicate", *where, maintain_order=True).agg(
         pl.col("drift_edit").min().alias("lowest"), pl.col(names).last()

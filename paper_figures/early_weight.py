@@ -3,7 +3,8 @@
 import matplotlib.figure
 import numpy as np
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import style
 from .figure import Figure
@@ -15,10 +16,7 @@ RULES = {"supervised": style.BLUE, "preference": style.VERMILLION, "sum": style.
 
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means over worlds (the first axis) and half-widths of their 95% t-intervals."""
-    count = len(values)
-    return values.mean(axis=0), scipy.stats.t.isf(0.025, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(
-        count
-    )
+    return values.mean(axis=0), student_half(values)
 
 
 def _by_weight(mine: pl.DataFrame, column: str) -> np.ndarray:

@@ -5,7 +5,8 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import style
 from .figure import Figure
@@ -50,7 +51,7 @@ def _tuned(table: np.ndarray) -> np.ndarray:
 
 def _interval(values: np.ndarray, level: float = 0.05) -> tuple[float, float, float]:
     """Mean with Student's interval."""
-    half = scipy.stats.t.isf(level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = student_half(values, level)
     return values.mean(), values.mean() - half, values.mean() + half
 
 

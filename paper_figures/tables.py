@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from .latex import escape
 
@@ -62,10 +63,9 @@ def leaders(values: np.ndarray, level: float = 0.05) -> list[int]:
         return []
     best = int(np.argmin(values.mean(axis=0)))
     found = []
-    quantile = scipy.stats.t.isf(level / 2 / max(columns - 1, 1), count - 1)
     for column in range(columns):
         differences = values[:, column] - values[:, best]
-        half = quantile * differences.std(ddof=1) / np.sqrt(count)
+        half = student_half(differences, level / max(columns - 1, 1))
         if column == best or differences.mean() - half <= 0:
             found.append(column)
     return found if len(found) < columns else []

@@ -1,7 +1,8 @@
 """Which learner wins for which user, data and class: the trade-offs table."""
 
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import tables
 from .figure import Figure
@@ -54,7 +55,7 @@ def cells(rows) -> tuple[list[tuple[str, ...]], set[tuple[int, int]]]:
         line = [f"{name} ({KNOBS[panel]} = {value:.2g}, n = {n:,})"]
         for learner in LEARNERS:
             found = here.filter(pl.col("learner") == learner)["suboptimality"].cast(pl.Float64)
-            half = scipy.stats.t.isf(0.025, len(found) - 1) * found.to_numpy().std(ddof=1) / len(found) ** 0.5
+            half = student_half(found.to_numpy())
             line.append(_thousandths(float(found.to_numpy().mean()), float(half)))
         place = (
             (pl.col("space") == space)

@@ -3,7 +3,8 @@
 import matplotlib.figure
 import numpy as np
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import style, tables
 from .figure import Figure
@@ -63,12 +64,11 @@ def _matrix(ax, costs: dict[str, np.ndarray]) -> None:
 def _gaps(ax, costs: dict[str, np.ndarray], level: float) -> None:
     """Worst gap of mean costs with its interval: the largest ends of all differences' t-intervals, level divided."""
     table = np.stack([costs[name] for name in LEARNERS])
-    pairs, count = table.shape[1:]
-    quantile = scipy.stats.t.isf(level / 2 / (pairs * (len(LEARNERS) - 1)), count - 1)
+    pairs = table.shape[1]
     for place, name in enumerate(LEARNERS):
         differences = table[place] - table
         mean = differences.mean(axis=-1)
-        half = quantile * differences.std(axis=-1, ddof=1) / np.sqrt(count)
+        half = student_half(differences, level / (pairs * (len(LEARNERS) - 1)), axis=-1)
         look = style.look(name)
         gap, low, high = mean.max(), (mean - half).max(), (mean + half).max()
         ax.barh(place, gap, color=look.color, alpha=0.85 if name != "RL plug-in" else 0.5, height=0.66)

@@ -118,6 +118,19 @@ def holm(p_values: Any, level: Number) -> Bool[np.ndarray, " tests"]:
     return rejected
 
 
+def student_half(values: Any, level: Number = 0.05, axis: int = 0) -> Any:
+    """Half of Student's interval of the mean of `values` along an axis: exact for independent normal values, two or more.
+
+    It misses with chance `level`. Returns a float for one axis, else an array without it; NaN where there is a single value.
+    """
+    check_level(level)
+    sample = np.asarray(values, dtype=float)
+    count = sample.shape[axis]
+    if count < 2:
+        return np.full_like(sample.sum(axis=axis), np.nan)[()]
+    return scipy.stats.t.isf(level / 2, count - 1) * sample.std(axis=axis, ddof=1) / np.sqrt(count)
+
+
 def bootstrap(
     values: Any,
     rng: np.random.Generator,

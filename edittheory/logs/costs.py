@@ -10,7 +10,7 @@ from jaxtyping import Float
 from rapidfuzz.distance import Levenshtein
 
 from edittheory.core.errors import InputError
-from edittheory.core.statistics import clopper_pearson
+from edittheory.core.statistics import clopper_pearson, student_half
 from edittheory.text.distance import word_tokens
 
 
@@ -114,11 +114,7 @@ def _describe(rows: pl.DataFrame, names: Sequence[str], level: float) -> dict[st
         if not len(values):
             found[name] = None
             continue
-        half = float("nan")
-        if len(values) > 1:
-            half = float(
-                scipy.stats.t.ppf(1 - level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-            )
+        half = float(student_half(values, level))
         mean = float(values.mean())
         ends = [mean, max(mean - half, 0.0), mean + half] if len(values) > 1 else [mean, None, None]
         found[name] = {

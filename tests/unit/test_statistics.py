@@ -160,3 +160,13 @@ def test_worst_case_gap_by_hand():
         statistics.worst_case_gap(scores, [3])
     with pytest.raises(ValueError, match="scores must have 3 axes"):
         statistics.worst_case_gap(scores[0])
+
+
+def test_student_half_is_scipys_interval():
+    values = np.random.default_rng(3).normal(size=(7, 2))
+    for level in (0.05, 0.001):
+        known = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(1 - level)
+        np.testing.assert_allclose(statistics.student_half(values, level), (known.high - known.low) / 2, rtol=1e-9)
+    assert np.isnan(statistics.student_half([1.0])) and np.isnan(statistics.student_half(np.ones((1, 2)))).all()
+    with pytest.raises(ValueError, match="chance of error"):
+        statistics.student_half(values, 0.95)

@@ -2,10 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-import scipy.stats
-
-from edittheory.core.statistics import check_level
+from edittheory.core.statistics import check_level, student_half
 from edittheory.core.validation import check_array
 
 
@@ -38,7 +35,7 @@ def mean(values: Any, level: float = 0.05) -> Mean:
     centre, count = float(sample.mean()), len(sample)
     if count == 1:
         return Mean(centre, float("nan"), float("nan"), 1)
-    half = float(scipy.stats.t.ppf(1 - level / 2, count - 1) * sample.std(ddof=1) / np.sqrt(count))
+    half = float(student_half(sample, level))
     return Mean(centre, centre - half, centre + half, count)
 
 
