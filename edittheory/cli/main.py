@@ -3,7 +3,7 @@
 edittheory list                    experiments, presets, times, figures
 edittheory run NAME [options]      compute rows; options as of `python -m experiments`
 edittheory figure NAME [options]   draw saved rows; options as of `python -m paper_figures`
-edittheory verify [options]        every experiment of the verification, then its figures; --preset, --out
+edittheory verify [options]        every experiment of the verification, then its figures; --preset, --out, --jobs
 edittheory log COMMAND [options]   work with a log of real edits
 edittheory language evaluate       one checkpoint: --agent FOLDER; --help says the rest
 
@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from edittheory.cli import studies
+from edittheory.cli import studies, verify
 from edittheory.core.errors import RunError
 
 
@@ -44,21 +44,7 @@ def _main_of(folder: str) -> Callable[[list[str]], int]:
 
 
 def _verify(arguments: list[str]) -> int:
-    out = "results"
-    for place, word in enumerate(arguments):
-        if word == "--out" and place + 1 < len(arguments):
-            out = arguments[place + 1]
-        elif word.startswith("--out="):
-            out = word.removeprefix("--out=")
-    worst = 0
-    for name in studies.VERIFIED:
-        worst = max(worst, _experiments([name, *arguments]))
-        if worst > 1:
-            return worst
-    for name in studies.VERIFIED:
-        for figure in studies.STUDIES[name].figures:
-            worst = max(worst, _figure([figure, "--results", out, "--out", f"{out}/figures"]))
-    return worst
+    return verify.verify(arguments, _experiments, _figure)
 
 
 def _log(arguments: list[str]) -> int:
