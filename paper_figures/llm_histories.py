@@ -3,7 +3,8 @@
 import matplotlib.figure
 import numpy as np
 import polars as pl
-from scipy import stats
+
+from edittheory.core.statistics import student_half
 
 from . import style
 from .figure import Figure
@@ -39,7 +40,7 @@ def curve(rows: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
         values = part[name].to_numpy().astype(float)
         half = 0.0
         if len(values) > 1:
-            half = stats.t.ppf(1 - LEVEL / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+            half = student_half(values, LEVEL)
         found.append((step, values.mean(), values.mean() - half, values.mean() + half))
     step, mean, low, high = np.array(found).T
     return step, mean, low, high
