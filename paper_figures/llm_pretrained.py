@@ -65,8 +65,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     replicates = data.select("base_seed", "train_seed").n_unique()
     style.key(
         figure,
-        f"SmolLM2-135M with adapters. Means over contexts of {replicates} replicates (a reference policy and a log each) with 95% bootstrap "
-        "intervals over contexts, not over trainings; short marks: each replicate's mean. One candidate a learner, untuned. "
+        f"SmolLM2-135M with adapters. Means over contexts of {replicates} replicates (a reference policy and a log each) with 95% "
+        "bootstrap intervals over contexts, not over trainings; short marks: each replicate's mean. One candidate a learner, untuned. "
         "Mix: DPO + token-mean NLL; Early: DPO + summed NLL.",
     )
     return figure
