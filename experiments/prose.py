@@ -14,6 +14,7 @@ from . import (
     prose_certificates,
     prose_docs,
     prose_language,
+    prose_late,
     prose_logs,
     prose_losses,
     prose_readme,
@@ -26,6 +27,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
     *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
     *prose_docs.SENTENCES,
+    *prose_late.SENTENCES,
 )
 
 

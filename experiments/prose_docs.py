@@ -108,7 +108,6 @@ SENTENCES: tuple[Sentence, ...] = (
         "at T = 200 it is {low:.0f} to {high:.0f} times what always playing",
         _late,
     ),
-    Sentence(LATE, "mean of {trials} problems", partial(_size, "warm_start")),
     Sentence(
         LATE,
         "(`ensemble_robustness`, {trials:,} problems a setting, T = {rounds})",

@@ -39,9 +39,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                     cold, color=look.color, linestyle="--", linewidth=style.pt(0.9), label=f"{bandit}, no log"
                 )
         ax.set_xscale("log")
-        ax.set_ylim(0, None)
         ax.set_title("deployed to the log's user" if user == "same user" else "deployed to a stronger user")
         ax.set_xlabel("logged edits under the reference")
+    axes[0, 0].set_ylim(0, None)
     axes[0, 0].set_ylabel("regret at T = 200")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     style.key(

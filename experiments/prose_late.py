@@ -1,0 +1,207 @@
+"""Tables of docs/late-ensembles.md, a row a sentence, from the rows of late_ensemble, warm_start, drift and online_learning."""
+
+import functools
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from . import online_learning
+from .prose_docs import manifest
+from .sentences import Numbers, Sentence, rows
+
+PAGE = "docs/late-ensembles.md"
+SETTINGS = (
+    "strong log, strong user",
+    "weak log, strong user",
+    "weak log, weak user",
+    "habit log, habit user",
+    "habit log, strong user",
+)
+BANDITS = {
+    "elimination": "elimination (still uniform)",
+    "Late": "Late, alpha = c_max sqrt 2",
+    "Tsallis-INF": "Tsallis-INF",
+    "KL-UCB": "KL-UCB",
+    "UCB-tuned": "UCB-tuned",
+    "follow the leader": "follow the leader",
+    "Late, alpha/4": "Late, alpha/4",
+    "epsilon-greedy": "epsilon-greedy, rate 2",
+}
+"""Bandits of the first table as the rows and as the page name them."""
+LOGGED = (0, 10, 30, 100, 300, 1_000)
+WARM = {"Late": "warm Late", "Late, shifted prior": "warm Late, shifted prior"}
+ESTIMATOR = "doubly robust"
+LEARNERS = {
+    "edit-MLE": "iterated edit-MLE, B5's epochs",
+    "edit-MLE, short epochs": "iterated edit-MLE, short epochs",
+    "DPO, calibrated": "online DPO, anchored at the behaviour",
+    "DPO, reference": "online DPO, anchored at the reference",
+    "cost, greedy": "cost regression, greedy",
+    "cost, optimistic": "cost regression, optimistic",
+}
+CLASSES = ("strong, closed class", "weak, closed class", "weak, open class")
+
+
+def cells(count: int, style: str) -> str:
+    """The cells of a row after its name: fields c0, c1, ... in one style."""
+    return "| " + " | ".join(f"{{c{place}:{style}}}" for place in range(count)) + " |"
+
+
+@functools.lru_cache(maxsize=1)
+def _late() -> dict[str, list[float]]:
+    at = rows("late_ensemble").filter(pl.col("t") == 200)
+    found = {}
+    for name in BANDITS:
+        mine = at.filter(bandit=name)
+        found[name] = [mine.filter(setting=setting)["regret"].mean() for setting in SETTINGS]
+    worst = {setting: 200 * at.filter(setting=setting)["largest_gap"].max() for setting in SETTINGS}  # type: ignore[operator]
+    errors = at.group_by("setting", "bandit").agg(error=pl.col("regret").std() / pl.len().sqrt())["error"]
+    return found | {"worst": [worst[setting] for setting in SETTINGS], "error": [errors.max()]}  # type: ignore[list-item]
+
+
+def late(name: str) -> Numbers:
+    """Mean regrets of a bandit at T = 200 by setting, or what always playing the worst policy costs ("worst")."""
+    return {f"c{place}": value for place, value in enumerate(_late()[name])}
+
+
+@functools.lru_cache(maxsize=1)
+def _warm() -> pl.DataFrame:
+    mine = rows("warm_start").filter(pl.col("estimator").is_in([ESTIMATOR, "none"]))
+    return mine.group_by("user", "bandit", "horizon", "logged").agg(
+        pl.col("regret", "estimate_error").mean(), error=pl.col("regret").std() / pl.len().sqrt()
+    )
+
+
+def _regret(user: str, bandit: str, logged: int, horizon: int = 200) -> float:
+    # Without a log there is no prior to shift: the row of the cold start is Late's.
+    name = "Late" if logged == 0 else bandit
+    return _warm().filter(user=user, bandit=name, logged=logged, horizon=horizon)["regret"].item()
+
+
+def warm(user: str, bandit: str) -> Numbers:
+    """Mean regrets at T = 200 by size of the log."""
+    return {f"c{place}": _regret(user, bandit, logged) for place, logged in enumerate(LOGGED)}
+
+
+def warm_sentence() -> Numbers:
+    """error: the largest standard error at T = 200; long_cold, long_warm: regrets at T = 1,000; few_, many_: how many times less regret with
+    a shifted prior, least and most over users, at n = 100 and n = 1,000; low: how much the log's prior means miss another user's by.
+    """
+    users = ("same user", "strong user instead")
+    few, many = (
+        [_regret(user, "Late", 0) / _regret(user, "Late, shifted prior", n) for user in users]
+        for n in (100, 1_000)
+    )
+    shown = _warm().filter(
+        (pl.col("horizon") == 200) & pl.col("bandit").is_in(list(WARM)) & pl.col("logged").is_in(LOGGED)
+    )
+    return {
+        "trials": manifest("warm_start")["config"]["trials"],
+        "error": np.ceil(100 * shown["error"].max()) / 100,  # type: ignore[operator]
+        "low": _warm().filter(user=users[1], bandit="Late", logged=100, horizon=200)["estimate_error"].item(),
+        "long_warm": _regret(users[1], "Late", 100, 1_000),
+        "long_cold": _regret(users[1], "Late", 0, 1_000),
+        "few_least": np.floor(min(few)),
+        "few_most": np.ceil(max(few)),
+        "many_least": np.floor(min(many)),
+        "many_most": np.ceil(max(many)),
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _online() -> dict[tuple[str, str], dict[str, float]]:
+    config = online_learning.Config(**_config("online_learning"))
+    fits = online_learning.exponents(online_learning.at_horizons(rows("online_learning"), config), config)
+    return {(fit["learner"], fit["setting"]): fit for fit in fits}
+
+
+def _config(name: str) -> dict:
+    known = manifest(name)["config"]
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
+
+
+def online(learner: str) -> Numbers:
+    """Regret r0, ... after the last round and exponent e0, ... of T by kind of user and class."""
+    found = {}
+    for place, setting in enumerate(CLASSES):
+        fit = _online()[learner, setting]
+        found |= {f"r{place}": fit["regret"], f"e{place}": abs(round(fit["exponent"], 2))}
+    return found
+
+
+def online_bounds() -> Numbers:
+    """B5 and its fast form after the last round for short epochs, by closed class."""
+    found = {}
+    for place, setting in enumerate(CLASSES[:2]):
+        fit = _online()["edit-MLE, short epochs", setting]
+        found |= {f"slow{place}": fit["bound"], f"fast{place}": fit["bound_fast"]}
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def drift() -> Numbers:
+    """Cost above the best fixed policy at T = 1,000 in per cent, by change (taste, order, weak) and bandit."""
+    data = rows("drift").filter(pl.col("horizon") == 1_000)
+    excess = data.group_by("change", "bandit").agg(
+        excess=100 * pl.col("excess").sum() / pl.col("best_fixed").sum()
+    )
+    known = {(change, bandit): value for change, bandit, value in excess.iter_rows()}
+    short = {
+        "quarter": "Late, alpha/4",
+        "window": "sliding window",
+        "discounted": "discounted",
+        "leader": "follow the leader",
+    }
+    weak = {bandit: value for (change, bandit), value in known.items() if change == "strong to weak"}
+    best = min(weak, key=weak.__getitem__)
+    others = [value for bandit, value in weak.items() if bandit != best]
+    return {
+        **{f"taste_{name}": known["new taste", bandit] for name, bandit in short.items()},
+        **{f"order_{name}": known["misleading order", bandit] for name, bandit in short.items()},
+        "weak_best": best,
+        "weak_least": weak[best],
+        "others_least": min(others),
+        "others_most": max(others),
+    }
+
+
+SENTENCES: tuple[Sentence, ...] = (
+    Sentence(PAGE, "| always the worst policy " + cells(5, ".1f"), partial(late, "worst")),
+    Sentence(PAGE, "Regret at T = 200, standard error at most {c0:.2f}, on one problem", partial(late, "error")),
+    *(Sentence(PAGE, f"| {shown} " + cells(5, ".2f"), partial(late, name)) for name, shown in BANDITS.items()),
+    *(
+        Sentence(PAGE, f"| {user}: {shown} " + cells(6, ".2f"), partial(warm, user, bandit))
+        for user in ("same user", "strong user instead")
+        for bandit, shown in WARM.items()
+    ),
+    Sentence(PAGE, "mean of {trials:,} problems, standard error at most {error:.2f}:", warm_sentence),
+    Sentence(PAGE, "every prior mean is {low:.2f} too low", warm_sentence),
+    Sentence(PAGE, "({long_warm:.1f} against {long_cold:.1f} at n = 100)", warm_sentence),
+    Sentence(
+        PAGE,
+        "{few_least:.0f} to {few_most:.0f} times less regret than a cold start at n = 100, {many_least:.0f} to {many_most:.0f} times "
+        "at n = 1,000, with either user.",
+        warm_sentence,
+    ),
+    *(
+        Sentence(
+            PAGE,
+            f"| {shown} | " + " | ".join(f"{{r{place}:,.1f}}, T^{{e{place}:.2f}}" for place in range(3)) + " |",
+            partial(online, learner),
+        )
+        for learner, shown in LEARNERS.items()
+    ),
+    Sentence(
+        PAGE,
+        "| B5 / its fast form, short epochs | {slow0:,.0f} / {fast0:,.0f} | {slow1:,.0f} / {fast1:,.0f} | do not apply |",
+        online_bounds,
+    ),
+    Sentence(
+        PAGE,
+        "change of taste half-way: alpha/4 {taste_quarter:.1f}%, sliding window {taste_window:.1f}%, discounted {taste_discounted:.1f}%, "
+        "follow the leader {taste_leader:.1f}%. Strong to weak: {weak_best} {weak_least:.1f}%, others {others_least:.0f} to {others_most:.0f}%.",
+        drift,
+    ),
+    Sentence(PAGE, "costs follow the leader {order_leader:.1f}% and alpha/4 {order_quarter:.1f}%.", drift),
+)  # fmt: skip
