@@ -51,13 +51,17 @@ def cells(count: int, style: str) -> str:
 @functools.lru_cache(maxsize=1)
 def _late() -> dict[str, list[float]]:
     at = rows("late_ensemble").filter(pl.col("t") == 200)
-    found = {}
+    found: dict[str, list[float]] = {}
     for name in BANDITS:
         mine = at.filter(bandit=name)
-        found[name] = [mine.filter(setting=setting)["regret"].mean() for setting in SETTINGS]
-    worst = {setting: 200 * at.filter(setting=setting)["largest_gap"].max() for setting in SETTINGS}  # type: ignore[operator]
+        found[name] = [_mean(mine.filter(setting=setting)["regret"]) for setting in SETTINGS]
+    found["worst"] = [200 * _mean(at.filter(setting=setting)["largest_gap"]) for setting in SETTINGS]
     errors = at.group_by("setting", "bandit").agg(error=pl.col("regret").std() / pl.len().sqrt())["error"]
-    return found | {"worst": [worst[setting] for setting in SETTINGS], "error": [errors.max()]}  # type: ignore[list-item]
+    return found | {"error": [float(errors.to_numpy().max())]}
+
+
+def _mean(column: pl.Series) -> float:
+    return float(column.to_numpy().mean())
 
 
 def late(name: str) -> Numbers:
@@ -85,8 +89,9 @@ def warm(user: str, bandit: str) -> Numbers:
 
 
 def warm_sentence() -> Numbers:
-    """error: the largest standard error at T = 200; long_cold, long_warm: regrets at T = 1,000; few_, many_: how many times less regret with
-    a shifted prior, least and most over users, at n = 100 and n = 1,000; low: how much the log's prior means miss another user's by.
+    """error: the largest standard error at T = 200; long_cold, long_warm: regrets at T = 1,000; few_, many_: how many times less
+    regret with a shifted prior, least and most over users, at n = 100 and n = 1,000;
+    low: how much the log's prior means miss another user's by.
     """
     users = ("same user", "strong user instead")
     few, many = (
@@ -98,7 +103,7 @@ def warm_sentence() -> Numbers:
     )
     return {
         "trials": manifest("warm_start")["config"]["trials"],
-        "error": np.ceil(100 * shown["error"].max()) / 100,  # type: ignore[operator]
+        "error": np.ceil(100 * shown["error"].to_numpy().max()) / 100,
         "low": _warm().filter(user=users[1], bandit="Late", logged=100, horizon=200)["estimate_error"].item(),
         "long_warm": _regret(users[1], "Late", 100, 1_000),
         "long_cold": _regret(users[1], "Late", 0, 1_000),
@@ -123,7 +128,7 @@ def _config(name: str) -> dict:
 
 def online(learner: str) -> Numbers:
     """Regret r0, ... after the last round and exponent e0, ... of T by kind of user and class."""
-    found = {}
+    found: dict[str, float] = {}
     for place, setting in enumerate(CLASSES):
         fit = _online()[learner, setting]
         found |= {f"r{place}": fit["regret"], f"e{place}": abs(round(fit["exponent"], 2))}
@@ -132,7 +137,7 @@ def online(learner: str) -> Numbers:
 
 def online_bounds() -> Numbers:
     """B5 and its fast form after the last round for short epochs, by closed class."""
-    found = {}
+    found: dict[str, float] = {}
     for place, setting in enumerate(CLASSES[:2]):
         fit = _online()["edit-MLE, short epochs", setting]
         found |= {f"slow{place}": fit["bound"], f"fast{place}": fit["bound_fast"]}
@@ -200,7 +205,8 @@ SENTENCES: tuple[Sentence, ...] = (
     Sentence(
         PAGE,
         "change of taste half-way: alpha/4 {taste_quarter:.1f}%, sliding window {taste_window:.1f}%, discounted {taste_discounted:.1f}%, "
-        "follow the leader {taste_leader:.1f}%. Strong to weak: {weak_best} {weak_least:.1f}%, others {others_least:.0f} to {others_most:.0f}%.",
+        "follow the leader {taste_leader:.1f}%. Strong to weak: {weak_best} {weak_least:.1f}%, others {others_least:.0f} to "
+        "{others_most:.0f}%.",
         drift,
     ),
     Sentence(PAGE, "costs follow the leader {order_leader:.1f}% and alpha/4 {order_quarter:.1f}%.", drift),
