@@ -145,6 +145,29 @@ def online_bounds() -> Numbers:
 
 
 @functools.lru_cache(maxsize=1)
+def online_runs() -> Numbers:
+    """runs: in which B5 was tried; stuck, short: share in per cent still wrong after the last round in the open class, with B5's and with short
+    epochs; most: the largest such share of a problem; exponent: of the former's mean regret.
+    """
+    data = rows("online_learning")
+    bounded = data.filter(pl.col("closed") & pl.col("learner").str.starts_with("edit-MLE"))
+    last = (
+        data.filter(setting=CLASSES[2])
+        .sort("t")
+        .group_by("learner", "problem", "seed")
+        .agg(wrong=100.0 * (pl.col("suboptimality").last() > 1e-9))
+    )
+    slow, short = (last.filter(learner=name) for name in list(LEARNERS)[:2])
+    return {
+        "runs": bounded.select("setting", "learner", "problem", "seed").n_unique(),
+        "stuck": _mean(slow["wrong"]),
+        "short": _mean(short["wrong"]),
+        "most": float(slow.group_by("problem").agg(pl.col("wrong").mean())["wrong"].to_numpy().max()),
+        "exponent": _online()["edit-MLE", CLASSES[2]]["exponent"],
+    }
+
+
+@functools.lru_cache(maxsize=1)
 def drift() -> Numbers:
     """Cost above the best fixed policy at T = 1,000 in per cent, by change (taste, order, weak) and bandit."""
     data = rows("drift").filter(pl.col("horizon") == 1_000)
@@ -201,6 +224,13 @@ SENTENCES: tuple[Sentence, ...] = (
         PAGE,
         "| B5 / its fast form, short epochs | {slow0:,.0f} / {fast0:,.0f} | {slow1:,.0f} / {fast1:,.0f} | do not apply |",
         online_bounds,
+    ),
+    Sentence(PAGE, "(theory-online.md O2) held in all {runs:,} runs;", online_runs),
+    Sentence(
+        PAGE,
+        "with B5's epochs {stuck:.1f}% of the runs still are after the last round ({most:.0f}% in one of the problems), and they make the "
+        "mean grow like T^{exponent:.2f}. Short epochs leave fewer of them: {short:.1f}%.",
+        online_runs,
     ),
     Sentence(
         PAGE,
