@@ -146,8 +146,8 @@ def online_bounds() -> Numbers:
 
 @functools.lru_cache(maxsize=1)
 def online_runs() -> Numbers:
-    """runs: in which B5 was tried; stuck, short: share in per cent still wrong after the last round in the open class, with B5's and with short
-    epochs; most: the largest such share of a problem; exponent: of the former's mean regret.
+    """runs: in which B5 was tried; stuck, short: share in per cent still wrong after the last round in the open class, with B5's and with
+    short epochs; most: the largest such share of a problem; exponent: of the former's mean regret.
     """
     data = rows("online_learning")
     bounded = data.filter(pl.col("closed") & pl.col("learner").str.starts_with("edit-MLE"))
