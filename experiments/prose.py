@@ -13,6 +13,7 @@ from . import (
     prose_agents,
     prose_certificates,
     prose_docs,
+    prose_drift,
     prose_language,
     prose_late,
     prose_logs,
@@ -28,6 +29,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
     *prose_docs.SENTENCES,
     *prose_late.SENTENCES,
+    *prose_drift.SENTENCES,
 )
 
 

@@ -5,8 +5,6 @@ from functools import partial
 
 import polars as pl
 
-from edittheory.core.statistics import student_half
-
 from . import committed
 from .sentences import ROOT, Numbers, Sentence, rows
 
@@ -45,26 +43,6 @@ def _late() -> Numbers:
         "high": at["share"].max(),
         **manifest("late_ensemble")["config"],
     }
-
-
-def _drift() -> Numbers:
-    """Differences of excess cost in points of per cent at T = 1,000: sliding window and follow the leader less alpha/4, by problem."""
-    data = rows("drift").filter(pl.col("horizon") == 1000)
-    found: dict[str, float] = {}
-    for name, change, other in (
-        ("window", "new taste", "sliding window"),
-        ("leader", "misleading order", "follow the leader"),
-    ):
-        excess = (
-            data.filter(pl.col("change") == change)
-            .group_by("problem", "bandit")
-            .agg(excess=100 * pl.col("excess").sum() / pl.col("best_fixed").sum())
-            .pivot(on="bandit", index="problem", values="excess")
-        )
-        gaps = (excess[other] - excess["Late, alpha/4"]).to_numpy()
-        half = student_half(gaps)
-        found |= {name: gaps.mean(), f"{name}_low": gaps.mean() - half, f"{name}_high": gaps.mean() + half}
-    return found
 
 
 def _attacks() -> Numbers:
@@ -119,12 +97,6 @@ SENTENCES: tuple[Sentence, ...] = (
         partial(_size, "contextual_ensemble"),
     ),
     Sentence(LATE, "(`drift`, {problems} problems x {seeds} seeds)", partial(_size, "drift")),
-    Sentence(
-        LATE,
-        "alpha/4 is {window:.1f} [{window_low:.1f}, {window_high:.1f}] points ahead of the sliding window, in a misleading order "
-        "{leader:.1f} [{leader_low:.1f}, {leader_high:.1f}] ahead of follow the leader",
-        _drift,
-    ),
     Sentence(LATE, "({problems} problems x {seeds} seeds a setting)", partial(_size, "online_learning")),
     Sentence(
         ATTACKS,

@@ -1,4 +1,4 @@
-"""Tables of docs/late-ensembles.md, a row a sentence, from the rows of late_ensemble, warm_start, drift and online_learning."""
+"""Tables of docs/late-ensembles.md, a row a sentence, from the rows of late_ensemble, warm_start and online_learning."""
 
 import functools
 from functools import partial
@@ -167,33 +167,6 @@ def online_runs() -> Numbers:
     }
 
 
-@functools.lru_cache(maxsize=1)
-def drift() -> Numbers:
-    """Cost above the best fixed policy at T = 1,000 in per cent, by change (taste, order, weak) and bandit."""
-    data = rows("drift").filter(pl.col("horizon") == 1_000)
-    excess = data.group_by("change", "bandit").agg(
-        excess=100 * pl.col("excess").sum() / pl.col("best_fixed").sum()
-    )
-    known = {(change, bandit): value for change, bandit, value in excess.iter_rows()}
-    short = {
-        "quarter": "Late, alpha/4",
-        "window": "sliding window",
-        "discounted": "discounted",
-        "leader": "follow the leader",
-    }
-    weak = {bandit: value for (change, bandit), value in known.items() if change == "strong to weak"}
-    best = min(weak, key=weak.__getitem__)
-    others = [value for bandit, value in weak.items() if bandit != best]
-    return {
-        **{f"taste_{name}": known["new taste", bandit] for name, bandit in short.items()},
-        **{f"order_{name}": known["misleading order", bandit] for name, bandit in short.items()},
-        "weak_best": best,
-        "weak_least": weak[best],
-        "others_least": min(others),
-        "others_most": max(others),
-    }
-
-
 SENTENCES: tuple[Sentence, ...] = (
     Sentence(PAGE, "| always the worst policy " + cells(5, ".1f"), partial(late, "worst")),
     Sentence(PAGE, "Regret at T = 200, standard error at most {c0:.2f}, on one problem", partial(late, "error")),
@@ -232,12 +205,4 @@ SENTENCES: tuple[Sentence, ...] = (
         "mean grow like T^{exponent:.2f}. Short epochs leave fewer of them: {short:.1f}%.",
         online_runs,
     ),
-    Sentence(
-        PAGE,
-        "change of taste half-way: alpha/4 {taste_quarter:.1f}%, sliding window {taste_window:.1f}%, discounted {taste_discounted:.1f}%, "
-        "follow the leader {taste_leader:.1f}%. Strong to weak: {weak_best} {weak_least:.1f}%, others {others_least:.0f} to "
-        "{others_most:.0f}%.",
-        drift,
-    ),
-    Sentence(PAGE, "costs follow the leader {order_leader:.1f}% and alpha/4 {order_quarter:.1f}%.", drift),
 )  # fmt: skip
