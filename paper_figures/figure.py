@@ -102,7 +102,7 @@ def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
         raise InputError(f"{manifest_path} is missing; {again}") from None
     except (OSError, ValueError):
         raise InputError(f"{manifest_path} cannot be read as JSON; {again} into another folder") from None
-    if manifest.get("status") != "complete":
+    if not isinstance(manifest, dict) or manifest.get("status") != "complete":
         raise InputError(f"{folder} is incomplete; {again} with the same --out to finish it")
     if not rows.is_file():
         raise InputError(f"{rows} is missing; {again}")
