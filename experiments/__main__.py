@@ -204,6 +204,7 @@ def _prepare(
     try:
         config = experiment.resolve(overrides.apply(experiment.preset(preset), changed))
         label = preset + "".join(f" {name}={' '.join(words)}" for name, words in changed.items())
+        experiment.memory(config)  # sizes that no machine holds
         ledger = experiment.ledger(config, out, label=label, notify=lambda line: say(f"note: {line}"))
     except ValueError as error:
         raise RunError(str(error)) from None

@@ -16,6 +16,8 @@ from edittheory.runs.identity import MAX_SEED, run_identity, run_key
 from edittheory.runs.ledger import Ledger
 from edittheory.runs.progress import progress
 
+from . import memory
+
 Config = TypeVar("Config")
 Key = Any  # a scalar jax random key
 
@@ -59,6 +61,7 @@ class Experiment(Generic[Config]):
     resolve:       config -> config with nothing left to chance or to the machine (no "auto"), before it is hashed.
     announce:      (config, pending cells, folder) -> a line for the user before the first cell, on time and disk, or
                    None; raises RunError if the folder's disk is too small.
+    memory:        config -> bytes that a run cannot do without, or None where nobody knows (`experiments.memory`).
     """
 
     name: str
@@ -73,6 +76,7 @@ class Experiment(Generic[Config]):
     resolve: Callable[[Config], Config] = _same
     shares: bool = False
     announce: Callable[[Config, int, Path], str | None] = _silent
+    memory: Callable[[Config], int | None] = memory.finite
 
     def __post_init__(self) -> None:
         for preset, config in self.presets.items():
@@ -137,6 +141,8 @@ class Experiment(Generic[Config]):
         if jobs.exists():
             ledger.notify(f"jobs of {jobs} may be at work on the same cells, to no harm; scancel ends them")
         pending = ledger.pending()
+        if pending:
+            memory.require(f"{self.name} with this configuration", self.memory(config))
         if pending and (line := self.announce(config, len(pending), ledger.folder)):
             ledger.notify(line)
         with progress(self.name, len(ledger.cells), len(ledger.cells) - len(pending)) as advance:

@@ -98,11 +98,15 @@ def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     again = f"run `python -m experiments {name}`"
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{manifest_path} is missing; {again}") from None
-    except (OSError, ValueError):
-        raise InputError(f"{manifest_path} cannot be read as JSON; {again} into another folder") from None
-    if not isinstance(manifest, dict) or manifest.get("status") != "complete":
+    except (OSError, ValueError, RecursionError):
+        raise InputError(
+            f"{manifest_path} cannot be read as a manifest in JSON; {again} into another folder"
+        ) from None
+    if manifest.get("status") != "complete":
         raise InputError(f"{folder} is incomplete; {again} with the same --out to finish it")
     if not rows.is_file():
         raise InputError(f"{rows} is missing; {again}")

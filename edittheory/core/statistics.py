@@ -45,12 +45,12 @@ class Verdict(NamedTuple):
     p_value: float
 
 
-def check_level(level: Number) -> Number:
-    """A chance of error in (0, 0.5]. Raises ValueError, for a confidence such as 0.95 too."""
-    check_probability("level", level, open_left=True)
+def check_level(level: Number, name: str = "level") -> Number:
+    """A chance of error in (0, 0.5]. Raises ValueError naming it, for a confidence such as 0.95 too."""
+    check_probability(name, level, open_left=True)
     if level > 0.5:
         raise ValueError(
-            f"level must be a chance of error in (0, 0.5], not a confidence, but it is {level!r}"
+            f"{name} must be a chance of error in (0, 0.5], not a confidence, but it is {level!r}"
         )
     return level
 

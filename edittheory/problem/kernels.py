@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from edittheory.core.logspace import log_normalise
+from edittheory.core.validation import check_entries
 
 
 def local_proposal(
@@ -45,8 +46,11 @@ def balanced_kernel(
 ) -> Float[Array, "X Y Y"]:
     """(1 - strength) Metropolis(optimal) + strength * optimal: reversible for the optimal policy; theory.md C.
 
-    `strength` is a scalar or of shape (X,). The minorisation constant is at least strength * max optimal.
+    `strength` in [0, 1] is a scalar or of shape (X,). The minorisation constant is at least strength * max optimal.
+    Raises ValueError for a strength outside of it, or a locality that is not finite and at least 0.
     """
+    check_entries("strength", strength, 0.0, 1.0)
+    check_entries("locality", locality, 0.0)
     share = jnp.broadcast_to(jnp.asarray(strength, dtype=float), log_optimal.shape[:-1])[..., None, None]
     return (1.0 - share) * metropolis(log_optimal, distance, locality) + share * jnp.exp(log_optimal)[
         ..., None, :
