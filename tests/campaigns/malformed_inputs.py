@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.campaigns import malformed_commands, malformed_files, malformed_library
+from tests.campaigns import malformed_commands, malformed_files, malformed_library, malformed_records
 from tests.campaigns.attempts import Attempt, judge
 
 FAMILIES = {
@@ -18,8 +18,8 @@ FAMILIES = {
     "checkpoint": malformed_files.checkpoints,
     "gguf": malformed_files.gguf_files,
     "tokeniser": malformed_files.tokenisers,
-    "counterexample": malformed_files.instances,
-    "rows": malformed_files.rows,
+    "counterexample": malformed_records.instances,
+    "rows": malformed_records.rows,
     "command": malformed_commands.commands,
     "log command": malformed_commands.log_commands,
 }
