@@ -1,4 +1,8 @@
-"""Commands that the campaigns start, stop and start again: nine experiments, a sweep and three log commands, at smoke size."""
+"""Commands that the campaigns start, stop and start again: nine experiments, a sweep and three log commands, at smoke size.
+
+Where a log command writes one file it has --force: killed between its last write and its end, it would rightly refuse to write
+over what is then whole.
+"""
 
 import json
 import os
@@ -36,8 +40,8 @@ CASES = (
     Case("sweep", "edittheory run contraction --sweep seed=0:2 --config.strengths .1 .8 --config.trials 20 --config.rounds 2 "
          "--config.max-length 2 --config.width 5"),
     Case("log train", "edittheory log train {inputs}/log.jsonl --agent {inputs}/agent --loss mix --epochs 4 --batch 4 --rank 2"),
-    Case("log diagnose", "edittheory log diagnose {inputs}/log.jsonl --by document"),
-    Case("log fit", "edittheory log fit {inputs}/log.jsonl --by none --features 2 --resamples 5"),
+    Case("log diagnose", "edittheory log diagnose {inputs}/log.jsonl --by document --force"),
+    Case("log fit", "edittheory log fit {inputs}/log.jsonl --by none --features 2 --resamples 5 --force"),
 )  # fmt: skip
 FILES = {"log diagnose": "page.html", "log fit": "user.json"}
 """What a log command writes, where it is no folder."""
