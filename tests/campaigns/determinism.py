@@ -89,11 +89,13 @@ def by_processes(bench: Bench, case: Case, count: int, place: Path) -> str:
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of that version: on the path, or of pyenv."""
-    if found := shutil.which(f"python{version}"):
-        return found
-    kept = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
-    return str(kept[-1]) if kept else None
+    """A Python of that version that runs: on the path, or of pyenv, whose shims may only pretend."""
+    kept = sorted(map(str, (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")))
+    for python in (*filter(None, [shutil.which(f"python{version}")]), *kept):
+        done = subprocess.run([python, "--version"], capture_output=True, text=True)
+        if done.returncode == 0 and f" {version}." in done.stdout:
+            return python
+    return None
 
 
 def on_python(bench: Bench, case: Case, python: str, place: Path) -> str:
