@@ -127,8 +127,11 @@ class Experiment(Generic[Config]):
         """Compute what `ledger` lacks of a resolved configuration, and complete it.
 
         Cells are computed here, one after the other, unless `launch` is given: it gets the open ledger, and when
-        it returns every cell must be written (see `Work` and `edittheory.runs.launchers`).
+        it returns every cell must be written (see `Work` and `edittheory.runs.launchers`). Raises RunError, touching nothing,
+        if this machine lacks the memory that the configuration surely needs.
         """
+        if launch is None and not ledger.check():
+            memory.require(f"{self.name} with this configuration", self.memory(config))
         with ledger.open():
             if launch is None:
                 self._run_here(config, ledger)
@@ -141,8 +144,6 @@ class Experiment(Generic[Config]):
         if jobs.exists():
             ledger.notify(f"jobs of {jobs} may be at work on the same cells, to no harm; scancel ends them")
         pending = ledger.pending()
-        if pending:
-            memory.require(f"{self.name} with this configuration", self.memory(config))
         if pending and (line := self.announce(config, len(pending), ledger.folder)):
             ledger.notify(line)
         with progress(self.name, len(ledger.cells), len(ledger.cells) - len(pending)) as advance:

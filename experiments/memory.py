@@ -11,7 +11,7 @@ from edittheory.problem.responses import count_strings
 from edittheory.runs import device_memory
 
 FLOAT = 8
-ADAM = 4  # weights, gradients and two moments
+ADAM = 3  # weights and two moments
 
 
 def finite(config: Any) -> int | None:
@@ -25,9 +25,9 @@ def finite(config: Any) -> int | None:
     return int(getattr(config, "width", 1) * getattr(config, "num_contexts", 1) * size * size * FLOAT)
 
 
-def training(parameters: int, batch: int, positions: int, vocabulary: int) -> int:
-    """Bytes to train all weights of a decoder with Adam in float32, and the logits of one batch of pairs and their gradient."""
-    return 4 * (ADAM * parameters + 2 * 2 * batch * positions * vocabulary)
+def training(parameters: int, adapters: bool) -> int:
+    """Bytes of a decoder's float32 weights, and unless only adapters are trained those being trained and Adam's two moments."""
+    return 4 * parameters * (1 if adapters else 1 + ADAM)
 
 
 def require(name: str, needed: int | None) -> None:

@@ -118,8 +118,8 @@ def contraction(
 
 def log_class_size(size: int, delta: float | Array) -> Array:
     """L = log(size / delta). Raises ValueError for a class without members."""
-    if not isinstance(size, jax.core.Tracer) and not size >= 1:
-        raise ValueError(f"num_policies: got {size}, must be an integer of at least 1")
+    if not isinstance(size, jax.core.Tracer) and not 1 <= size < 2**63:
+        raise ValueError(f"num_policies: got {size}, must be an integer of at least 1 and below 2^63")
     return jnp.log(size / jnp.asarray(delta, dtype=float))
 
 

@@ -15,6 +15,9 @@ from edittheory.core.shapes import shaped
 from edittheory.problem.kernels import balanced_kernel
 from edittheory.problem.problem_checks import check_distance, check_law, check_shapes, real, refuse
 
+LARGEST_RATIO = 1e300
+"""Of a distance to beta."""
+
 
 class EditDataset(eqx.Module):
     """n logged interactions: context x_i, response y_i ~ reference, edit y'_i ~ user, cost c_i = distance(y_i, y'_i)."""
@@ -234,6 +237,11 @@ class EditProblem(eqx.Module):
         check_distance(arrays["distance"])
         if not arrays["beta"] > 0 or np.isinf(arrays["beta"]):
             raise ValueError(f"beta: got {arrays['beta']}, must be positive and finite")
+        if not arrays["distance"].max() / LARGEST_RATIO <= arrays["beta"]:
+            raise ValueError(
+                f"beta: got {arrays['beta']}, must be at least the largest distance over {LARGEST_RATIO:g}, or costs "
+                "in units of beta are no numbers"
+            )
         return self
 
 

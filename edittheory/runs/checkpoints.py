@@ -73,7 +73,7 @@ def load(path: Path, like: Tree, job: str) -> tuple[Tree, int] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             found, position = str(stored["job"]), int(stored["position"])
             leaves = [stored[f"leaf{index}"] for index in range(len(stored.files) - 2)]
     except UNREADABLE as error:
