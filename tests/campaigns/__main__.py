@@ -5,6 +5,7 @@ Rows and manifests go to `<DIR>/<campaign>/`. Exit codes: 0 every promise was ke
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(registry.NAMES):
         parser.error(f"there is no campaign {min(unknown)}; there are {', '.join(registry.NAMES)}")
+    with tempfile.TemporaryDirectory(
+        prefix="campaigns"
+    ) as folder:  # with the programs that jax has compiled, for all of them
+        return run(given.names or registry.NAMES, given.out, Path(folder))
+
+
+def run(names: Sequence[str], out: Path, folder: Path) -> int:
+    """Run campaigns by name; the exit code."""
     worst = 0
-    for name in given.names or registry.NAMES:
-        rows = registry.get(name).into(given.out, lambda line: print(line, file=sys.stderr, flush=True))
+    for name in names:
+        rows = registry.get(name).into(out, folder, lambda line: print(line, file=sys.stderr, flush=True))
         print(f"{name}: {rows['ok'].sum()} of {rows.height} as promised")
         for row in rows.filter(~pl.col("ok")).iter_rows(named=True):
             worst = 1

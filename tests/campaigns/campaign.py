@@ -1,6 +1,5 @@
 """What a campaign is: a name, its trials as cells of a ledger, and the rows of one trial; so that a campaign that is killed goes on."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,13 +41,13 @@ class Campaign(NamedTuple):
     run: Callable[[Mapping[str, Any], Path], Sequence[Mapping[str, Any]]]
     schema: Mapping[str, Any] = SCHEMA
 
-    def into(self, out: Path, notify: Callable[[str], None] = print) -> pl.DataFrame:
-        """All rows, in `<out>/<name>/`; trials that are done there are not tried again."""
+    def into(self, out: Path, folder: Path, notify: Callable[[str], None] = print) -> pl.DataFrame:
+        """All rows, in `<out>/<name>/`; trials that are done there are not tried again. `folder` is for whatever trials need."""
         ledger = Ledger(out, self.name, self.config, self.cells, label="full", notify=notify)
         if not ledger.check():
-            with ledger.open(), tempfile.TemporaryDirectory(prefix="campaign") as folder:
+            with ledger.open():
                 for cell in ledger.pending():
-                    rows = pl.DataFrame(self.run(cell, Path(folder)), schema=dict(self.schema), strict=False)
+                    rows = pl.DataFrame(self.run(cell, folder), schema=dict(self.schema), strict=False)
                     ledger.write(cell, rows)
                     notify(f"{self.name} {dict(cell)}: {rows['ok'].sum()} of {rows.height} as promised")
                 ledger.finish()

@@ -1,5 +1,6 @@
 """The campaigns by name; each is built when it is asked for."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,20 @@ from tests.campaigns.campaign import KILLS, Campaign
 KILL_COUNT, FLIPS, EXAMPLES, LOGS = 50, 30, 500, 200
 
 
+@functools.lru_cache(maxsize=1)
+def bench_of(folder: Path) -> Any:
+    """The bench in that folder, the same for all campaigns that use it."""
+    from tests.campaigns.kills import Bench
+
+    return Bench(folder)
+
+
 def _kills() -> Campaign:
     from tests.campaigns import kills
     from tests.campaigns.cases import CASES
 
-    benches: dict[Path, kills.Bench] = {}
-
     def run(cell: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-        bench = benches.setdefault(folder, kills.Bench(folder))
-        return [kills.trial(bench, CASES[cell["number"] % len(CASES)], cell["number"])]
+        return [kills.trial(bench_of(folder), CASES[cell["number"] % len(CASES)], cell["number"])]
 
     config = {"seed": 0, "kills": KILL_COUNT, "cases": {case.name: case.words for case in CASES}}
     cells = [{"number": number} for number in range(KILL_COUNT)]
@@ -29,14 +35,10 @@ def _listed(
     name: str, summary: str, found: Sequence[tuple[str, str, Any]], config: Mapping[str, Any]
 ) -> Campaign:
     """A campaign of (case, kind, trial), a cell each."""
-    from tests.campaigns.kills import Bench
-
-    benches: dict[Path, Bench] = {}
 
     def run(cell: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
         case, kind, trial = found[cell["number"]]
-        bench = benches.setdefault(folder, Bench(folder))
-        said = trial(bench, folder / "trials" / str(cell["number"]))
+        said = trial(bench_of(folder), folder / name / str(cell["number"]))
         return [
             {
                 "campaign": name,
@@ -81,6 +83,12 @@ def _malformed() -> Campaign:
     cells = [{"family": family} for family in (*malformed_inputs.NAMES, "any log")]
     summary = "malformed inputs over library, files and command lines: refused by name, nothing written"
     return Campaign("campaign_malformed", summary, {"logs": LOGS}, cells, run)
+
+
+def _fuzzed(target: Callable[..., None], bench: Any, folder: Path) -> str:
+    from tests.campaigns import fuzz
+
+    return fuzz.attack(target, EXAMPLES)
 
 
 def _fuzz() -> Campaign:

@@ -87,8 +87,8 @@ def test_a_campaign_that_is_stopped_goes_on(tmp_path):
 
     campaign = Campaign("campaign_x", "", {}, [{"number": number} for number in range(3)], run)
     with pytest.raises(KeyboardInterrupt):
-        campaign.into(tmp_path, lambda line: None)
-    assert campaign.into(tmp_path, lambda line: None)["ok"].all() and tried == [0, 1, 1, 2]
+        campaign.into(tmp_path, tmp_path, lambda line: None)
+    assert campaign.into(tmp_path, tmp_path, lambda line: None)["ok"].all() and tried == [0, 1, 1, 2]
 
 
 def test_every_campaign_is_built_and_has_its_promise():
