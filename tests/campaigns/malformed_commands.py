@@ -35,7 +35,7 @@ RUNS: tuple[tuple[str, str], ...] = (
     ("run contraction --config.seed 4294967296", "seed"),
     ("run contraction --config.width 0", "width"),
     ("run contraction --config.max-length 99", "max_length"),
-    ("run contraction --config.width 1000000000 --config.max-length 6", "memory|needs about"),
+    ("run contraction --config.width 1000000 --config.max-length 8", "memory|needs about"),
     ("run contraction --sweep", "sweep"),
     ("run contraction --sweep seed", "seed"),
     ("run contraction --sweep seed=3:3", "seed=3:3"),

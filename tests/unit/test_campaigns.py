@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 
@@ -14,12 +15,15 @@ from edittheory.core.stops import exit_code, on_sigterm
 from edittheory.language.model.checkpoint_config import read_architecture
 from edittheory.runs import files
 from edittheory.runs.files import remove_leftovers, write_atomically
-from experiments import sweeps
+from experiments import memory, sweeps, tiny_llm, tiny_llm_plan
 from experiments.__main__ import _known
+from experiments.tiny_llm_presets import PRESETS
 from tests.campaigns import determinism, faults, fuzz, malformed_inputs, page, registry
+from tests.campaigns.attempts import command
 from tests.campaigns.campaign import KILLS, Campaign
 from tests.campaigns.cases import TOY
 from tests.campaigns.kills import Bench, trial
+from tests.ledger_cases import complete, partly
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +173,58 @@ def test_two_ways_to_say_rotary_positions_must_agree(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="rope_parameters and rope_scaling must be objects, and the same"):
         read_architecture(tmp_path)
+
+
+def test_a_run_that_cannot_fit_is_refused_with_numbers_and_nothing_is_made(tmp_path):
+    found = command(
+        "run", "contraction", "--config.width", "1000000", "--config.max-length", "8", "--out", tmp_path
+    )
+    assert found.code == 2 and list(tmp_path.iterdir()) == []
+    assert re.search(r"needs about [\d.e+]+ GB, but the limit is [\d.]+ [MG]B; choose smaller", found.err)
+    config = tiny_llm.EXPERIMENT.resolve(PRESETS["smoke"])
+    weights = tiny_llm_plan.memory_needed(config) / 16
+    assert weights == tiny_llm_plan.parameters(config)
+    assert memory.finite(config) is None
+
+
+def test_every_session_says_how_many_cells_it_wrote_and_the_memory_it_took(tmp_path):
+    partly(tmp_path, 3)
+    ledger = complete(tmp_path)
+    sessions = json.loads(ledger.manifest_path.read_text())["sessions"]
+    assert [session["cells_written"] for session in sessions] == [3, 5]
+    assert all(session["peak_memory_mb"] > 50 for session in sessions)
+
+
+def test_what_changed_since_a_run_began_is_named(tmp_path):
+    ledger = partly(tmp_path, 3)
+    manifest = json.loads(ledger.manifest_path.read_text())
+    manifest["sessions"][-1]["software"]["jax"] = "0.0.1"
+    ledger.manifest_path.write_text(json.dumps(manifest))
+    notes: list[str] = []
+    complete(tmp_path, notify=notes.append)
+    assert (
+        len(notes) == 1 and 'software changed since this run began (software.jax: "0.0.1" there' in notes[0]
+    )
+
+
+def test_a_training_killed_after_its_model_was_written_is_not_taken_for_finished(tmp_path):
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "config.json").write_text("{}")
+    log = page.ROOT / "tests" / "fixtures" / "logs" / "edits.jsonl"
+    words = (
+        "log",
+        "train",
+        log,
+        "--map",
+        "source=domain",
+        "--agent",
+        tmp_path / "none",
+        "--loss",
+        "sft",
+        "--out",
+        place,
+    )
+    assert "holds a model" in command(*words).err
+    (place / "training.npz").write_bytes(b"")
+    assert "holds a model" not in command(*words).err
