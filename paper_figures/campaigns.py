@@ -13,13 +13,13 @@ LABELS = {
     "campaign_determinism": "ways to compute",
 }
 LOOKS = {
-    "time": style.Look("at a random time", style.BLUE, "o"),
-    "write": style.Look("while a file was written", style.VERMILLION, "^"),
+    "time": style.Look("at random", style.BLUE, "o"),
+    "write": style.Look("during a write", style.VERMILLION, "^"),
 }
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
-    """Left: a mark for each kill, at the share of the uninterrupted run's time at which it came; hollow: a promise was broken.
+    """Left: a mark for each kill, at the share of the uninterrupted run's time after its first file; hollow: a promise was broken.
     Right: trials of each campaign that ended as promised."""
     kills = rows["campaign_kills"]
     figure, axes = style.new_figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.5, 1.0)})
@@ -37,7 +37,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.set_ylim(len(names) - 0.4, -1.7)
     ax.set_xlim(-0.03, 1.03)
-    ax.set_xlabel("share of the run's time when killed")
+    ax.set_xlabel("share of the run's time")
     ax.legend(loc="upper left", ncols=2, frameon=False, handletextpad=0.2, columnspacing=0.8)
     bars = axes[0, 1]
     counts = {"kills": (int(kills["ok"].sum()), kills.height)}
@@ -50,10 +50,10 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     bars.set_ylim(len(counts) - 0.4, -0.6)
     bars.set_xlim(0, 1)
     bars.set_xticks([0, 0.5, 1], ["0%", "50%", "100%"])
-    bars.set_xlabel("trials that ended as promised")
+    bars.set_xlabel("ended as promised")
     style.key(
         figure,
-        f"Left: {kills.height} kills of the whole process group by SIGKILL; hollow marks: a promise was broken. Right: all campaigns.",
+        f"Left: {kills.height} kills of the whole process group by SIGKILL; hollow: a promise was broken. Right: trials of all campaigns.",
     )
     return figure
 
