@@ -95,7 +95,7 @@ def read_inputs(
 
 def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     rows, manifest_path = folder / "rows.parquet", folder / "manifest.json"
-    again = f"run `python -m experiments {name}`"
+    again = "run `make campaigns`" if name.startswith("campaign_") else f"run `python -m experiments {name}`"
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         if not isinstance(manifest, dict):
