@@ -54,6 +54,8 @@ All of it is mended, with a test each (`tests/unit/test_campaigns.py` and the re
 * Users with chances outside of [0, 1] were made, with negative probabilities; `mixture` took weights that do not sum to 1, bandits an exploration of NaN, a
   fixed arm that is not there, `normalised` NaN; problems took complex numbers and dropped a part of them.
 * Silent NaN or infinity: beta below 1e-300 times the costs, localities above 690 over the smallest distance, delta near the smallest number, counts above 2^53.
+* Language models on 2 or 4 pretended devices of a CPU summed gradients in another order: the same texts and costs, log-probabilities off by up to 1e-5. A CPU
+  is now one device unless devices are named.
 * The first run of the kills kept 47 of 50 promises: a log command that was killed between its last write and its end refused to write over the whole result that
   lay there. That is right; the campaign now says --force."""
 
