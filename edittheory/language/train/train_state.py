@@ -122,8 +122,8 @@ def start(params: Any, hyper: Hyper) -> State:
 def data_mesh(devices: Sequence[Any] | None, rows: int) -> Mesh:
     """A mesh with one axis `data` over the devices, no more of them than rows.
 
-    None: all local accelerators, or one CPU device. Several CPU devices are the same cores, and would sum gradients in another
-    order: the same command must give the same bits however many the host pretends to have.
+    None: all local accelerators, or one CPU device. Several CPU devices are the same cores, and would only sum gradients in
+    another order.
     """
     if devices is None:
         devices = jax.local_devices()
