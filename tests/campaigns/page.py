@@ -41,7 +41,7 @@ PROMISES = {
 }
 FOUND = """## What they found
 
-All of it is mended, with a test each (`tests/unit/test_campaigns.py` and the recipes themselves). First runs, November 2026:
+All of it is mended but for the last bits of `tiny_llm`, with a test each (`tests/unit/test_campaigns.py` and the recipes themselves). First runs, November 2026:
 
 * Temporary files of killed writers stayed for ever in folders that cells share, beside `summary.json` and beside what log commands write. A writer now holds a
   lock on its temporary file; those that nobody holds are removed by the next run, those of living processes stay.
