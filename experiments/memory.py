@@ -42,4 +42,4 @@ def require(name: str, needed: int | None) -> None:
             "choose smaller sizes, batches or widths, or a larger machine",
         )
     except device_memory.TooLarge as error:
-        raise RunError(f"{error} (80% of what is free)") from None
+        raise RunError(f"{error} (80% of what is available)") from None

@@ -15,7 +15,7 @@ from edittheory.core.errors import InputError, RunError
 from edittheory.core.stops import exit_code, on_sigterm
 from edittheory.language.model.checkpoint_config import read_architecture
 from edittheory.language.train.train_state import data_mesh
-from edittheory.runs import files
+from edittheory.runs import device_memory, files
 from edittheory.runs.files import remove_leftovers, write_atomically
 from experiments import memory, sweeps, tiny_llm, tiny_llm_plan
 from experiments.__main__ import _known
@@ -187,6 +187,7 @@ def test_a_run_that_cannot_fit_is_refused_with_numbers_and_nothing_is_made(tmp_p
     weights = tiny_llm_plan.memory_needed(config) / 16
     assert weights == tiny_llm_plan.parameters(config)
     assert memory.finite(config) is None
+    assert 0 < device_memory.limit_of() <= 0.8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_every_session_says_how_many_cells_it_wrote_and_the_memory_it_took(tmp_path):
