@@ -13,12 +13,13 @@ DATA := $(VENV)/.data
 SITE := $(VENV)/.site
 
 .DEFAULT_GOAL := help
-.PHONY: help verify test test-slurm lint figures figures-check site test-site data install clean
+.PHONY: help verify test test-slurm lint figures figures-check campaigns site test-site data install clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make verify    check every bound on random problems and real text, print the table, hunt for counterexamples, draw their figures"
 	@echo "make test      run the tests ($(JOBS) processes; JOBS=4 for more)"
+	@echo "make campaigns  kill, stop, starve and mislead runs on purpose (an hour of one core; Linux, mounts need root); rows go to $(RESULTS)"
 	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
 	@echo "make lint      ruff, mypy, and who may import whom (import-linter)"
 	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
@@ -84,6 +85,12 @@ test: $(INSTALLED)
 test-slurm: $(INSTALLED)
 	@$(PY) -c 'import submitit' 2>/dev/null || $(PY) -m pip install --quiet --constraint constraints.txt --editable '.[slurm]'
 	@$(PY) -m tests.slurm.sweep
+
+# The short run of each campaign is part of `make test`. What is done in $(RESULTS) is not done again.
+campaigns: export OMP_NUM_THREADS = 1
+campaigns: export POLARS_MAX_THREADS = 1
+campaigns: $(INSTALLED)
+	@$(PY) -m tests.campaigns --out $(RESULTS)
 
 lint: $(INSTALLED)
 	@$(PY) -m ruff check .

@@ -4,8 +4,8 @@ With `--launcher slurm` the cells are computed by a job array on a cluster; see 
 
 Exit codes: 0 done, every claim held; 1 a claim was violated; 2 a mistake in the command or a folder that
 cannot be used (one line on stderr, nothing touched), or trouble that the user can mend on the way; 3 the
-program failed (a traceback here or in the log of a task; finished cells are kept); 130 stopped by Ctrl-C (the
-same command continues).
+program failed (a traceback here or in the log of a task; finished cells are kept); 130 stopped by Ctrl-C, 143 by
+SIGTERM (the same command continues).
 """
 
 import argparse
@@ -14,17 +14,19 @@ import os
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from edittheory.cli import studies
+from edittheory.core import stops
 from edittheory.core.errors import RunError
-from edittheory.runs.files import write_json
+from edittheory.runs.files import remove_leftovers, write_json
 from edittheory.runs.identity import canonical
 from edittheory.runs.launchers import SlurmLauncher, TasksFailed
 from edittheory.runs.ledger import Ledger
@@ -61,7 +63,8 @@ def main(
     """Run the command line and return its exit code; `get` and `names` are the registry."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _main(arguments, get, names)
+        with stops.on_sigterm():
+            return _main(arguments, get, names)
     except TasksFailed as error:
         say(f"error: {error}")
         return 3 if error.fault else 2
@@ -73,7 +76,7 @@ def main(
         return 0
     except KeyboardInterrupt as stop:
         say(str(stop) or "stopped; finished cells are kept and the same command continues")
-        return 130
+        return stops.exit_code(stop)
     except Exception:
         traceback.print_exc()
         say("failed (this is a fault of the program); finished cells are kept and the same command continues")
@@ -201,6 +204,7 @@ def _prepare(
     try:
         config = experiment.resolve(overrides.apply(experiment.preset(preset), changed))
         label = preset + "".join(f" {name}={' '.join(words)}" for name, words in changed.items())
+        experiment.memory(config)  # sizes that no machine holds
         ledger = experiment.ledger(config, out, label=label, notify=lambda line: say(f"note: {line}"))
     except ValueError as error:
         raise RunError(str(error)) from None
@@ -222,12 +226,22 @@ def _run(
         work = Work(get, experiment.name, config, ledger.folder.parent.absolute())
         experiment.run_into(config, ledger, lambda ledger: launcher.collect(ledger, work))
     report = experiment.report(ledger.rows(), config)
-    write_json(ledger.folder / "summary.json", canonical(report.summary))
+    remove_leftovers(ledger.folder)
+    write_json(ledger.folder / "summary.json", canonical(_known(report.summary)))
     console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=150)
     for renderable in report.renderables:
         console.print(renderable)
     print(f"rows {ledger.rows_path}, manifest {ledger.manifest_path}", flush=True)
     return 0 if report.ok else 1
+
+
+def _known(summary: Any) -> Any:
+    """A summary as JSON can hold it: numbers that are not finite (no rows to average, say) become null."""
+    if isinstance(summary, Mapping):
+        return {name: _known(value) for name, value in summary.items()}
+    if isinstance(summary, (list, tuple, np.ndarray)):
+        return [_known(value) for value in summary]
+    return None if isinstance(summary, (float, np.floating)) and not np.isfinite(summary) else summary
 
 
 def _list_all(get: Callable[[str], Experiment], names: Sequence[str]) -> None:

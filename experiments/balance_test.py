@@ -54,7 +54,7 @@ class Config:
         check_each("kinds", self.kinds, check_in, tuple(KINDS))
         check_each("sizes", self.sizes, check_int, 1, 10**6)
         check_int("trials", self.trials, 1, 10**6)
-        statistics.check_level(self.delta)
+        statistics.check_level(self.delta, "delta")
         statistics.check_level(self.level)
         check_positive("beta", self.beta)
         check_int("num_contexts", self.num_contexts, 1, 64)

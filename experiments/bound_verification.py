@@ -53,7 +53,7 @@ class Config:
             check_int("sample_sizes", n, 1, 10**7)
         check_int("trials", self.trials, 1, 10**7)
         check_probability("delta", self.delta)
-        check_probability("level", self.level)
+        statistics.check_level(self.level)
         check_int("num_contexts", self.num_contexts, 1, 64)
         check_int("num_candidates", self.num_candidates, 2, 4096)
         check_int("num_switches", self.num_switches, 1, 8)

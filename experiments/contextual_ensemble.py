@@ -9,7 +9,7 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.core.validation import check_int, check_positive
 from edittheory.deploy import bandits, contextual, deployment, ensembles, off_policy, online
 from edittheory.learn import learners
 from edittheory.problem import EditDataset, EditProblem, random_problems
@@ -54,7 +54,7 @@ class Config:
         check_int("contexts_per_domain", self.contexts_per_domain, 1, 100)
         check_int("held_out", self.held_out, 2, 10**6)
         check_positive("beta", self.beta)
-        check_probability("level", self.level, open_left=True, open_right=True)
+        statistics.check_level(self.level)
         check_int("width", self.width, 1, 10**6)
 
 

@@ -6,6 +6,7 @@ import jax
 import polars as pl
 
 from edittheory.claims import corners
+from edittheory.core.statistics import check_level
 from edittheory.core.validation import check_each, check_int, check_probability
 
 from .columns import Column, numbers, table, text
@@ -28,7 +29,7 @@ class Config:
         check_int("large", self.large, 3, 10**5)
         check_int("data_sets", self.data_sets, 2, 10**6)
         check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_probability("level", self.level, open_left=True)
+        check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

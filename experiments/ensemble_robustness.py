@@ -9,7 +9,7 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.core.validation import check_int, check_positive
 from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
 from edittheory.runs.identity import execution_field
 
@@ -51,7 +51,7 @@ class Config:
         check_int("rounds", self.rounds, 10, 10**5)
         check_int("held_out", self.held_out, 2, 10**6)
         check_positive("beta", self.beta)
-        check_probability("level", self.level, open_left=True, open_right=True)
+        statistics.check_level(self.level)
         check_int("width", self.width, 1, 10**6)
 
 

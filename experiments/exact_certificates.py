@@ -54,7 +54,7 @@ class Config:
         check_int("logs", self.logs, 2, 10**5)
         check_int("draws", self.draws, 39, 10**5)
         check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_probability("level", self.level, open_left=True)
+        statistics.check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

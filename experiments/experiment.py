@@ -16,6 +16,8 @@ from edittheory.runs.identity import MAX_SEED, run_identity, run_key
 from edittheory.runs.ledger import Ledger
 from edittheory.runs.progress import progress
 
+from . import memory
+
 Config = TypeVar("Config")
 Key = Any  # a scalar jax random key
 
@@ -59,6 +61,7 @@ class Experiment(Generic[Config]):
     resolve:       config -> config with nothing left to chance or to the machine (no "auto"), before it is hashed.
     announce:      (config, pending cells, folder) -> a line for the user before the first cell, on time and disk, or
                    None; raises RunError if the folder's disk is too small.
+    memory:        config -> bytes that a run cannot do without, or None where nobody knows (`experiments.memory`).
     """
 
     name: str
@@ -73,6 +76,7 @@ class Experiment(Generic[Config]):
     resolve: Callable[[Config], Config] = _same
     shares: bool = False
     announce: Callable[[Config, int, Path], str | None] = _silent
+    memory: Callable[[Config], int | None] = memory.finite
 
     def __post_init__(self) -> None:
         for preset, config in self.presets.items():
@@ -123,8 +127,11 @@ class Experiment(Generic[Config]):
         """Compute what `ledger` lacks of a resolved configuration, and complete it.
 
         Cells are computed here, one after the other, unless `launch` is given: it gets the open ledger, and when
-        it returns every cell must be written (see `Work` and `edittheory.runs.launchers`).
+        it returns every cell must be written (see `Work` and `edittheory.runs.launchers`). Raises RunError, touching nothing,
+        if this machine lacks the memory that the configuration surely needs.
         """
+        if launch is None and not ledger.check():
+            memory.require(f"{self.name} with this configuration", self.memory(config))
         with ledger.open():
             if launch is None:
                 self._run_here(config, ledger)

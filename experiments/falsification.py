@@ -12,7 +12,8 @@ import polars as pl
 from edittheory.claims.exact import attackable
 from edittheory.claims.exact.attack_space import Space
 from edittheory.claims.hunt import attackable_random, falsify, falsify_bandits, falsify_random, instance_files
-from edittheory.core.validation import check_each, check_int, check_probability
+from edittheory.core.statistics import check_level
+from edittheory.core.validation import check_each, check_int
 from edittheory.runs.files import make_folder
 from edittheory.runs.identity import execution_field
 from edittheory.runs.ledger import Ledger
@@ -63,7 +64,7 @@ class Config:
         check_int("horizon", self.horizon, 10, 10**7)
         check_each("sample_sizes", self.sample_sizes, check_int, 1, 10**6)
         check_each("certificate_sizes", self.certificate_sizes, check_int, 1, 10**6)
-        check_probability("level", self.level, open_left=True)
+        check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

@@ -58,7 +58,7 @@ class Config:
         check_int("num_features", self.num_features, 1, 4)
         for name in ("half_width", "beta", "locality"):
             check_positive(name, getattr(self, name))
-        check_probability("level", self.level, open_left=True)
+        statistics.check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

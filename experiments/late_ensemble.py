@@ -9,7 +9,8 @@ import polars as pl
 import scipy.stats
 
 from edittheory.bounds import online as bounds_online
-from edittheory.core.validation import check_int, check_positive, check_probability
+from edittheory.core.statistics import check_level
+from edittheory.core.validation import check_int, check_positive
 from edittheory.deploy import deployment, online
 
 from . import deployments, spaces
@@ -46,7 +47,7 @@ class Config:
         check_int("horizon", self.horizon, 200, 10**7)
         check_int("checkpoints", self.checkpoints, 2, 1000)
         check_positive("beta", self.beta)
-        check_probability("level", self.level, open_left=True, open_right=True)
+        check_level(self.level)
         check_int("num_candidates", self.num_candidates, 2, 4096)
 
 

@@ -64,7 +64,7 @@ class Config:
         check_int("num_contexts", self.num_contexts, 1, 64)
         check_int("num_responses", self.num_responses, 2, 64)
         check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_probability("level", self.level, open_left=True)
+        statistics.check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

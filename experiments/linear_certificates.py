@@ -64,7 +64,7 @@ class Config:
             check_int(name, getattr(self, name), least, 10**6)
         check_int("draws", self.draws, 39, 10**5)
         check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_probability("level", self.level, open_left=True)
+        statistics.check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

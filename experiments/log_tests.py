@@ -60,7 +60,7 @@ class Config:
         check_each("kinds", self.kinds, check_in, tuple(KINDS))
         check_int("trials", self.trials, 1, 10**6)
         check_int("edits", self.edits, 10, 10**6)
-        statistics.check_level(self.delta)
+        statistics.check_level(self.delta, "delta")
         statistics.check_level(self.level)
         check_positive("beta", self.beta)
         check_range("strength", self.strength, 0.0, 1.0)

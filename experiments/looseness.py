@@ -15,7 +15,7 @@ import polars as pl
 from edittheory import bounds
 from edittheory.claims.trial import Trial, make_trial
 from edittheory.core.logspace import expect
-from edittheory.core.statistics import student_half
+from edittheory.core.statistics import check_level, student_half
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_each, check_int, check_probability
 from edittheory.problem import EditProblem, coverage, random_problems
@@ -61,7 +61,7 @@ class Config:
         check_each("sample_sizes", self.sample_sizes, check_int, 1, 10**7)
         check_int("trials", self.trials, 2, 10**7)
         check_probability("delta", self.delta)
-        check_probability("level", self.level)
+        check_level(self.level)
         check_int("num_contexts", self.num_contexts, 1, 64)
         check_int("num_candidates", self.num_candidates, 2, 4096)
         check_int("width", self.width, 1, 10**6)

@@ -58,7 +58,7 @@ class Config:
         check_int("num_candidates", self.num_candidates, 2, 1000)
         check_positive("beta", self.beta)
         check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_probability("level", self.level, open_left=True, open_right=True)
+        statistics.check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

@@ -53,7 +53,7 @@ class Config:
         check_int("trials", self.trials, 2, 10**6)
         check_int("width", self.width, 1, 10**4)
         check_probability("delta", self.delta, open_left=True, open_right=True)
-        check_probability("level", self.level, open_left=True)
+        statistics.check_level(self.level)
 
 
 def cells(config: Config) -> list[dict]:

@@ -54,7 +54,7 @@ class Config:
         check_int("trials", self.trials, 2, 10**7)
         check_positive("beta", self.beta)
         check_probability("delta", self.delta)
-        check_probability("level", self.level)
+        statistics.check_level(self.level)
         check_int("num_candidates", self.num_candidates, 2, 4096)
         check_int("width", self.width, 1, 10**6)
         for name in ("strong", "weak", "habit"):

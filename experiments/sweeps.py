@@ -37,9 +37,14 @@ def _values(word: str, text: str) -> list[str]:
     first, colon, end = text.partition(":")
     if colon:
         try:
-            found = [str(value) for value in range(int(first), int(end))]
+            values = range(int(first), int(end))
         except ValueError:
             raise RunError(f"--sweep {word!r}: the ends of a range must be integers") from None
+        if values and values[-1] - values[0] >= LARGEST:  # before a list of them is made
+            raise RunError(
+                f"--sweep {word!r} has {values[-1] - values[0] + 1:,} values; at most {LARGEST:,} are allowed"
+            )
+        found = [str(value) for value in values]
     else:
         found = [value for value in text.split(",") if value]
     if not found:

@@ -178,4 +178,5 @@ EXPERIMENT = Experiment(
     resolve=tiny_llm_plan.resolve,
     shares=True,
     announce=tiny_llm_plan.announce,
+    memory=tiny_llm_plan.memory_needed,
 )

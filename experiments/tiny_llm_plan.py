@@ -19,6 +19,7 @@ from edittheory.language.world.editors import Editor
 from edittheory.language.world.grammar import PROMPT_TOKENS, RESPONSE_TOKENS, NanoWorld
 from edittheory.text.corpora import MissingData
 
+from . import memory
 from .tiny_llm_config import RATES, Config, candidates, cells, epochs
 from .tiny_llm_pretrained import Checkpoint, world_of
 
@@ -153,6 +154,16 @@ def disk(config: Config) -> int:
     logs = config.base_seeds * config.train_seeds * len(config.tasks) * (config.logs + config.held_out) * 1000
     rows = len(cells(config)) * config.rounds * config.online_seeds * len(config.test_users) * 40
     return 4 * parameters(config) * kept + texts + logs + rows
+
+
+def memory_needed(config: Config) -> int:
+    """Bytes that training the agent's weights cannot do without."""
+    weights = SMOLLM_PARAMETERS if config.agent == "smollm" else _architecture(config).parameters
+    return memory.training(weights, adapters=config.lora_rank > 0)
+
+
+def _architecture(config: Config) -> Architecture:
+    return _nano(config) if config.agent == "nano" else read_architecture(config.agent)
 
 
 def announce(config: Config, pending: int, folder: Path) -> str:

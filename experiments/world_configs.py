@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TypeVar
 
+from edittheory.core.statistics import check_level
 from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
 
 from . import spaces, worlds
@@ -27,7 +28,7 @@ class WorldConfig:
     def __post_init__(self) -> None:
         check_int("trials", self.trials, 3, 10**6)
         check_positive("beta", self.beta)
-        check_probability("level", self.level, open_left=True, open_right=True)
+        check_level(self.level)
         check_int("num_contexts", self.num_contexts, 1, 1000)
         check_int("num_features", self.num_features, 2, 10**4)
         check_int("num_letters", self.num_letters, 1, 26)

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import matplotlib
 
+from edittheory.core import stops
 from edittheory.core.errors import RunError
 
 from . import REGISTRY, style, targets
@@ -35,13 +36,14 @@ def main(
     """Run the command line and return its exit code; `get` and `names` are the registry."""
     matplotlib.use("Agg")
     try:
-        return _main(arguments, get, names)
+        with stops.on_sigterm():
+            return _main(arguments, get, names)
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
-        return 130
+        return stops.exit_code(stop)
     except Exception:
         traceback.print_exc()
         return 3

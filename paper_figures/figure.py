@@ -95,13 +95,17 @@ def read_inputs(
 
 def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     rows, manifest_path = folder / "rows.parquet", folder / "manifest.json"
-    again = f"run `python -m experiments {name}`"
+    again = "run `make campaigns`" if name.startswith("campaign_") else f"run `python -m experiments {name}`"
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{manifest_path} is missing; {again}") from None
-    except (OSError, ValueError):
-        raise InputError(f"{manifest_path} cannot be read as JSON; {again} into another folder") from None
+    except (OSError, ValueError, RecursionError):
+        raise InputError(
+            f"{manifest_path} cannot be read as a manifest in JSON; {again} into another folder"
+        ) from None
     if manifest.get("status") != "complete":
         raise InputError(f"{folder} is incomplete; {again} with the same --out to finish it")
     if not rows.is_file():

@@ -75,7 +75,9 @@ def page(figure: Any) -> str:
         table = (OUT / f"{name}.md").read_text(encoding="utf-8")
         lines += ["", *(line for line in table.splitlines() if not line.startswith(("<!--", "# ")))]
     lines += ["", "## Again", "", "```bash"]
-    for experiment in figure.needs:
+    if name == studies.CAMPAIGNS:
+        lines.append("make campaigns")
+    for experiment in (need for need in figure.needs if need in studies.STUDIES):
         found = manifest(experiment)
         lines.append(f"edittheory run {experiment}{_options(found['label']) if found else ''} --out results")
     lines += [f"edittheory figure {name} --results results --out figures", "```", "", "## Rows", ""]

@@ -88,11 +88,15 @@ def require_costs(problem: EditProblem, cost_class: CostClass) -> None:
     )
 
 
+SMALLEST_DELTA = 1e-280
+"""2^63 policies over it are still a number."""
+
+
 def require_sizes(n, delta) -> None:
-    """Raise ValueError unless n >= 1 and 0 < delta < 1; concrete numbers only, NaN fails both."""
-    if not isinstance(n, jax.core.Tracer) and not np.all(np.asarray(n) >= 1):
-        raise ValueError(f"n: got {n}, must be at least 1")
+    """Raise ValueError unless 1 <= n < 2^63 and SMALLEST_DELTA <= delta < 1; concrete numbers only, NaN fails both."""
+    if not isinstance(n, jax.core.Tracer) and not np.all((np.asarray(n) >= 1) & (np.asarray(n) < 2**63)):
+        raise ValueError(f"n: got {n}, must be at least 1 and below 2^63")
     if not isinstance(delta, jax.core.Tracer) and not np.all(
-        (np.asarray(delta) > 0) & (np.asarray(delta) < 1)
+        (np.asarray(delta) >= SMALLEST_DELTA) & (np.asarray(delta) < 1)
     ):
-        raise ValueError(f"delta: got {delta}, must lie in (0, 1)")
+        raise ValueError(f"delta: got {delta}, must lie in (0, 1) and be at least {SMALLEST_DELTA:g}")

@@ -7,6 +7,7 @@ check: pass `check=False` there and evaluate the `assume_*` predicates as arrays
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -116,7 +117,9 @@ def contraction(
 
 
 def log_class_size(size: int, delta: float | Array) -> Array:
-    """L = log(size / delta)."""
+    """L = log(size / delta). Raises ValueError for a class without members."""
+    if not isinstance(size, jax.core.Tracer) and not 1 <= size < 2**63:
+        raise ValueError(f"num_policies: got {size}, must be an integer of at least 1 and below 2^63")
     return jnp.log(size / jnp.asarray(delta, dtype=float))
 
 

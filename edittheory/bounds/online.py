@@ -63,7 +63,7 @@ def epoch_lengths(first: int, growth: float, horizon: int) -> tuple[int, ...]:
     while left > 0:
         lengths.append(min(length, left))
         left -= lengths[-1]
-        length = math.ceil(growth * length - 1e-9)
+        length = math.ceil(min(growth * length, horizon) - 1e-9)  # the last one is cut anyway
     return tuple(lengths)
 
 

@@ -7,7 +7,8 @@ edittheory verify [options]        every experiment of the verification, then it
 edittheory log COMMAND [options]   work with a log of real edits
 edittheory language evaluate       one checkpoint: --agent FOLDER; --help says the rest
 
-Exit codes: 0 done; 1 a claim was violated; 2 a mistake in the command or its files; 3 the program failed; 130 stopped.
+Exit codes: 0 done; 1 a claim was violated; 2 a mistake in the command or its files; 3 the program failed; 130 stopped
+by Ctrl-C, 143 by SIGTERM.
 """
 
 import importlib
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from edittheory.cli import studies, verify
+from edittheory.core import stops
 from edittheory.core.errors import RunError
 
 
@@ -82,12 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise RunError(f"unknown command {words[0]!r}; there are {', '.join(COMMANDS)}")
-        return COMMANDS[words[0]](words[1:])
+        with stops.on_sigterm():
+            return COMMANDS[words[0]](words[1:])
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        print("stopped", file=sys.stderr)
+        return stops.exit_code(stop)

@@ -64,7 +64,11 @@ STUDIES: Mapping[str, Study] = {
     "tiny_llm_smollm": Study(extra="language"),
     "training_histories": Study(("llm_histories",), "language"),
 }
-FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}
+CAMPAIGNS = "campaigns"
+"""The figure of rows that are no experiment's: `make campaigns` makes them (tests/campaigns)."""
+FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures} | {
+    CAMPAIGNS: CAMPAIGNS
+}
 """The study that each figure belongs to."""
 VERIFIED = tuple(name for name, study in STUDIES.items() if study.verified)
 
@@ -87,7 +91,7 @@ def load(folder: str, kind: str, name: str, names: tuple[str, ...], attribute: s
     """
     if name not in names:
         raise UnknownName(kind, name, names)
-    study = STUDIES[name if folder.endswith("experiments") else FIGURES[name]]
+    study = STUDIES.get(name if folder.endswith("experiments") else FIGURES[name], Study())
     try:
         return getattr(importlib.import_module(f"{folder}.{name}"), attribute)
     except ModuleNotFoundError as error:

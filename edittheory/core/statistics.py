@@ -45,12 +45,12 @@ class Verdict(NamedTuple):
     p_value: float
 
 
-def check_level(level: Number) -> Number:
-    """A chance of error in (0, 0.5]. Raises ValueError, for a confidence such as 0.95 too."""
-    check_probability("level", level, open_left=True)
+def check_level(level: Number, name: str = "level") -> Number:
+    """A chance of error in (0, 0.5]. Raises ValueError naming it, for a confidence such as 0.95 too."""
+    check_probability(name, level, open_left=True)
     if level > 0.5:
         raise ValueError(
-            f"level must be a chance of error in (0, 0.5], not a confidence, but it is {level!r}"
+            f"{name} must be a chance of error in (0, 0.5], not a confidence, but it is {level!r}"
         )
     return level
 
@@ -218,6 +218,10 @@ def worst_case_gap(
     return (array - best).max(axis=1)
 
 
+MOST_TRIALS = 2.0**53
+"""Beyond it floating point does not tell one count from the next."""
+
+
 def _counts(successes: Any, trials: Any) -> tuple[np.ndarray, np.ndarray]:
     k, n = check_array("successes", successes), check_array("trials", trials)
     try:
@@ -227,12 +231,16 @@ def _counts(successes: Any, trials: Any) -> tuple[np.ndarray, np.ndarray]:
             f"trials must broadcast with successes of shape {k.shape}, but its shape is {n.shape}"
         ) from None
     for name, values, wrong in (
-        ("trials", n, (n < 1) | (n != np.floor(n))),
+        ("trials", n, (n < 1) | (n > MOST_TRIALS) | (n != np.floor(n))),
         ("successes", k, (k < 0) | (k > n) | (k != np.floor(k))),
     ):
         if np.any(wrong):
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            allowed = "an integer >= 1" if name == "trials" else f"an integer in [0, {n[index]:g}]"
+            allowed = (
+                "an integer >= 1" + " and <= 2^53" * bool(values[index] > 1)
+                if name == "trials"
+                else f"an integer in [0, {n[index]:g}]"
+            )
             raise ValueError(
                 f"{name} must be {allowed}, but {name}{list(index) if index else ''} is {values[index]:g}"
             )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
 Value = TypeVar("Value")
@@ -85,6 +86,23 @@ def check_each(name: str, values: Sequence[Any], check: Any, *args: Any, **kwarg
     """Check every item of a non-empty sequence, naming the item: `check_each("n", ns, check_int, 1)`."""
     for index, value in enumerate(check_not_empty(name, values)):
         check(f"{name}[{index}]", value, *args, **kwargs)
+    return values
+
+
+def check_entries(name: str, values: Value, low: float, high: float = np.inf) -> Value:
+    """A number or an array, every entry finite and in [low, high]; what JAX is tracing has no values yet and passes."""
+    if isinstance(values, jax.core.Tracer):
+        return values
+    allowed = f"finite and in [{low:g}, {high:g}]" if np.isfinite(high) else f"finite and >= {low:g}"
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _fail(name, values, f"real numbers, {allowed}") from None
+    wrong = np.argwhere(~(np.isfinite(array) & (array >= low) & (array <= high)))
+    if len(wrong):
+        index = tuple(int(i) for i in wrong[0])
+        where = f"{name}[{', '.join(map(str, index))}]" if index else name
+        raise ValueError(f"{where} must be {allowed}, but it is {array[index]}")
     return values
 
 

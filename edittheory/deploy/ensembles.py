@@ -15,11 +15,13 @@ This module has the interface, the paper's ensemble, and the simplest rivals; `b
 rivals, `contextual` those that look at the context, `offline_estimates` the warm start.
 """
 
+import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 Scalar = float | Float[Array, ""]
@@ -75,6 +77,11 @@ class Bandit(eqx.Module):
     def __check_init__(self):
         if not isinstance(self.num_policies, int) or self.num_policies < 1:
             raise ValueError(f"num_policies: got {self.num_policies!r}, must be an integer of at least 1")
+        for field in dataclasses.fields(self):  # parameters: numbers, not tables
+            value = getattr(self, field.name)
+            if isinstance(value, Array) and not isinstance(value, jax.core.Tracer) and value.ndim == 0:
+                if not value >= 0:
+                    raise ValueError(f"{field.name}: got {value}, must be a number of at least 0")
 
     def init(self, key: PRNGKeyArray | None = None):
         """The state before the first round. Randomised bandits need a key and raise ValueError without one."""
@@ -233,6 +240,10 @@ class FixedArm(CountingBandit):
 
     num_policies: int = eqx.field(static=True)
     arm: Arm = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        if not isinstance(self.arm, jax.core.Tracer) and not np.all(np.asarray(self.arm) < self.num_policies):
+            raise ValueError(f"arm: got {self.arm}, must be in [0, {self.num_policies - 1}]")
 
     def select(self, state: ArmState, context=None) -> Arm:
         """`arm`."""

@@ -1,7 +1,7 @@
 """`edittheory log check | costs | test | advise | diagnose | fit | train | export FILE`: a log of real edits, read, measured, used.
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
-line on stderr. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
+line on stderr; 130 stopped by Ctrl-C, 143 by SIGTERM. With --json stdout holds exactly one JSON object; notes and progress go to stderr.
 
 diagnose, train and fit have modules of their own (`edittheory.logs.commands`).
 """
@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from edittheory.core import stops
 from edittheory.core.errors import InputError, RunError
 from edittheory.logs import reading
 from edittheory.logs.commands import OWN
@@ -250,15 +251,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parse_map(given.map), given.read_format, given.strict, given.drop_duplicates
         )
         run, show = COMMANDS[given.command]
-        found = run(given, options)
+        with stops.on_sigterm():
+            found = run(given, options)
     except RunError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except SystemExit as done:  # --help
         return int(done.code or 0)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(
+            "stopped; nothing half-written is left, and the same command starts again or goes on",
+            file=sys.stderr,
+        )
+        return stops.exit_code(stop)
     if given.json:
         print(json.dumps(found, ensure_ascii=False, allow_nan=False))
         return 0

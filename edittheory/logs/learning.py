@@ -21,7 +21,7 @@ from edittheory.language.world.logs import LogRow
 from edittheory.learn.training import Progress
 from edittheory.logs.export import EMPTY, held_out
 from edittheory.logs.records import EditLog
-from edittheory.runs.files import lock_folder, make_folder, write_json
+from edittheory.runs.files import lock_folder, make_folder, remove_leftovers, write_json
 
 LOSSES = ("sft", "dpo", "mix")
 """sft: mean token negative log-likelihood of the edit; dpo: edit preferred to response; mix: the two added, as TRL's
@@ -30,6 +30,7 @@ RATES = {"sft": 2e-4, "dpo": 5e-5, "mix": 5e-5}
 """Learning rates where none is given: places to start from, tuned for no model."""
 UNEDITED = "unedited, so no pair to prefer"
 STATE = "training.npz"
+"""What a training goes on from, in its folder until the last step; a model beside it may lack files."""
 
 
 class Plan(NamedTuple):
@@ -157,6 +158,7 @@ def train(
     batch = min(chosen.batch, 8)
     make_folder(out)
     with lock_folder(out):
+        remove_leftovers(out)
         reference = reference_log_probs(model, data.train, batch)
         held = reference_log_probs(model, data.test, batch)
         before = evaluate((held.edit, held.response), data.test, held, scale=plan.scale)

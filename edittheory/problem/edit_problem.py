@@ -13,7 +13,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from edittheory.core.logspace import expect, kl, log_normalise, safe_log, squared_hellinger, total_variation
 from edittheory.core.shapes import shaped
 from edittheory.problem.kernels import balanced_kernel
-from edittheory.problem.problem_checks import check_distance, check_law, check_shapes, refuse
+from edittheory.problem.problem_checks import check_distance, check_law, check_shapes, real, refuse
+
+LARGEST_RATIO = 1e300
+"""Of a distance to beta."""
 
 
 class EditDataset(eqx.Module):
@@ -30,10 +33,6 @@ class EditDataset(eqx.Module):
         return self.contexts.shape[-1]
 
 
-def _floats(x) -> Array:
-    return jnp.asarray(x, dtype=float)
-
-
 class EditProblem(eqx.Module):
     """Contexts, a reference policy and a user who edits; theory.md A.
 
@@ -45,11 +44,11 @@ class EditProblem(eqx.Module):
       beta: strength of the regularisation, in units of cost per nat.
     """
 
-    context_probs: Float[Array, "*batch X"] = eqx.field(converter=_floats)
-    log_reference: Float[Array, "*batch X Y"] = eqx.field(converter=_floats)
-    user: Float[Array, "*batch X Y Y"] = eqx.field(converter=_floats)
-    distance: Float[Array, "..."] = eqx.field(converter=_floats)
-    beta: Float[Array, "*batch"] = eqx.field(converter=_floats)
+    context_probs: Float[Array, "*batch X"] = eqx.field(converter=real("context_probs"))
+    log_reference: Float[Array, "*batch X Y"] = eqx.field(converter=real("log_reference"))
+    user: Float[Array, "*batch X Y Y"] = eqx.field(converter=real("user"))
+    distance: Float[Array, "..."] = eqx.field(converter=real("distance"))
+    beta: Float[Array, "*batch"] = eqx.field(converter=real("beta"))
 
     @property
     def num_contexts(self) -> int:
@@ -238,6 +237,11 @@ class EditProblem(eqx.Module):
         check_distance(arrays["distance"])
         if not arrays["beta"] > 0 or np.isinf(arrays["beta"]):
             raise ValueError(f"beta: got {arrays['beta']}, must be positive and finite")
+        if not arrays["distance"].max() / LARGEST_RATIO <= arrays["beta"]:
+            raise ValueError(
+                f"beta: got {arrays['beta']}, must be at least the largest distance over {LARGEST_RATIO:g}, or costs "
+                "in units of beta are no numbers"
+            )
         return self
 
 

@@ -2,9 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory.core.logspace import log_normalise
+from edittheory.core.validation import check_entries
+
+UNDERFLOW = 690.0
+"""exp(-x) is a normal number up to here."""
 
 
 def local_proposal(
@@ -12,9 +17,17 @@ def local_proposal(
 ) -> Float[Array, "*batch Y Y"]:
     """A symmetric proposal: chance of y -> y' proportional to exp(-locality * distance) off the diagonal, else hold.
 
-    One normaliser, the largest row sum, serves all rows: that is what keeps the matrix symmetric.
+    One normaliser, the largest row sum, serves all rows: that is what keeps the matrix symmetric. Raises ValueError for a
+    locality below 0, or so large that every chance of leaving is 0 in floating point.
     """
     size = distance.shape[-1]
+    check_entries("locality", locality, 0.0)
+    if size > 1 and not isinstance(locality, jax.core.Tracer) and not isinstance(distance, jax.core.Tracer):
+        apart = np.asarray(distance)[..., ~np.eye(size, dtype=bool)].min(axis=-1)
+        if np.max(locality) * np.max(apart) > UNDERFLOW:
+            raise ValueError(
+                f"locality: got {locality}, must be at most {UNDERFLOW:g} over the smallest distance, {apart.max():g}"
+            )
     weights = jnp.where(jnp.eye(size, dtype=bool), 0.0, jnp.exp(-locality * distance))
     largest = jnp.max(jnp.sum(weights, axis=-1), axis=-1)[..., None, None]
     return _hold(weights / largest)
@@ -45,8 +58,10 @@ def balanced_kernel(
 ) -> Float[Array, "X Y Y"]:
     """(1 - strength) Metropolis(optimal) + strength * optimal: reversible for the optimal policy; theory.md C.
 
-    `strength` is a scalar or of shape (X,). The minorisation constant is at least strength * max optimal.
+    `strength` in [0, 1] is a scalar or of shape (X,). The minorisation constant is at least strength * max optimal.
+    Raises ValueError for a strength outside of it, or a locality that is not finite and at least 0.
     """
+    check_entries("strength", strength, 0.0, 1.0)
     share = jnp.broadcast_to(jnp.asarray(strength, dtype=float), log_optimal.shape[:-1])[..., None, None]
     return (1.0 - share) * metropolis(log_optimal, distance, locality) + share * jnp.exp(log_optimal)[
         ..., None, :

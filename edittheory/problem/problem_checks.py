@@ -1,11 +1,37 @@
 """What `EditProblem.check` refuses, with the argument, the row and the allowed range."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 TOLERANCE = 1e-8
 """How far a row of probabilities may be from summing to 1, and a distance from being symmetric, before `check` objects."""
+
+
+def real(name: str) -> Callable[[Any], Any]:
+    """A converter to arrays of the default floating type: ValueError naming the field for what is not real numbers."""
+
+    def convert(values: Any) -> Any:
+        kind = getattr(values, "dtype", None)
+        if kind is None:
+            complex_ = any(isinstance(leaf, complex) for leaf in jax.tree.leaves(values))
+        else:
+            complex_ = np.issubdtype(kind, np.complexfloating)
+        try:
+            if complex_:
+                raise TypeError("complex numbers")
+            return jnp.asarray(values, dtype=float)
+        except jax.errors.JAXTypeError:  # of tracing, not of the values
+            raise
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: must be an array of real numbers, but it is {values!r:.60} ({error})"
+            ) from None
+
+    return convert
 
 
 def check_shapes(problem: Any) -> None:
@@ -39,7 +65,8 @@ def refuse(name: str, array: np.ndarray, bad: np.ndarray | np.bool_, rule: str) 
 
 
 def check_law(name: str, probs: np.ndarray, what: str = "row", tolerance: float = TOLERANCE) -> None:
-    """ValueError naming the first entry outside [0, 1], or the first row that does not sum to 1 within `tolerance`."""
+    """ValueError naming the first entry outside [0, 1], NaN included, or the first row that does not sum to 1 within `tolerance`."""
+    refuse(name, probs, np.isnan(probs), "must not be NaN")
     refuse(name, probs, probs < 0, "must be at least 0")
     refuse(name, probs, probs > 1 + tolerance, "must be at most 1")
     sums = probs.sum(-1)

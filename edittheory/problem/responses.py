@@ -61,6 +61,23 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     return tokens, lengths
 
 
+def count_strings(num_letters: int, max_length: int, min_length: int = 0) -> int:
+    """How many strings `all_strings` makes. Raises ValueError as it does, before anything is made."""
+    if num_letters < 1:
+        raise ValueError(f"num_letters must be at least 1, got {num_letters}")
+    if not 0 <= min_length <= max_length:
+        raise ValueError(f"min_length must be in 0..max_length ({max_length}), got {min_length}")
+    total = 0
+    for length in range(min_length, max_length + 1):
+        total += num_letters**length
+        if total > _LARGEST or length > _LARGEST:
+            raise ValueError(
+                f"num_letters, max_length: more than {_LARGEST} strings of {num_letters} letters and up to {max_length}, "
+                f"the limit is {_LARGEST}"
+            )
+    return total
+
+
 def all_strings(num_letters: int, max_length: int, min_length: int = 0) -> ResponseSpace:
     """All strings over a few letters, shortest first, then in lexicographic order.
 
@@ -75,13 +92,7 @@ def all_strings(num_letters: int, max_length: int, min_length: int = 0) -> Respo
     Raises:
         ValueError: an argument out of range, or more than 20,000 strings.
     """
-    if num_letters < 1:
-        raise ValueError(f"num_letters must be at least 1, got {num_letters}")
-    if not 0 <= min_length <= max_length:
-        raise ValueError(f"min_length must be in 0..max_length ({max_length}), got {min_length}")
-    total = sum(num_letters**length for length in range(min_length, max_length + 1))
-    if total > _LARGEST:
-        raise ValueError(f"num_letters, max_length: {total} strings, the limit is {_LARGEST}")
+    count_strings(num_letters, max_length, min_length)
     strings = tuple(
         string
         for length in range(min_length, max_length + 1)

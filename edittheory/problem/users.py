@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from edittheory.core.logspace import log_normalise
+from edittheory.core.validation import check_entries
 from edittheory.problem.edit_problem import EditProblem, balanced_problem
 from edittheory.problem.kernels import (
     balanced_kernel,
@@ -18,6 +19,7 @@ from edittheory.problem.kernels import (
     metropolis,
     sinkhorn_kernel,
 )
+from edittheory.problem.problem_checks import check_law
 
 __all__ = [
     "balanced_kernel",
@@ -74,13 +76,19 @@ def balanced_problem_for(
 
 
 def habit(user: Float[Array, "X Y Y"], habit_law: Float[Array, "..."], share: Share) -> Float[Array, "X Y Y"]:
-    """With chance `share` the edit is drawn from `habit_law` ((Y,) or (X, Y)), whatever the response: one form for all."""
+    """With chance `share` the edit is drawn from `habit_law` ((Y,) or (X, Y)), whatever the response: one form for all.
+
+    Raises ValueError for a share outside of [0, 1], here as in all users below, and for a law of negative entries.
+    """
+    check_entries("share", share, 0.0, 1.0)
+    check_entries("habit_law", habit_law, 0.0, 1.0)
     law = jnp.broadcast_to(jnp.asarray(habit_law, dtype=float), user.shape[:-2] + user.shape[-1:])
     return (1.0 - share) * user + share * law[..., None, :]
 
 
 def lazy(user: Float[Array, "X Y Y"], edit_prob: Share) -> Float[Array, "X Y Y"]:
     """The user looks at a response only with chance `edit_prob` and otherwise leaves it as it is."""
+    check_entries("edit_prob", edit_prob, 0.0, 1.0)
     return edit_prob * user + (1.0 - edit_prob) * jnp.eye(user.shape[-1])
 
 
@@ -88,6 +96,7 @@ def noisy(
     user: Float[Array, "X Y Y"], distance: Float[Array, "..."], slip_prob: Share, locality: Share = 1.0
 ) -> Float[Array, "X Y Y"]:
     """After editing, with chance `slip_prob` one random slip: a step of the local symmetric proposal."""
+    check_entries("slip_prob", slip_prob, 0.0, 1.0)
     slip = lazy(jnp.broadcast_to(local_proposal(distance, locality), user.shape), slip_prob)
     return jnp.einsum("...ab,...bc->...ac", user, slip)
 
@@ -100,6 +109,7 @@ def contrarian(
     locality: Share = 1.0,
 ) -> Float[Array, "X Y Y"]:
     """With chance `share` the edit is a Metropolis step towards what `log_optimal` likes least."""
+    check_entries("share", share, 0.0, 1.0)
     opposite = metropolis(log_normalise(-log_optimal), distance, locality)
     return (1.0 - share) * user + share * opposite
 
@@ -111,6 +121,7 @@ def partial_editor(
 
     The stop y' is drawn proportional to exp(-sharpness * detour), detour = d(y, y') + d(y', target) - d(y, target) >= 0.
     """
+    check_entries("finish_prob", finish_prob, 0.0, 1.0)
     target = jnp.asarray(target)
     num_x, size = target.shape[0], distance.shape[-1]
     full = jnp.broadcast_to(distance, (num_x, size, size))
@@ -121,7 +132,9 @@ def partial_editor(
 
 
 def mixture(users: Float[Array, "M X Y Y"], weights: Float[Array, " M"]) -> Float[Array, "X Y Y"]:
-    """A user drawn afresh at each interaction: user m with chance weights[m]."""
+    """A user drawn afresh at each interaction: user m with chance weights[m]. Raises ValueError for weights that are no law."""
+    if not isinstance(weights, jax.core.Tracer):
+        check_law("weights", np.asarray(weights, dtype=float), tolerance=1e-5)
     return jnp.einsum("m,mxab->xab", jnp.asarray(weights, dtype=float), users)
 
 
@@ -144,6 +157,7 @@ def style_editor(
         raise ValueError(
             f"switches: a setting occurs twice; all {size} settings of {m} switches must occur once"
         )
+    check_entries("keep_prob", keep_prob, 0.0, 1.0)
     switches = jnp.asarray(switches, dtype=bool)
     keep = jnp.broadcast_to(jnp.asarray(keep_prob, dtype=float), wanted.shape)[:, None, None, :]
     before, after = switches[None, :, None, :], switches[None, None, :, :]

@@ -1,6 +1,8 @@
 """A pytree of arrays on disk, written whole or not at all, with the fingerprint of the job it belongs to."""
 
 import hashlib
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +14,19 @@ from edittheory.core.errors import RunError
 from edittheory.runs.files import write_atomically
 
 Tree = TypeVar("Tree")
+
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What NumPy and zipfile raise for bytes that are not what was written: cut, flipped, of another kind."""
 
 
 class CheckpointError(RunError):
@@ -58,10 +73,10 @@ def load(path: Path, like: Tree, job: str) -> tuple[Tree, int] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             found, position = str(stored["job"]), int(stored["position"])
             leaves = [stored[f"leaf{index}"] for index in range(len(stored.files) - 2)]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({error}); remove it to start afresh"
         ) from None

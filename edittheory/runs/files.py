@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edittheory.core.errors import FolderBusy, FolderError
+
+TEMPORARY = ".tmp"
 
 
 def sha256_file(path: Path) -> str:
@@ -29,17 +32,18 @@ def make_folder(folder: Path) -> None:
         raise FolderError(f"cannot create the folder {folder}: {_reason(error)}") from None
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], *, tidy: bool = True) -> None:
     """Let `write` fill a temporary file in the same folder, flush it to disk, and rename it to `path`.
 
-    A reader sees the old file or the new one, never a part. Raises FolderError if the folder cannot be
+    A reader sees the old file or the new one, never a part. The temporary file is held by a lock while it is written, so
+    that those of killed processes are told from those at work: `tidy` removes them first. Raises FolderError if the folder cannot be
     written or is full.
     """
-    temporary = None
+    temporary, handle = None, -1
+    if tidy:
+        remove_leftovers(path.parent, path.name)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
+        handle, temporary = _temporary(path)
         write(temporary)
         temporary.chmod(0o666 & ~_umask())
         _flush(temporary)
@@ -51,6 +55,45 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, and the handle that holds its lock."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+        temporary = Path(name)
+        with contextlib.suppress(OSError):  # a file system without locks: nobody can lock a leftover either
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _same_file(handle, temporary):
+            return handle, temporary
+        os.close(handle)  # taken for a leftover between its making and its lock
+
+
+def remove_leftovers(folder: Path, name: str | None = None, *, below: bool = False) -> int:
+    """Remove temporary files of `write_atomically` whose processes are dead; returns how many.
+
+    `name`: only those of this target; `below`: those in the folders beneath as well. Files that a living process is
+    writing, on any host that shares the file system's locks, stay. A folder that is not there has none.
+    """
+    pattern = f".{'*' if name is None else glob.escape(name)}.{'?' * 8}{TEMPORARY}"
+    removed = 0
+    for path in folder.rglob(pattern) if below else folder.glob(pattern):
+        try:
+            handle = os.open(path, os.O_RDWR)
+        except OSError:  # renamed or removed meanwhile, or not ours
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(handle, path):
+                path.unlink(missing_ok=True)
+                removed += 1
+        except OSError:  # at work, or not ours to remove
+            pass
+        finally:
+            os.close(handle)
+    return removed
 
 
 def write_json(path: Path, data: Any) -> None:

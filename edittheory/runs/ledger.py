@@ -16,7 +16,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import json
 import shutil
 import time
 import warnings
@@ -26,10 +25,17 @@ from typing import Any
 
 import polars as pl
 
-from edittheory.core.errors import ConfigurationMismatch, FolderError, RunError
+from edittheory.core.errors import ConfigurationMismatch, RunError
 from edittheory.runs import provenance as provenance_
 from edittheory.runs.differences import differences
-from edittheory.runs.files import lock_folder, make_folder, sha256_file, write_atomically, write_json
+from edittheory.runs.files import (
+    lock_folder,
+    make_folder,
+    remove_leftovers,
+    sha256_file,
+    write_atomically,
+    write_json,
+)
 from edittheory.runs.identity import (
     canonical,
     canonical_json,
@@ -139,8 +145,7 @@ class Ledger:
         self.check()
         make_folder(self.folder)
         with lock_folder(self.folder):
-            for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
-                leftover.unlink()
+            remove_leftovers(self.folder, below=True)  # of processes that were killed while writing
             if not self.check():
                 make_folder(self.cells_folder)
                 self._begin()
@@ -181,9 +186,11 @@ class Ledger:
         rows.rechunk().write_parquet(buffer, compression="zstd")
         data = buffer.getvalue()
         path = self.cells_folder / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
-        write_atomically(path, functools.partial(Path.write_bytes, data=data))
-        if self._manifest is not None and time.monotonic() - self._saved > MANIFEST_PERIOD:
-            self._save_manifest()
+        write_atomically(path, functools.partial(Path.write_bytes, data=data), tidy=False)  # `open` did
+        if self._manifest is not None:
+            self._manifest["sessions"][-1]["cells_written"] += 1
+            if time.monotonic() - self._saved > MANIFEST_PERIOD:
+                self._save_manifest()
 
     def finish(self) -> Path:
         """Merge all rows in cell order into rows.parquet, complete the manifest, remove the cells.
@@ -245,29 +252,13 @@ class Ledger:
             raise RunError(f"cells of {self.experiment} have columns of different types: {error}") from None
 
     def _read_manifest(self) -> dict[str, Any] | None:
-        try:
-            return json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise FolderError(
-                f"cannot read {self.manifest_path}: {(error.strerror or str(error)).lower()}"
-            ) from None
-        except ValueError:
-            raise RunError(
-                f"{self.manifest_path} is not JSON (edited or damaged); remove {self.folder} or choose another --out"
-            ) from None
+        return provenance_.read_manifest(self.manifest_path)
 
     def _begin(self) -> None:
         before = self._read_manifest() or {}
-        session = {"started": provenance_.now(), "wall_seconds": 0.0, "git": provenance_.git_state()}
-        session |= {"software": provenance_.software(), "hardware": provenance_.hardware()}
-        sessions = before.get("sessions", [])
-        for name in ("software", "git"):
-            if sessions and sessions[-1].get(name) != session[name]:
-                self.notify(
-                    f"{self.folder}: {name} changed since this run began; the manifest lists all sessions"
-                )
+        session, sessions = provenance_.session(), before.get("sessions", [])
+        for line in provenance_.changes(sessions, session):
+            self.notify(f"{self.folder}: {line}")
         self._wall_before = before.get("wall_seconds", 0.0)
         self._clock = time.monotonic()
         self._manifest = {

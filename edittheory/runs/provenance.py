@@ -2,6 +2,8 @@
 
 import datetime
 import importlib.metadata
+import json
+import math
 import os
 import platform
 import resource
@@ -9,6 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from edittheory.core.errors import FolderError, RunError
+from edittheory.runs.differences import differences
 
 PACKAGES = ("edittheory", "jax", "jaxlib", "numpy", "scipy", "polars", "equinox", "optax", "rapidfuzz")
 
@@ -81,6 +86,56 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
 
 
+def session() -> dict[str, Any]:
+    """What a manifest says of one process that works on a run: when, which code, software and hardware, cells written so far."""
+    found = {"started": now(), "wall_seconds": 0.0, "cells_written": 0, "git": git_state()}
+    return found | {"software": software(), "hardware": hardware()}
+
+
+def changes(sessions: list[dict[str, Any]], here: dict[str, Any]) -> list[str]:
+    """A line for each of software and code (git) that differs from the last session's, naming what differs."""
+    lines = []
+    for name in ("software", "git"):
+        if sessions and (found := differences(sessions[-1].get(name), here[name], name)):
+            lines.append(
+                f"{name} changed since this run began ({'; '.join(found)}); the manifest lists all sessions"
+            )
+    return lines
+
+
 def now() -> str:
     """The time as manifests have it: UTC, to the second, ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest at `path`, or None if there is none.
+
+    Raises FolderError if it cannot be read, RunError if it is not JSON or not what a run can go on from.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise FolderError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not _sound(found):
+        raise RunError(
+            f"{path} is not JSON that a run can go on from (edited or damaged); "
+            f"remove {path.parent} or choose another --out"
+        )
+    return found
+
+
+def _sound(manifest: Any) -> bool:
+    if not isinstance(manifest, dict):
+        return False
+    sessions, wall = manifest.get("sessions", []), manifest.get("wall_seconds", 0.0)
+    return (
+        isinstance(sessions, list)
+        and all(isinstance(session, dict) for session in sessions)
+        and isinstance(wall, (int, float))
+        and math.isfinite(wall)
+    )

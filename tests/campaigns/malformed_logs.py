@@ -227,6 +227,20 @@ def attack(number: int, folder: Path, agent: Path | None = None) -> dict[str, in
     return codes
 
 
+def judged(count: int, train_every: int = 4) -> list[tuple[int, str]]:
+    """(number, "" or what came out instead of a refusal or a count) of each of `count` files."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        agent = agent_folder(Path(folder) / "agent")
+        for number in range(count):
+            try:
+                attack(number, Path(folder), agent if number % train_every == 0 else None)
+                found.append((number, ""))
+            except Exception as fault:
+                found.append((number, f"{type(fault).__name__}: {fault}"[:300]))
+    return found
+
+
 def campaign(count: int, train_every: int = 1) -> dict[str, int]:
     """Attack with `count` files, with `train` on one in `train_every`; how many check refused or read with their bad lines counted,
     and how many were enough to fit a user to and to train on."""

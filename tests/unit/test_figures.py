@@ -128,7 +128,10 @@ def incomplete(folder: Path) -> None:
             r"rows\.parquet is missing; run `python -m experiments toy`",
         ),
         (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json is missing"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json cannot be read as JSON"),
+        (
+            lambda folder: (folder / "manifest.json").write_text("{"),
+            r"manifest\.json cannot be read as a manifest",
+        ),
     ],
 )
 def test_bad_input_is_named_and_nothing_drawn(capsys, results, tmp_path, harm, message):

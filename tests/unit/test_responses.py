@@ -31,7 +31,7 @@ def test_all_strings():
     [
         ((0, 2), "num_letters must be at least 1, got 0"),
         ((2, 1, 2), r"min_length must be in 0\.\.max_length \(1\), got 2"),
-        ((10, 9), "1111111111 strings, the limit is 20000"),
+        ((10, 9), "more than 20000 strings of 10 letters and up to 9, the limit is 20000"),
     ],
 )
 def test_all_strings_errors(arguments, message):

@@ -2,11 +2,6 @@
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
@@ -139,30 +134,3 @@ def test_finish_names_missing_cells(tmp_path):
     with ledger.open():
         with pytest.raises(RunError, match="lacks 8 of 8 cells"):
             ledger.finish()
-
-
-@pytest.mark.slow
-def test_killed_process_continues_to_the_same_bytes(tmp_path):
-    whole = complete(tmp_path / "whole")
-    command = [sys.executable, "-m", "tests.toy_experiment", "toy", "--out", str(tmp_path / "killed")]
-    environment = {**os.environ, "TOY_SLEEP": "0.3"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    cells = tmp_path / "killed" / "toy" / "cells"
-    deadline = time.monotonic() + 60
-    while len(list(cells.glob("*.parquet"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    left = len(list(cells.glob("*.parquet")))
-    assert 2 <= left < 8
-    assert (tmp_path / "killed" / "toy" / ".lock").exists()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "killed" / "toy" / "rows.parquet").read_bytes() == whole.rows_path.read_bytes()
-    assert sorted(path.name for path in cells.parent.iterdir()) == [
-        "manifest.json",
-        "rows.parquet",
-        "summary.json",
-    ]

@@ -28,7 +28,7 @@ def test_damaged_cell_is_computed_again_with_a_warning(tmp_path, damage):
     ledger = partly(tmp_path / "parts", 3)
     path = sorted(ledger.cells_folder.iterdir())[0]
     path.write_bytes(damage(path.read_bytes()))
-    (ledger.folder / ".rows.parquet.x.tmp").write_bytes(b"left by a killed process")
+    (ledger.folder / ".rows.parquet.x1_y2_z3.tmp").write_bytes(b"left by a killed process")
     notes = []
     again = complete(tmp_path / "parts", notify=notes.append)
     assert notes == [f"{path} is damaged; computing that cell again"]
@@ -96,7 +96,7 @@ def test_rows_that_are_not_the_manifests_are_refused(tmp_path):
     with pytest.raises(RunError, match="not the file its manifest names"):
         ledger.check()
     ledger.manifest_path.write_text("{")
-    with pytest.raises(RunError, match="not JSON"):
+    with pytest.raises(RunError, match="not JSON that a run can go on from"):
         ledger.check()
     ledger.manifest_path.unlink()
     with pytest.raises(ConfigurationMismatch, match=r"holds rows but no manifest\.json"):

@@ -89,7 +89,7 @@ def load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(f"{path} cannot be read as JSON") from None
     try:
         check(content)
@@ -107,6 +107,13 @@ def check(content: Any) -> Point | np.ndarray:
             raise ValueError(f"{name}: missing")
     if content["format"] != FORMAT:
         raise ValueError(f"format: got {content['format']!r}, must be {FORMAT}")
+    for name, kind, what in (
+        ("statement", str, "text"),
+        ("kind", str, "text"),
+        ("found", dict, "a JSON object"),
+    ):
+        if not isinstance(content[name], kind):
+            raise ValueError(f"{name}: got {content[name]!r}, must be {what}")
     if content["kind"] not in KINDS:
         raise ValueError(f"kind: got {content['kind']!r}, must be one of {', '.join(KINDS)}")
     attack = find(content["statement"], content["kind"])

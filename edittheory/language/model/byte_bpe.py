@@ -269,7 +269,7 @@ def _configuration(path: Path) -> dict[str, Any]:
         return {}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path} must hold an object, got {type(data).__name__}")

@@ -95,7 +95,10 @@ def read_architecture(folder: str | Path) -> Architecture:
             raise refuse(f"lacks {name}")
         return default if value is None else value
 
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    given = [config[name] for name in ("rope_parameters", "rope_scaling") if config.get(name)]
+    if given and not (all(isinstance(one, dict) for one in given) and given[0] == given[-1]):
+        raise refuse("rope_parameters and rope_scaling must be objects, and the same where both are there")
+    rope = given[0] if given else {}
     heads = number("num_attention_heads")
     asked = bool(config.get("attention_bias"))
     try:
@@ -207,7 +210,7 @@ def read_json(file: Path) -> dict[str, Any]:
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{file} must hold a JSON object")

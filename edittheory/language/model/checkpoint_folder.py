@@ -100,8 +100,8 @@ def _open_weights(folder: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
         hint = f" ({pickled[0]} is a pickle, which is never opened: convert it)" if pickled else ""
         raise InputError(f"{folder} has neither model.safetensors nor an index of several{hint}")
     where = read_json(index).get("weight_map")
-    if not isinstance(where, dict):
-        raise InputError(f"{index} lacks weight_map")
+    if not isinstance(where, dict) or not all(isinstance(name, str) for name in where.values()):
+        raise InputError(f"{index} lacks weight_map, an object of the file's name for each tensor")
     files: dict[str, Any] = {}
     for name in sorted(set(where.values())):
         if Path(name).name != name:

@@ -67,10 +67,15 @@ def check_shapes(source: str, found: dict[str, tuple[int, ...]], a: Architecture
 
 
 def assemble(get: Callable[[str], np.ndarray], a: Architecture, dtype: Any) -> Transformer:
-    """The decoder from checked tensors, read one at a time by name."""
+    """The decoder from checked tensors, read one at a time by name. Raises InputError naming a tensor that is not finite."""
 
     def tensor(name: str) -> np.ndarray:
-        return np.asarray(get(name)).astype(jnp.dtype(dtype))
+        found = np.asarray(get(name)).astype(jnp.dtype(dtype))
+        if not np.isfinite(found).all():
+            raise InputError(
+                f"the tensor {name} must be finite, but it holds NaN or infinity as {jnp.dtype(dtype)}"
+            )
+        return found
 
     def stack(make: Callable[[str], np.ndarray]) -> jax.Array:
         return jnp.asarray(np.stack([make(f"model.layers.{number}.") for number in range(a.layers)]))

@@ -77,7 +77,7 @@ class WordTokeniser:
         """From `words.json`. Raises InputError naming the file if it is not what `files` writes."""
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {file}: {error}") from None
         texts = isinstance(found, list) and all(isinstance(token, str) for token in found)
         if not texts or tuple(found[: len(SPECIALS)]) != SPECIALS:

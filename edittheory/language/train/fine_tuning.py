@@ -63,7 +63,7 @@ def train(
     reference: log pi_ref of these pairs (`reference_log_probs`); None takes the model as it comes as the reference.
     checkpoint: a file to save to after every chunk and to resume from, ending with the same bits as a training that was
     never stopped. progress: called after every chunk. measures: further columns of the history. devices share each
-    microbatch (None: all local ones).
+    microbatch (None: all accelerators, or one CPU).
 
     The history has, for each chunk: step, loss, gradient_norm and learning_rate (means over its steps), and on a fixed
     probe of edited pairs drift_edit and drift_response (mean change of log pi of edit and response from the reference, in

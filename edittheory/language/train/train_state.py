@@ -120,8 +120,15 @@ def start(params: Any, hyper: Hyper) -> State:
 
 
 def data_mesh(devices: Sequence[Any] | None, rows: int) -> Mesh:
-    """A mesh with one axis `data` over the devices (None: all local ones), no more of them than rows."""
-    devices = list(devices) if devices is not None else jax.local_devices()
+    """A mesh with one axis `data` over the devices, no more of them than rows.
+
+    None: all local accelerators, or one CPU device. Several CPU devices are the same cores, and would only sum gradients in
+    another order.
+    """
+    if devices is None:
+        devices = jax.local_devices()
+        devices = devices[:1] if devices[0].platform == "cpu" else devices
+    devices = list(devices)
     return Mesh(np.array(devices[: max(1, min(len(devices), rows))]), ("data",))
 
 

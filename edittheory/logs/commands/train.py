@@ -66,8 +66,6 @@ def _check(given: argparse.Namespace) -> None:
         raise InputError(f"--split must be in (0, 1), but it is {given.split:g}")
     if given.by not in (None, *GROUPS):
         raise InputError(f"--by must be one of {', '.join(GROUPS)}, but it is {given.by!r}")
-    if (given.out / "config.json").exists() and not given.force:
-        raise InputError(f"{given.out} holds a model; choose another --out, or train again with --force")
     if given.out.resolve() == given.agent.resolve():
         raise InputError("--out must be another folder than --agent")
 
@@ -79,6 +77,8 @@ def run(given: argparse.Namespace, options: reading.Options) -> dict[str, Any]:
         from edittheory.logs import learning
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install 'edittheory[language]'") from None
+    if (given.out / "config.json").exists() and not (given.force or (given.out / learning.STATE).exists()):
+        raise InputError(f"{given.out} holds a model; choose another --out, or train again with --force")
     log, count = reading.load(given.file, options, reading.note)
     by = given.by or ("document" if log.records["document"].null_count() == 0 else "prompt")
     plan = learning.Plan(
