@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = ROOT / "paper_figures" / "rows"
 PAGE = ROOT / "docs" / "rows.md"
 SMALLER = {
-    "late_ensemble": (10.0, "all 1,000 seeds of `standard`, but 1,000 of its 10,000 rounds"),
     "bound_verification": (8.6, "700 problems for each family and n"),
     "falsification": (20.0, "8 starts of 200 steps for each statement; every false one is refuted with them"),
     "contraction": (10.0, "400 problems for each strength"),
