@@ -61,7 +61,10 @@ def _late() -> dict[str, list[float]]:
 
 
 def quarter() -> Numbers:
-    """better, better_long: settings in which alpha/4 has less mean regret than Late at T = 200 and 10,000; weak, weak_late: regrets at the latter."""
+    """better, better_long: settings in which alpha/4 has less mean regret than Late at T = 200 and 10,000.
+
+    weak, weak_late: regrets of alpha/4 and Late at the latter with the weak user.
+    """
     found: dict[str, float] = {}
     data = rows("late_ensemble")
     for name, last in (("better", 200), ("better_long", 10_000)):
@@ -191,8 +194,8 @@ SENTENCES: tuple[Sentence, ...] = (
     *(Sentence(PAGE, f"| {shown} " + cells(5, ".2f"), partial(late, name)) for name, shown in BANDITS.items()),
     Sentence(
         PAGE,
-        "has less mean regret in {better} of the 5 settings at T = 200, and in {better_long} at T = 10,000 ({weak:.1f} against {weak_late:.0f} "
-        "for the weak user)",
+        "has less mean regret in {better} of the 5 settings at T = 200, and in {better_long} at T = 10,000 ({weak:.1f} against "
+        "{weak_late:.0f} for the weak user)",
         quarter,
     ),
     *(
