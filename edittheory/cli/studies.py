@@ -63,6 +63,7 @@ STUDIES: Mapping[str, Study] = {
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
     "tiny_llm_smollm": Study(extra="language"),
     "training_histories": Study(("llm_histories",), "language"),
+    "words": Study(("words",), "language"),
 }
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}
 """The study that each figure belongs to."""
