@@ -71,7 +71,7 @@ def deploy(
             each.learn(context, answer.text, edited.text, answer.words, t) for each in learners.values()
         )
         tell(names.index(arm), cost)
-        known = (None, None)
+        known: tuple[float | None, float | None] = (None, None)
         if answer.words is not None:
             known = (overlap(answer.words, context), recognised(answer.words, context))
         rows.append(

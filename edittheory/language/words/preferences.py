@@ -45,7 +45,8 @@ def phrase(words: Iterable[str]) -> str:
 
 def compatible(words: Iterable[str]) -> list[StyleItem]:
     """The items in canonical order, without those that conflict with an earlier one."""
-    chosen, found = set(words), []
+    chosen = set(words)
+    found: list[StyleItem] = []
     for name in NAMES:
         if name in chosen and not any(frozenset((name, other.name)) in CONFLICTS for other in found):
             found.append(item(name))
