@@ -64,6 +64,7 @@ STUDIES: Mapping[str, Study] = {
     "tiny_llm_smollm": Study(extra="language"),
     "training_histories": Study(("llm_histories",), "language"),
     "words": Study(("words",), "language"),
+    "people": Study(("people",), "language"),
 }
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures}
 """The study that each figure belongs to."""
