@@ -1,7 +1,7 @@
 """What was learned in which context, found again by the likeness of contexts: cosine of TF-IDF vectors of words."""
 
 from collections import Counter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -12,10 +12,10 @@ from edittheory.text.distance import word_tokens
 Kept = TypeVar("Kept")
 
 
-class Nearest(NamedTuple, Generic[Kept]):
+class Nearest(NamedTuple):
     """One thing found: what was kept, where it was put in (from 0), and its cosine with the question."""
 
-    kept: Kept
+    kept: Any
     place: int
     cosine: float
 
@@ -47,7 +47,7 @@ class Memory(Generic[Kept]):
             self._counts[len(self.kept), self._columns[word]] = count
         self.kept.append(kept)
 
-    def nearest(self, text: str, k: int) -> list[Nearest[Kept]]:
+    def nearest(self, text: str, k: int) -> list[Nearest]:
         """The k things whose texts are most like this one (all, if there are fewer), the likest first; of equals the latest."""
         check_int("k", k, 1)
         if not self.kept:
