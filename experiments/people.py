@@ -6,35 +6,24 @@ the grammar (and fluency) of Ukrainian texts that people wrote; the texts are re
 docs/users-and-people.md says what can be concluded.
 """
 
-import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from edittheory.core.errors import InputError, RunError
-from edittheory.core.validation import check_each, check_in, check_int, check_not_empty, check_probability
-from edittheory.language.evaluate.episodes import luck
-from edittheory.language.world.editors import STRENGTHS, Editor
-from edittheory.language.world.grammar import NanoWorld
+from edittheory.core.errors import RunError
 from edittheory.language.world.real_texts import RealWorld
-from edittheory.language.world.tasks import Context
 from edittheory.logs import reading
 from edittheory.logs.compare import statistics
-from edittheory.logs.records import SCHEMA, EditLog
 from edittheory.logs.users import report as users_report
 from edittheory.text.corpora import MissingData, find_file
 
 from .columns import Column, numbers, table, text
 from .experiment import Experiment, Report
-from .tiny_llm_pretrained import restyled
+from .people_logs import Config, log_file, operator_log, people
 
-WORLDS = ("nano", "real", "builtin")
-PARTITIONS = ("gec-fluency/test", "gec-only/test")
 FOUND: dict[str, Any] = {
     "log": pl.String,
     "kind": pl.String,
@@ -45,36 +34,6 @@ FOUND: dict[str, Any] = {
     "high": pl.Float64,
     "n": pl.Int64,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """One cell a log. users x worlds: operator users (`language.world.editors`), of `contexts` contexts each, half of each task, two
-    responses a context in random styles, two users a response who differ by their luck alone. people: partitions of UA-GEC; the
-    first is what every log is held beside, and what a user is fitted to (`fitted`). another: a log file of one's own, of
-    another user (empty: none); its texts are not kept. level, resamples: as of `edittheory log compare`.
-    """
-
-    users: tuple[str, ...] = STRENGTHS
-    worlds: tuple[str, ...] = ("nano", "real")
-    contexts: int = 400
-    style_rate: float = 0.25
-    people: tuple[str, ...] = PARTITIONS
-    fitted: bool = True
-    another: str = ""
-    level: float = 0.05
-    resamples: int = 99
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_each("users", check_not_empty("users", self.users), check_in, STRENGTHS)
-        check_each("worlds", check_not_empty("worlds", self.worlds), check_in, WORLDS)
-        check_int("contexts", self.contexts, 2, 100_000)
-        check_probability("style_rate", self.style_rate)
-        for index, name in enumerate(self.people):
-            check_in(f"people[{index}]", name, PARTITIONS)
-        check_probability("level", self.level, open_left=True, open_right=True)
-        check_int("resamples", self.resamples, 1, 10_000)
 
 
 def cells(config: Config) -> list[dict[str, Any]]:
@@ -106,59 +65,8 @@ def provenance(config: Config) -> Mapping[str, Any]:
         except MissingData as error:
             raise RunError(str(error)) from None
     if config.another:
-        found["another"] = hashlib.sha256(_file(config.another).read_bytes()).hexdigest()
+        found["another"] = hashlib.sha256(log_file(config.another).read_bytes()).hexdigest()
     return found
-
-
-def _file(name: str) -> Path:
-    path = Path(name)
-    if not path.is_file():
-        raise InputError(f"another: {name} is no file")
-    return path
-
-
-@functools.lru_cache(maxsize=4)
-def people(partition: str) -> EditLog:
-    """The log of a partition of UA-GEC, from the installed package."""
-    path, _ = find_file("ua-gec", f"ua_gec/data/{partition}/target-sentences/0002.a1.txt", "people")
-    return reading.load(path.parents[1], reading.Options(format="ua-gec"))[0]
-
-
-def _contexts(config: Config, world: str) -> list[Context]:
-    half = config.contexts // 2
-    made = NanoWorld() if world == "nano" else RealWorld(builtin=world == "builtin")
-    return [
-        context
-        for task, size in (("summarization", half), ("email", config.contexts - half))
-        for context in made.contexts(task, size, config.seed, "train")
-    ]
-
-
-def operator_log(config: Config, strength: str, world: str) -> pl.DataFrame:
-    """Edits of two operator users of one strength: records as `logs.records.SCHEMA` has them, editors "a" and "b"."""
-    contexts, rows = _contexts(config, world), []
-    rounds = 2 * len(contexts)
-    editor = Editor(strength, horizon=rounds)
-    for draft in range(2):
-        for place, context in enumerate(contexts):
-            t = draft * len(contexts) + place
-            response = restyled(context.plain, luck("style", config.seed, world, t), config.style_rate)
-            for name in ("a", "b"):
-                edit = editor.edit(response, context, luck("edit", name, config.seed, world, t), t).text
-                where = {"source": f"{context.task}/{context.source}", "document": context.id, "editor": name}
-                rows.append(
-                    {
-                        "line": len(rows) + 1,
-                        "prompt": context.text,
-                        "response": response,
-                        "edit": edit,
-                        **where,
-                    }
-                )
-    return pl.DataFrame(rows, schema_overrides=SCHEMA, schema=None).select(
-        (pl.col(name) if name in rows[0] else pl.lit(None).alias(name)).cast(kind)
-        for name, kind in SCHEMA.items()
-    )
 
 
 def run_cell(config: Config, cell: dict[str, Any], key: Any) -> pl.DataFrame:
@@ -175,7 +83,7 @@ def run_cell(config: Config, cell: dict[str, Any], key: Any) -> pl.DataFrame:
         elif kind == "people":
             records = people(cell["partition"]).records
         else:
-            records = reading.load(_file(config.another), reading.Options())[0].records
+            records = reading.load(log_file(config.another), reading.Options())[0].records
         logs = {name: records}
         first = f"UA-GEC {config.people[0]}" if config.people else None
         if first is not None and first != name:
