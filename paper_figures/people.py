@@ -61,6 +61,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         ax.grid(axis="y", visible=False)
     for ax in (accepted, agree, apart):
         ax.set_xlim(-0.04, 1.04)
+        ax.set_xticks([0.0, 0.5, 1.0], ["0", ".5", "1"])
     cost.set_xlim(0, None)
     accepted.set_yticks(
         range(len(logs)),

@@ -6,6 +6,7 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from edittheory.language.evaluate import over_seeds
 
@@ -80,8 +81,13 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         axes[row, 0].set_ylabel(f"{SHORT[task]}: cumulative edit cost")
     for ax in axes[-1]:
         ax.set_xlabel("round")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    handles = [
+        Line2D(
+            [], [], color=look.color, linestyle=look.linestyle, marker=look.marker or None, label=look.label
+        )
+        for look in LOOKS.values()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.2)
     style.key(
         figure,
         f"Means over {data['replicate'].n_unique()} seeds; right of the last round, totals with 95% t-intervals. The user "
