@@ -16,7 +16,9 @@ from . import (
     prose_language,
     prose_logs,
     prose_losses,
+    prose_people,
     prose_readme,
+    prose_words,
 )
 from .sentences import Sentence, differences, rows, write
 
@@ -26,6 +28,8 @@ SENTENCES: tuple[Sentence, ...] = (
     *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
     *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
     *prose_docs.SENTENCES,
+    *prose_words.SENTENCES,
+    *prose_people.SENTENCES,
 )
 
 

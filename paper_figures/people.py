@@ -66,7 +66,9 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
     accepted.set_yticks(
         range(len(logs)),
         [
-            SHORT.get(log, log.replace(", nano", ", templates").replace(", real", ", real texts"))
+            SHORT.get(
+                log, log.replace("_", "-").replace(", nano", ", templates").replace(", real", ", real texts")
+            )
             for log in logs
         ],
     )
