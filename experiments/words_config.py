@@ -176,6 +176,6 @@ PRESETS = {
 }
 TIMES = {
     "smoke": "1 minute on 1 CPU core",
-    "standard": "about 5 minutes of one CPU core with the policies of keep_prob_study in its folder `shared`, 25 more to train them",
+    "standard": "about 6 minutes of one CPU core with the folder `shared` of keep_prob_study, up to 40 more to train its policies",
     "paper": "three times standard",
 }
