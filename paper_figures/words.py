@@ -77,7 +77,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
             ax = axes[row, column]
             curves(ax, data.filter((pl.col("task") == task) & (pl.col("keep_prob") == keep)))
             if row == 0:
-                ax.set_title("strong user" if keep == 1 else f"fixes an item with chance {keep:g}")
+                ax.set_title("strong user" if keep == 1 else f"weak, keep_prob {keep:g}")
         axes[row, 0].set_ylabel(f"{SHORT[task]}: cumulative edit cost")
     for ax in axes[-1]:
         ax.set_xlabel("round")
