@@ -81,12 +81,11 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         axes[row, 0].set_ylabel(f"{SHORT[task]}: cumulative edit cost")
     for ax in axes[-1]:
         ax.set_xlabel("round")
-    handles = [
-        Line2D(
-            [], [], color=look.color, linestyle=look.linestyle, marker=look.marker or None, label=look.label
-        )
+    drawn: list[dict[str, Any]] = [
+        {"color": look.color, "linestyle": look.linestyle, "marker": look.marker or None, "label": look.label}
         for look in LOOKS.values()
     ]
+    handles = [Line2D([], [], **each) for each in drawn]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.2)
     style.key(
         figure,
