@@ -28,12 +28,7 @@ class Trained(NamedTuple):
 
 
 def train(
-    key: PRNGKeyArray,
-    user: str,
-    spaces: random_problems.Spaces,
-    num_contexts: int,
-    num_candidates: int,
-    beta: float,
+    key: PRNGKeyArray, user: str, spaces: random_problems.Spaces, num_contexts: int, num_candidates: int, beta: float
 ) -> Trained:
     """A random problem of the named training user, its log, and every learner on it; jits and vmaps over keys."""
     strength, habit, n = TRAINING[user]

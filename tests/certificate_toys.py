@@ -21,9 +21,7 @@ def backwards(key):
 def on_a_line(key):
     """A dense class: K candidates along a line, neighbours hardly told apart by N edits."""
     problem_key, data_key = jax.random.split(key)
-    instance = random_problems.balanced_backwards(
-        problem_key, STRINGS, X, K, beta=0.3, tastes=random_problems.on_a_line
-    )
+    instance = random_problems.balanced_backwards(problem_key, STRINGS, X, K, beta=0.3, tastes=random_problems.on_a_line)
     return instance, instance.problem.sample(data_key, N)
 
 

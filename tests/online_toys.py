@@ -38,7 +38,9 @@ def every_bandit(
     alpha = cost_max * 2.0**0.5
     domains = np.arange(NUM_CONTEXTS)
     thompson = bandits.Thompson(count, cost_max / 2)
-    prior = off_policy.Prior(jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05))
+    prior = off_policy.Prior(
+        jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05)
+    )
     return {
         "late": ensembles.LateEnsemble(count, alpha),
         "follow_the_leader": ensembles.FollowTheLeader(count),

@@ -13,11 +13,7 @@ pytest.importorskip("pymdownx")
 import markdown_it  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    "CHANGELOG.md",
-    "benchmarks/README.md",
-    *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md")),
-]
+PAGES = ["CHANGELOG.md", "benchmarks/README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 
 
 def told(html: str) -> dict[str, list[str]]:

@@ -68,9 +68,7 @@ def check() -> None:
         raise Missing("a one-node Slurm needs root on Linux, for instance in a container of Debian")
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     if absent:
-        raise Missing(
-            f"{', '.join(absent)} cannot be found; install them: apt-get update && apt-get install slurm-wlm munge"
-        )
+        raise Missing(f"{', '.join(absent)} cannot be found; install them: apt-get update && apt-get install slurm-wlm munge")
 
 
 class OneNode:

@@ -211,13 +211,19 @@ def test_estimators_are_exact_on_an_enumerated_log():
     policies = jnp.log(jnp.array([[[0.2, 0.5, 0.3]], [[0.0, 0.1, 0.9]], [[0.5, 0.25, 0.25]]]))
     exact = jnp.sum(jnp.exp(policies)[:, 0] * jnp.sum(user * distance, -1), -1)
     weights = off_policy.log_weights(policies, reference, data)
-    np.testing.assert_allclose(off_policy.importance_weighted(weights, data.costs).value, exact, atol=1e-12)
-    np.testing.assert_allclose(off_policy.self_normalised(weights, data.costs).value, exact, atol=1e-12)
+    np.testing.assert_allclose(
+        off_policy.importance_weighted(weights, data.costs).value, exact, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        off_policy.self_normalised(weights, data.costs).value, exact, atol=1e-12
+    )
     for wrong in (jnp.zeros((1, 3)), jnp.array([[0.9, -2.0, 0.4]])):
         value = logspace.expect(policies, wrong)[:, data.contexts]
         estimate = off_policy.doubly_robust(weights, data.costs, wrong[0, responses], value)
         np.testing.assert_allclose(estimate.value, exact, atol=1e-12)
-    np.testing.assert_allclose(off_policy.importance_weighted(weights, data.costs).effective_size[2], 16)
+    np.testing.assert_allclose(
+        off_policy.importance_weighted(weights, data.costs).effective_size[2], 16
+    )
 
 
 def test_self_normalised_is_exact_for_constant_costs():

@@ -279,8 +279,5 @@ def test_posterior_player_is_the_policy_of_the_mixed_cost(case):
     log_class = cost_classes.tilted(problem.log_reference, instance.cost_class, problem.beta)
     player = certified_policies.posterior_player(log_class, likelihood[20], members)
     np.testing.assert_allclose(
-        player,
-        cost_classes.tilted(problem.log_reference, jnp.asarray(mixed), problem.beta),
-        rtol=1e-9,
-        atol=1e-12,
+        player, cost_classes.tilted(problem.log_reference, jnp.asarray(mixed), problem.beta), rtol=1e-9, atol=1e-12
     )

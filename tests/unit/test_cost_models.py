@@ -64,9 +64,7 @@ def test_pessimism_fades_with_data(problem, phi, getkey):
         fit = cost_models.ridge(phi, problem.sample(getkey(), n), 1.0)
         gaps.append(jnp.max(fit.pessimistic(problem.cost_max, 1.0, 0.1) - problem.expected_cost))
     assert gaps[1] < 0.3 * gaps[0]
-    policy = cost_classes.tilted(
-        problem.log_reference, fit.pessimistic(problem.cost_max, 1.0, 0.1), problem.beta
-    )
+    policy = cost_classes.tilted(problem.log_reference, fit.pessimistic(problem.cost_max, 1.0, 0.1), problem.beta)
     assert problem.suboptimality(policy) < 0.5 * problem.suboptimality(problem.log_reference)
 
 

@@ -126,9 +126,7 @@ def test_the_table_of_one_run_holds_both_and_what_agrees(rows):
     figure = llm_rivals.FIGURE
     assert figure.draw is None  # a table, not a picture of one
     mine = summaries.scores(rows, "strong").means()
-    trained = rows.with_columns(
-        pl.col("seed").alias("train_seed"), pl.lit(0, rows["seed"].dtype).alias("seed")
-    )
+    trained = rows.with_columns(pl.col("seed").alias("train_seed"), pl.lit(0, rows["seed"].dtype).alias("seed"))
     texts = figure.texts({"tiny_llm": trained}, {"tiny_llm": MANIFEST})
     assert f"{mine['SFT'][SETTINGS[0]]:.3f} ±0.025" in texts[".md"], "4.303 * .01 / sqrt 3"
     assert "## Ours" in texts[".md"] and "## The paper's" in texts[".md"]

@@ -25,9 +25,7 @@ def test_the_designs_refute_sets_that_forget_directions_without_curvature():
         floor = -float(np.sum((vectors.T @ found.target)[live] ** 2 / values[live]))
         return found._replace(empty=floor > found.level)
 
-    assert ("curvature lost in rounding", "called empty") in {
-        f[:2] for f in corners_parametric.hunt(forgetful)
-    }
+    assert ("curvature lost in rounding", "called empty") in {f[:2] for f in corners_parametric.hunt(forgetful)}
 
     def tight(*arguments):
         """A tenth of the depth."""
