@@ -18,7 +18,9 @@ from . import (
     prose_late,
     prose_logs,
     prose_losses,
+    prose_people,
     prose_readme,
+    prose_words,
 )
 from .sentences import Sentence, differences, rows, write
 
@@ -30,6 +32,8 @@ SENTENCES: tuple[Sentence, ...] = (
     *prose_docs.SENTENCES,
     *prose_late.SENTENCES,
     *prose_drift.SENTENCES,
+    *prose_words.SENTENCES,
+    *prose_people.SENTENCES,
 )
 
 

@@ -145,16 +145,17 @@ class Workshop:
 
         return self.once(recipe, make)
 
+    def rows(self, recipe: Edits) -> list[LogRow]:
+        """What a user made of responses, without the model that wrote them."""
+        asked = recipe.responses
+        seed = _seed(asked.reference, edits=asked.split, train_seed=asked.train_seed, task=asked.task)
+        return make_rows(*self.responses(asked), recipe.user, seed, stable_hash(identity(asked.reference)))
+
     def log(self, recipe: Edits) -> Log:
         """The log of a user."""
 
         def make() -> Log:
-            asked = recipe.responses
-            base = self.reference(asked.reference)
-            seed = _seed(asked.reference, edits=asked.split, train_seed=asked.train_seed, task=asked.task)
-            rows = make_rows(
-                *self.responses(asked), recipe.user, seed, stable_hash(identity(asked.reference))
-            )
+            base, rows = self.reference(recipe.responses.reference), self.rows(recipe)
             pairs = batches.make_pairs(base.tokeniser, rows, base.prompt_length, base.response_length)
             reference = reference_cache.reference_log_probs(
                 base.model,

@@ -63,6 +63,8 @@ STUDIES: Mapping[str, Study] = {
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
     "tiny_llm_smollm": Study(extra="language"),
     "training_histories": Study(("llm_histories",), "language"),
+    "words": Study(("words",), "language"),
+    "people": Study(("people",), "language"),
 }
 CAMPAIGNS = "campaigns"
 """The figure of rows that are no experiment's: `make campaigns` makes them (tests/campaigns)."""

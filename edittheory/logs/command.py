@@ -1,4 +1,4 @@
-"""`edittheory log check | costs | test | advise | diagnose | fit | train | export FILE`: a log of real edits, read, measured, used.
+"""`edittheory log check | costs | test | advise | diagnose | compare | fit | train | export FILE`: a log of real edits, read and used.
 
 Exit codes: 0 fine (bad lines are counted and kept in FILE.bad.jsonl); 2 a file or an option that cannot be used, said in one
 line on stderr; 130 stopped by Ctrl-C, 143 by SIGTERM. With --json stdout holds exactly one JSON object; notes and progress go to stderr.

@@ -1,5 +1,6 @@
 """All of a fit as one JSON-like dict: the split, the user with intervals, the held-out test, what is not identified, the map."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,22 @@ def split(records: pl.DataFrame, share: float) -> tuple[np.ndarray, str]:
     return np.array(chosen, dtype=bool), whole
 
 
+def contexts_of(records: pl.DataFrame, by: str) -> tuple[list[str], Callable[[pl.DataFrame], pl.Series]]:
+    """Names of the contexts that the column `by` makes ("none": one), the MOST_CONTEXTS commonest and one for the others; and what
+    gives each record's."""
+    if by == "none":
+        return ["all"], lambda frame: pl.Series(["all"] * frame.height)
+    common = (
+        records[by].fill_null("(none)").value_counts(sort=True).sort("count", by, descending=[True, False])
+    )
+    names = common[by].to_list()[:MOST_CONTEXTS]
+    names += ["(others)"] if common.height > MOST_CONTEXTS else []
+    known = set(names)
+    return names, lambda frame: pl.Series(
+        [v if v in known else "(others)" for v in frame[by].fill_null("(none)")]
+    )
+
+
 def everything(
     log: EditLog, *, by: str, features: int, share: float, resamples: int, level: float, seed: int, beta: float,
     figure: Path | None = None,
@@ -45,19 +62,7 @@ def everything(
             raise InputError(
                 f"a user cannot be fitted: {size} edits to {name}, at least {LEAST_EDITS} are needed ({len(apart)} in all)"
             )
-    if by == "none":
-        names, of = ["all"], lambda frame: pl.Series(["all"] * frame.height)
-    else:
-        common = (
-            records[by]
-            .fill_null("(none)")
-            .value_counts(sort=True)
-            .sort("count", by, descending=[True, False])
-        )
-        names = common[by].to_list()[:MOST_CONTEXTS]
-        names += ["(others)"] if common.height > MOST_CONTEXTS else []
-        known = set(names)
-        of = lambda frame: pl.Series([v if v in known else "(others)" for v in frame[by].fill_null("(none)")])  # noqa: E731
+    names, of = contexts_of(records, by)
     found = states.choose(records.filter(pl.Series(~apart)), features)
     coded = states.code(records, found, {name: place for place, name in enumerate(names)}, of)
     seen, rest = coded.rows(~apart), coded.rows(apart)
