@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     """A response; its log-probability under the policy that wrote it (nats) where that is known; whether it came to its end."""
 
     text: str
-    log_probability: float | None = None
+    log_probability: float | int | None = None
     ended: bool | None = None
 
 
@@ -44,7 +44,7 @@ class ServedAgent:
     """
 
     chat: Chat
-    temperature: float = 1.0
+    temperature: float | int = 1.0
     max_tokens: int = 256
     attempts: int = 3
     system: str = ""
@@ -84,7 +84,9 @@ class LocalAgent:
     log_probability is that of the whole answer, its end included, at temperature 1.
     """
 
-    def __init__(self, name: str, temperature: float = 1.0, max_tokens: int = 256, prompt_tokens: int = 1024):
+    def __init__(
+        self, name: str, temperature: float | int = 1.0, max_tokens: int = 256, prompt_tokens: int = 1024
+    ):
         from edittheory.language.train.pretrained import Checkpoint
 
         if name != "smollm" and not (Path(name) / "config.json").is_file():

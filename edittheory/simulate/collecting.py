@@ -168,7 +168,7 @@ class Run:
     def _edit(self, t: int, answer: Answer) -> dict[str, Any]:
         """The row of a round, once it is answered."""
         turn, document = self.rounds.at(t)
-        accepted, edit = judged(self.user.who, answer.text, turn)
+        accepted, edit, cost = outcome(self.user.who, answer.text, turn)
         return {
             "round": t,
             "task": turn.task,
@@ -178,7 +178,7 @@ class Run:
             "response": answer.text,
             "edit": edit,
             "accepted": accepted,
-            "cost": normalised_cost(answer.text, edit),
+            "cost": cost,
             "log_probability": answer.log_probability,
             "ended": answer.ended,
             "agent": self.agent.name,
@@ -186,16 +186,21 @@ class Run:
         }
 
 
-def judged(user: User, response: str, turn: Turn) -> tuple[bool, str]:
-    """Whether the user accepted, and the edit. Raises RunError for a user whose methods return something else than they should."""
+def outcome(user: User, response: str, turn: Turn) -> tuple[bool, str, float]:
+    """(accepted, edit, cost) of a response; the edit of an accepted one is itself, at cost 0.
+
+    Raises ValueError for a response that is empty or no text, RunError for a user whose methods return what they should not.
+    """
+    if not isinstance(response, str) or not usable(response):
+        raise ValueError(
+            "response must be text with something in it, without NUL or halves of surrogate pairs"
+        )
     accepted = user.satisfies(response, turn)
     if not isinstance(accepted, (bool, np.bool_)):
-        raise RunError(
-            f"round {turn.t}: satisfies must return True or False, but it returned {type(accepted).__name__}"
-        )
+        raise RunError(f"satisfies must return True or False, but it returned {type(accepted).__name__}")
     if accepted:
-        return True, response
+        return True, response, 0.0
     edit = user.revise(response, turn)
     if not isinstance(edit, str) or (edit.strip() and not usable(edit)):
-        raise RunError(f"round {turn.t}: revise must return text, but it returned {type(edit).__name__}")
-    return False, edit
+        raise RunError(f"revise must return text, but it returned {type(edit).__name__}")
+    return False, edit, normalised_cost(response, edit)

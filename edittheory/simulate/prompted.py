@@ -50,7 +50,7 @@ class PromptedUser:
     """
 
     chat: Chat
-    temperature: float = 0.0
+    temperature: float | int = 0.0
     max_tokens: int = 512
     verdict_tokens: int = 64
     attempts: int = 3

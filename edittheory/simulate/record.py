@@ -18,9 +18,11 @@ FIELDS = (
 
 
 class Record:
-    """The log of one run at `path`, and PATH.run/ with manifest.json and exchanges/. Open it before use."""
+    """The log of one run at `path`, and PATH.run/ with manifest.json and exchanges/. Open it before use. Raises InputError for a folder."""
 
     def __init__(self, path: Path, config: Mapping[str, Any]):
+        if not path.name or path.is_dir():
+            raise InputError(f"--out: {path} is a folder; it must be the log's file")
         self.path = path
         self.folder = path.with_name(path.name + ".run")
         self.config = canonical(dict(config))
@@ -36,8 +38,6 @@ class Record:
     @contextlib.contextmanager
     def open(self, total: int) -> Iterator[None]:
         """Hold the folder, and read what is there. Raises ConfigurationMismatch, InputError, FolderBusy or FolderError."""
-        if self.path.is_dir():
-            raise InputError(f"--out: {self.path} is a folder; it must be the log's file")
         manifest = self.folder / "manifest.json"
         if self.path.exists() and not manifest.exists():
             raise ConfigurationMismatch(

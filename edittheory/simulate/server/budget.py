@@ -12,8 +12,8 @@ from edittheory.simulate.server.faults import BudgetSpent, Stopped
 class Price(NamedTuple):
     """Of a million tokens, in any currency: of prompts, and of answers."""
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    prompt: float | int = 0.0
+    completion: float | int = 0.0
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Price of so many tokens."""
@@ -28,7 +28,7 @@ class Limits(NamedTuple):
 
     calls: int | None = None
     tokens: int | None = None
-    price: float | None = None
+    price: float | int | None = None
 
 
 NO_LIMITS = Limits()
@@ -41,7 +41,7 @@ class Budget:
     server that counts its tokens otherwise than announced can.
     """
 
-    def __init__(self, limits: Limits = NO_LIMITS, calls: int = 0, tokens: int = 0, price: float = 0.0):
+    def __init__(self, limits: Limits = NO_LIMITS, calls: int = 0, tokens: int = 0, price: float | int = 0.0):
         self.limits = limits
         self.calls, self.tokens, self.price = calls, tokens, price
         self._held_tokens, self._held_price = 0, 0.0
@@ -83,7 +83,7 @@ class Budget:
 class Pace:
     """At most `rate` calls a minute (0: any number), evenly spaced, and none before a moment that a server asked for."""
 
-    def __init__(self, rate: float = 0.0, stop: threading.Event | None = None):
+    def __init__(self, rate: float | int = 0.0, stop: threading.Event | None = None):
         self.stop = stop or threading.Event()
         self._gap = 60 / rate if rate else 0.0
         self._next = 0.0
@@ -96,12 +96,12 @@ class Pace:
             self._next = turn + self._gap
         self.sleep(turn - time.monotonic())
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float | int) -> None:
         """No call starts within so many seconds."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float | int) -> None:
         """Sleep, unless stopped. Raises Stopped."""
         if self.stop.wait(max(0.0, seconds)):
             raise Stopped

@@ -53,11 +53,11 @@ class Server:
     model: str
     key_env: str = ""
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    timeout: float = 120.0
+    timeout: float | int = 120.0
     tries: int = 6
-    backoff: float = 0.5
-    patience: float = 600.0
-    rate: float = 0.0
+    backoff: float | int = 0.5
+    patience: float | int = 600.0
+    rate: float | int = 0.0
     price: Price = FREE
 
     def identity(self) -> dict[str, Any]:
