@@ -18,7 +18,7 @@ STALL = 30.0
 def purpose(body: Mapping[str, Any]) -> str:
     """answer, accept or revise: what a request is for, by what it asks."""
     said = body["messages"][-1]["content"]
-    return "accept" if '{"satisfied": true}' in said else "revise" if '{"text":' in said else "answer"
+    return "accept" if '{"satisfied": true}' in said else "revise" if 'field "text"' in said else "answer"
 
 
 def good_text(body: Mapping[str, Any]) -> str:

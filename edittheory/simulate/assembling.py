@@ -58,7 +58,13 @@ class _Assembly:
         if any(self.chats.values()):
             self.kept = Exchanges(self.record.exchanges)
             calls = max(calls, self.kept.calls)
-            tokens = max(tokens, self.kept.prompt_tokens + self.kept.completion_tokens)
+            tokens = max(tokens, sum(map(sum, self.kept.tokens.values())))
+            prices = {who: Price(*getattr(given, f"{who}_price")) for who in ("agent", "user")}
+            known = [
+                prices["agent" if purpose == "answer" else "user"].of(*counts)
+                for purpose, counts in self.kept.tokens.items()
+            ]
+            price = max(price, sum(known))
         self.budget = Budget(limits, calls, tokens, float(price))
         for name, count in before.get("on_the_way", {}).items():
             self.tally.add(name, int(count))

@@ -68,10 +68,13 @@ class PromptedUser:
 
     def revise(self, response: str, turn: Turn) -> str:
         """The model's edit. Raises RoundFailed."""
-        most = LONGEST * len(response)
-        return self._ask(
-            "revise", response, turn, "text", str, lambda text: usable(text) and len(text) <= most
-        )
+        told = "\n".join([*default_prompts().values(), *self.prompts.values()]).casefold()
+
+        def good(text: str) -> bool:
+            echo = text.strip().casefold() in told  # words of the question, handed back as the edit
+            return usable(text) and len(text) <= LONGEST * len(response) and not echo
+
+        return self._ask("revise", response, turn, "text", str, good)
 
     def _ask(
         self, purpose: str, response: str, turn: Turn, name: str, kind: type, good: Callable[[Any], bool]

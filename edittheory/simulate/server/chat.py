@@ -182,10 +182,10 @@ class Chat:
                     reply = read_reply(text)
                 except Garbled as garbled:
                     return self._fault(f"garbled ({garbled})", "garbled"), None, 0
-                given = reply.prompt_tokens is not None and reply.completion_tokens is not None
-                spend(
-                    *((reply.prompt_tokens, reply.completion_tokens) if given else (len(payload), completion))
-                )  # type: ignore[arg-type]
+                if reply.prompt_tokens is None or reply.completion_tokens is None:
+                    spend(len(payload), completion)
+                else:
+                    spend(reply.prompt_tokens, reply.completion_tokens)
                 return "", reply, 200
             if state in (429, 503):
                 self._obey(headers.get("retry-after"))

@@ -40,8 +40,9 @@ class Exchanges:
         self.folder = folder
         self._lock = threading.Lock()
         self._outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
-        self.calls = self.prompt_tokens = self.completion_tokens = 0
-        self.damaged = 0
+        self.tokens: dict[str, tuple[int, int]] = {}
+        """Purpose -> tokens of prompts and of answers, over all runs, as far as the server counted them."""
+        self.calls = self.damaged = 0
         for path in sorted(folder.glob("*/*.json")):
             found = _read(path)
             if found is None:
@@ -75,8 +76,8 @@ class Exchanges:
     def _count(self, purpose: str, reply: Reply) -> None:
         self._outcomes[purpose, reply.fault or "good"] += 1
         self.calls += 1
-        self.prompt_tokens += reply.prompt_tokens or 0
-        self.completion_tokens += reply.completion_tokens or 0
+        asked, said = self.tokens.get(purpose, (0, 0))
+        self.tokens[purpose] = (asked + (reply.prompt_tokens or 0), said + (reply.completion_tokens or 0))
 
     def _path(self, request: Any) -> Path:
         digest = stable_hash(request)

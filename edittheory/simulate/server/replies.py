@@ -31,14 +31,14 @@ def read_reply(body: str) -> Reply:
         raise Garbled("the message is no text")
     finish = choice.get("finish_reason")
     usage = data.get("usage")
-    counts = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
     text = content or ""
     return Reply(
         text,
         finish if isinstance(finish, str) else "",
         refusal or "",
         _log_probability(choice, text),
-        *counts,
+        _count(usage, "prompt_tokens"),
+        _count(usage, "completion_tokens"),
     )
 
 

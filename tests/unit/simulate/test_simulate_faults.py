@@ -142,6 +142,18 @@ def test_a_server_that_never_answers_well_leaves_no_edit(tmp_path, capsys):
         assert "10 rounds failed one after the other" in capsys.readouterr().err
 
 
+def test_words_of_the_question_are_no_edit(tmp_path):
+    said = {
+        "accept": '{"satisfied": false}',
+        "revise": '{"text": "The whole new text"}',
+        "answer": "Dear all",
+    }
+    out = tmp_path / "edits.jsonl"
+    with Scripted(answer=lambda body: said[purpose(body)]).running() as url:
+        assert main(words(url, out, rounds=2)) == 2
+    assert set(manifest(out)["failed"].values()) == {"revise: 3 answers without use; the last was malformed"}
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_goes_on_and_repeats_no_question(tmp_path, how):
     server = Scripted(delay=0.02)

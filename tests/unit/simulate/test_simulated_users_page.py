@@ -14,7 +14,8 @@ PAGE = (ROOT / "docs" / "simulated-users.md").read_text(encoding="utf-8")
 
 def block(kind: str, holds: str) -> str:
     """The first fenced block of a kind that holds a text."""
-    return next(found for found in re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) if holds in found)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    return next(found for name, found in fenced if name == kind and holds in found)
 
 
 def test_the_commands_without_a_server_work(tmp_path, monkeypatch, capsys):
