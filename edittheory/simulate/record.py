@@ -66,17 +66,21 @@ class Record:
 
     def save(self, summary: Mapping[str, Any]) -> None:
         """Write log and manifest as they are now, each atomically. Raises FolderError."""
-        lines = [
-            json.dumps({name: row[name] for name in FIELDS}, ensure_ascii=False)
-            for _, row in sorted(self.rows.items())
-        ]
-        text = "".join(f"{line}\n" for line in lines)
+        text = "".join(_line(row) for _, row in sorted(self.rows.items()))
         if self.rows:
             write_atomically(
                 self.path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n")
             )
         data = {"program": f"edittheory simulate {edittheory.__version__}", "config": self.config, **summary}
         write_json(self.folder / "manifest.json", data)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One line, whoever reads it: what some take for the end of a line is escaped."""
+    text = json.dumps({name: row[name] for name in FIELDS}, ensure_ascii=False)
+    for letter in ("\x85", "\u2028", "\u2029"):
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return f"{text}\n"
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -99,6 +99,11 @@ def read_task(path: Path) -> TaskFile:
     return TaskFile(table.name(), prompt, tuple(sources), table.text("system", ""), _user(table, str(path)))
 
 
+def _clean(text: str) -> bool:
+    """No NUL and no half of a surrogate pair (as JSON can write one): text that a log can hold."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 class _Table:
     """A mapping with checked access; messages name the place."""
 
@@ -116,7 +121,7 @@ class _Table:
         value = self.data.get(key, default)
         if value is None:
             raise InputError(f"{self.where}: {key} is missing")
-        if not isinstance(value, str) or (default is None and not value.strip()) or "\0" in value:
+        if not isinstance(value, str) or (default is None and not value.strip()) or not _clean(value):
             raise InputError(f"{self.where}: {key} must be text, but it is {value!r}")
         return value
 
@@ -134,7 +139,9 @@ class _Table:
 
     def texts(self, key: str) -> tuple[str, ...]:
         found = self.data.get(key, [])
-        if not isinstance(found, list) or not all(isinstance(one, str) and one.strip() for one in found):
+        if not isinstance(found, list) or not all(
+            isinstance(one, str) and one.strip() and _clean(one) for one in found
+        ):
             raise InputError(f"{self.where}: {key} must be a list of texts, but it is {found!r:.80}")
         return tuple(found)
 
@@ -176,7 +183,7 @@ def read_documents(path: Path, where: str = "documents") -> tuple[Document, ...]
     ids = [one.id for one in found]
     if len(set(ids)) < len(ids):
         raise InputError(f"{where}: {path} holds two documents of one id")
-    empty = [one.id for one in found if not one.text.strip() or "\0" in one.text]
+    empty = [one.id for one in found if not one.text.strip() or not _clean(one.text)]
     if empty:
         raise InputError(f"{where}: {path}: the document {empty[0]} is empty or no text")
     return tuple(found)

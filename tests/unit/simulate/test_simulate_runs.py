@@ -212,9 +212,11 @@ def test_a_task_of_ones_own(notes, capsys):
         ('texts = ["One {response} only."]', "texts = [1]", "must be a list of texts"),
         ("[[sources]]", "[[source]]", "unknown key 'source'"),
         ('name = "notes"', "name = ", "not TOML"),
+        ('documents = "lines.jsonl"', 'documents = "half.jsonl"', "text must be text"),
     ],
 )
 def test_faults_of_a_task_file_are_named(notes, old, new, said):
+    Path("half.jsonl").write_text('{"text": "\\ud800"}')
     Path("notes.toml").write_text(TASK.replace(old, new))
     with pytest.raises(InputError, match=said):
         read_task(Path("notes.toml"))
