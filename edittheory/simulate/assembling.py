@@ -25,9 +25,12 @@ from edittheory.simulate.server.faults import Tally
 def simulate(given: argparse.Namespace) -> dict[str, Any]:
     """Collect the log and return what it holds, JSON-ready. Raises RunError, KeyboardInterrupt; what is there is saved."""
     run = _Assembly(given)
-    with run.record.open(given.rounds):
-        run.connect()
-        run.run.collect(given.rounds, given.concurrency)
+    try:
+        with run.record.open(given.rounds):
+            run.connect()
+            run.run.collect(given.rounds, given.concurrency)
+    finally:
+        run.close()
     return run.found()
 
 
@@ -76,6 +79,12 @@ class _Assembly:
             together = chat is not None or isinstance(made, (OperatorUser, LocalAgent))
             sides[who] = Side(made, name, together)
         self.run = Run(sides["agent"], sides["user"], self.rounds, self.record, self.stop, self.spent)
+
+    def close(self) -> None:
+        """Let go of servers."""
+        for chat in self.chats.values():
+            if chat is not None:
+                chat.close()
 
     def _chat(self, who: str) -> Chat | None:
         """The server of an agent or a user; None if it is no address."""

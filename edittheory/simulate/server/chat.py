@@ -109,6 +109,10 @@ class Chat:
         """Keep exchanges there, spend from that budget, and count faults there; before the first question."""
         self._kept, self._budget, self._tally = kept, budget, tally
 
+    def close(self) -> None:
+        """Let go of connections; whoever still waits for an answer gets none."""
+        self._client.close()
+
     def ask(
         self,
         purpose: str,

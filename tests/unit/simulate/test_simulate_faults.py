@@ -142,6 +142,22 @@ def test_a_server_that_never_answers_well_leaves_no_edit(tmp_path, capsys):
         assert "10 rounds failed one after the other" in capsys.readouterr().err
 
 
+def test_a_spent_budget_ends_the_run_with_a_whole_log_and_more_goes_on(tmp_path, capsys):
+    out = tmp_path / "edits.jsonl"
+    server = Scripted()
+    with server.running() as url:
+        assert main(words(url, out, rounds=20, max_calls="30")) == 2
+        assert "--max-calls 30 is reached" in capsys.readouterr().err
+        assert len(server.asked) == 30
+        assert main(words(url, out, rounds=20, max_calls="30")) == 2 and len(server.asked) == 30
+        begun = len(out.read_text().splitlines())
+        assert 0 < begun < 20
+        assert main(words(url, out, rounds=20)) == 0
+    assert len(out.read_text().splitlines()) == 20
+    replied = server.replied()
+    assert len(set(replied)) == len(replied)
+
+
 def test_words_of_the_question_are_no_edit(tmp_path):
     said = {
         "accept": '{"satisfied": false}',

@@ -148,6 +148,15 @@ def test_a_server_that_does_not_know_a_field_is_asked_without(tmp_path):
         assert len(server.asked) == 5 and Exchanges(tmp_path).damaged == 1
 
 
+def test_a_closed_client_answers_no_more():
+    with Scripted().running() as url:
+        made, _ = chat(url)
+        assert ask(made).text
+        made.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            ask(made)
+
+
 def test_a_key_is_sent_and_told_to_nobody(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-secret-123")
     server = Scripted(
