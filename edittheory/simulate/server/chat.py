@@ -179,8 +179,8 @@ class Chat:
                 state, headers, text = self._post(payload)
             except self._http.TimeoutException:
                 return self._fault("stalled"), None, 0
-            except (self._http.HTTPError, self._http.StreamError):
-                return self._fault("dropped"), None, 0
+            except (self._http.HTTPError, self._http.StreamError) as error:
+                return self._fault(f"dropped ({error})", "dropped"), None, 0
             if state == 200:
                 try:
                     reply = read_reply(text)
