@@ -38,7 +38,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)"
 	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[language,logs]" --group dev
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[language,logs,server]" --group dev
 	@touch $@
 
 data: $(DATA)

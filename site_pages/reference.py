@@ -23,6 +23,7 @@ ROOM_ORDER = (
     "deploy",
     "claims",
     "logs",
+    "simulate",
     "language",
     "text",
     "runs",

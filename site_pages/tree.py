@@ -7,7 +7,7 @@ from site_pages import explore, gallery, home, links, notebooks, reference, stat
 from site_pages.links import ROOT
 
 Page = str | bytes | Path
-START, THEORY = ("your-own", "start"), ("theory",)
+START, THEORY = ("your-own", "start", "simulated"), ("theory",)
 """How names of pages in docs/ begin that belong to Start and to Theory; lab-log, glossary and about have their places."""
 
 

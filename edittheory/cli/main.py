@@ -6,6 +6,7 @@ edittheory figure NAME [options]   draw saved rows; options as of `python -m pap
 edittheory verify [options]        every experiment of the verification, then its figures; --preset, --out, --jobs
 edittheory log COMMAND [options]   work with a log of real edits
 edittheory language evaluate       one checkpoint: --agent FOLDER; --help says the rest
+edittheory simulate [options]      a log of simulated edits: own tasks, own users, models behind a server
 
 Exit codes: 0 done; 1 a claim was violated; 2 a mistake in the command or its files; 3 the program failed; 130 stopped
 by Ctrl-C, 143 by SIGTERM.
@@ -65,6 +66,14 @@ def _language(arguments: list[str]) -> int:
     return int(module.main(arguments))
 
 
+def _simulate(arguments: list[str]) -> int:
+    try:
+        module = importlib.import_module("edittheory.simulate.command")
+    except ModuleNotFoundError as error:
+        raise RunError(f"simulate needs {error.name}: pip install 'edittheory[language]'") from None
+    return int(module.main(arguments))
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "run": _run,
@@ -72,6 +81,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "verify": _verify,
     "log": _log,
     "language": _language,
+    "simulate": _simulate,
 }
 
 

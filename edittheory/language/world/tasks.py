@@ -5,7 +5,9 @@ A context never names its source: what the user of that source likes must be inf
 
 import dataclasses
 import functools
+from pathlib import Path
 
+from edittheory.language.world.task_files import read_task
 from edittheory.text.distance import word_tokens
 from edittheory.text.styles import Limits, StyleItem, check_compatible, item, only
 
@@ -14,9 +16,6 @@ BASE_LIMITS = Limits()
 
 TRANSFER_LIMITS = Limits(brief_body=16, short_sentence=12)
 """The same for the second test user (variant 1), who is stricter."""
-
-INSTRUCTIONS = {"email": "Write an email about this:", "summarization": "Summarize this:"}
-"""First words of every prompt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,21 +27,17 @@ class Source:
     items: tuple[str, ...]
 
 
+BUILTIN = {path.stem: read_task(path) for path in sorted((Path(__file__).parent / "builtin").glob("*.toml"))}
+"""Task -> the file that declares it, as anybody's own would be (`task_files`)."""
+
 TASKS: dict[str, tuple[Source, ...]] = {
-    "email": (
-        Source("posts", "email", ("informal greeting", "casual", "no closing")),
-        Source("papers", "email", ("professional greeting", "brief", "professional closing")),
-        Source("reviews", "email", ("positive", "casual", "call to action")),
-        Source("tweets", "email", ("hook question", "second person", "thankful closing")),
-    ),
-    "summarization": (
-        Source("news", "summarization", ("story opener", "short sentences", "interactive")),
-        Source("wiki", "summarization", ("bullets", "brief")),
-        Source("papers", "summarization", ("hook question", "casual", "tweet tags")),
-        Source("films", "summarization", ("question answering", "brief")),
-    ),
+    name: tuple(Source(source.name, name, source.preference.items) for source in task.sources)
+    for name, task in BUILTIN.items()
 }
 """Task -> its sources. `papers` is in both, with another preference in each."""
+
+INSTRUCTIONS = {name: task.prompt.removesuffix(" {document}") for name, task in BUILTIN.items()}
+"""First words of every prompt."""
 
 
 @dataclasses.dataclass(frozen=True)
