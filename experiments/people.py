@@ -212,9 +212,16 @@ EXPERIMENT = Experiment(
         "smoke": Config(
             users=("strong", "weak"), worlds=("builtin",), contexts=20, people=(), fitted=False, resamples=9
         ),
+        "quick": Config(contexts=100, resamples=39),
         "standard": Config(),
+        "paper": Config(contexts=2000, resamples=999),
     },
-    times={"smoke": "seconds on 1 CPU core", "standard": "about 2 minutes of one CPU core"},
+    times={
+        "smoke": "seconds on 1 CPU core",
+        "quick": "about a minute of one CPU core, not measured",
+        "standard": "about 2 minutes of one CPU core",
+        "paper": "about half an hour of one CPU core, not measured",
+    },
     cells=cells,
     run_cell=run_cell,
     report=report,

@@ -171,11 +171,13 @@ PRESETS = {
         block=4,
         policies="smoke",
     ),
+    "quick": Config(worlds=("nano",), mistakes=(0.1,), weight_seeds=0),
     "standard": Config(),
     "paper": Config(seeds=20),
 }
 TIMES = {
     "smoke": "1 minute on 1 CPU core",
+    "quick": "about 1 minute of one CPU core; learners in words alone",
     "standard": "about 6 minutes of one CPU core with the folder `shared` of keep_prob_study, up to 40 more to train its policies",
     "paper": "three times standard",
 }

@@ -51,15 +51,15 @@ def test_guides_and_the_page_of_rows_agree_too(capsys):
 
 def test_the_page_of_rows_names_what_is_dirty_and_what_is_small():
     found = {name: json.loads(json.dumps(each)) for name, each in committed.manifests().items()}
-    assert set(found) >= {"rates", "medley", "warm_start"}
+    assert set(found) >= {"rates", "medley", "separation"}
     found["rates"]["sessions"][0]["git"]["dirty"] = True
-    found["warm_start"]["label"] = "standard"
+    found["separation"]["label"] = "standard"
     page = committed.page(found)
     line = next(line for line in page.splitlines() if line.startswith("| `rates`"))
     assert line.endswith("| dirty |") and "| quick |" in line and re.search(r"\d min \d\d s", line)
     assert (
         "`rates`" in page.split("## Dirty")[1]
-        and "* `warm_start`" not in page
+        and "* `separation`" not in page
         and "* `rates` (quick)" in page
     )
     for each in found.values():
