@@ -76,7 +76,9 @@ def _divergence(p: np.ndarray, q: np.ndarray) -> float:
 def preference_risk(pair: Pair, n: int) -> float:
     """E SubOpt of PREF over {pi*_near, pi*_far} with the first user: exact, from the counts of both directions."""
     first, second = pair.optimum(pair.near), pair.optimum(pair.far)
-    odds = [np.log(law[1] / law[0]) - np.log(pair.reference[1] / pair.reference[0]) for law in (first, second)]
+    odds = [
+        np.log(law[1] / law[0]) - np.log(pair.reference[1] / pair.reference[0]) for law in (first, second)
+    ]
     forth, back = pair.reference * np.array([pair.change, pair.back])
     wrong = 0.0
     edits = np.arange(n + 1)
@@ -118,11 +120,9 @@ def two_users(pair: Pair, n: int) -> Adaptation:
     edits = np.arange(n + 1)
     chances = stats.binom.pmf(edits, n, rate)
     length = np.sqrt(np.maximum(edits, 1e-12)) * shift
-    grid = np.linspace(-REACH, REACH, NODES)
-    at = grid[None, :] * (1.0 + 0.0 * length[:, None])
-    # The sufficient statistic is normal with variance 1 and mean 0 or `length`: both densities on one grid.
-    at = np.where(at < 0, at, at + length[:, None] * (at >= 0))
-    width = np.gradient(at, axis=1)
+    # The sufficient statistic is normal with variance 1 and mean 0 or `length`: both densities on one grid for each count.
+    at = -REACH + (2.0 * REACH + length)[:, None] * np.linspace(0.0, 1.0, NODES)
+    width = at[:, 1:2] - at[:, :1]
     densities = [stats.norm.pdf(at - middle) * width * chances[:, None] for middle in (0.0, length[:, None])]
 
     def bayes(weight: float) -> float:
@@ -132,7 +132,9 @@ def two_users(pair: Pair, n: int) -> Adaptation:
         mixed = share[..., None] * first + (1.0 - share[..., None]) * second
         return pair.beta * float(np.sum(total * -special.logsumexp(mixed, axis=-1)))
 
-    found = optimize.minimize_scalar(lambda odds: -bayes(special.expit(odds)), bounds=(-20.0, 5.0), method="bounded")
+    found = optimize.minimize_scalar(
+        lambda odds: -bayes(special.expit(odds)), bounds=(-20.0, 5.0), method="bounded"
+    )
     weight = float(special.expit(found.x))
     return Adaptation(bayes(weight), *risks, weight, float(chances @ length**2))
 

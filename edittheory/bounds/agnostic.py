@@ -73,13 +73,23 @@ def preference_divergences(problem: EditProblem, log_class: Class) -> Float[Arra
     return jnp.log(jnp.maximum(alone, 0.0) + jnp.sum(law * over, axis=(-3, -2, -1)))
 
 
+def _distance(law: Array, first: Array, second: Array) -> Scalar:
+    """E_w H2 of the directions' chances with two log-odds."""
+    apart = (jnp.sqrt(jax.nn.sigmoid(first)) - jnp.sqrt(jax.nn.sigmoid(second))) ** 2
+    apart = apart + (jnp.sqrt(jax.nn.sigmoid(-first)) - jnp.sqrt(jax.nn.sigmoid(-second))) ** 2
+    return jnp.sum(jnp.where(law > 0, law * apart, 0.0))
+
+
 def preference_violation(problem: EditProblem) -> Scalar:
     """E_w H2 of the user's own preferences from those of pi*, sigmoid(u*): 0 for a balanced user."""
-    law, odds, best = _preferences(problem)
-    here, there = jax.nn.sigmoid(odds), jax.nn.sigmoid(best)
-    apart = (jnp.sqrt(here) - jnp.sqrt(there)) ** 2
-    apart = apart + (jnp.sqrt(jax.nn.sigmoid(-odds)) - jnp.sqrt(jax.nn.sigmoid(-best))) ** 2
-    return jnp.sum(jnp.where(law > 0, law * apart, 0.0))
+    return _distance(*_preferences(problem))
+
+
+def preference_error(problem: EditProblem, log_policy: Policy) -> Scalar:
+    """E_w H2 of a policy's preferences, sigmoid(u), from those of pi*: what G3 bounds on the way."""
+    law, _, best = _preferences(problem)
+    ratio = log_policy - problem.log_reference
+    return _distance(law, ratio[..., None, :] - ratio[..., :, None], best)
 
 
 def preference(
@@ -90,18 +100,14 @@ def preference(
     log_policy (X, Y): the learned policy; kappa and C~ are its own. error: as in G1, of the directions; violation:
     `preference_violation`. Infinite where a pair is never logged.
     """
-    found, terms = _likelihood_error(
-        preference_divergences(problem, log_class), log_class.shape[0], n, delta
-    )
+    found, terms = _likelihood_error(preference_divergences(problem, log_class), log_class.shape[0], n, delta)
     violation = preference_violation(problem)
     kappa = coverage.sigmoid_curvature(
         coverage.log_ratio_range(problem, jnp.stack([log_policy, problem.log_optimal]))
     )
     cover = coverage.path_preference_coverage(problem, log_policy[None])[0]
     value = problem.beta * kappa * cover * (jnp.sqrt(found) + jnp.sqrt(violation)) ** 2
-    return Bound(
-        value, {"error": found, "violation": violation, "kappa": kappa, "C_path": cover, **terms}
-    )
+    return Bound(value, {"error": found, "violation": violation, "kappa": kappa, "C_path": cover, **terms})
 
 
 def cost_error(problem: EditProblem, cost_class: CostClass, n: int | Array, delta: float | Array) -> Bound:

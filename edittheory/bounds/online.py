@@ -65,9 +65,7 @@ def shared_feedback(
     used = best if rate is None else jnp.asarray(rate, dtype=float)
     learning = jnp.where(surprise > 0, surprise / jnp.where(used > 0, used, 1.0), 0.0)
     variance = 0.5 * used * overlap * horizon
-    return Bound(
-        cost_max * (learning + variance), {"rate": used, "learning": learning, "variance": variance}
-    )
+    return Bound(cost_max * (learning + variance), {"rate": used, "learning": learning, "variance": variance})
 
 
 def epoch_lengths(first: int, growth: float, horizon: int) -> tuple[int, ...]:

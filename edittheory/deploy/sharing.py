@@ -130,11 +130,11 @@ class SharedExponential(ImportanceBandit):
             )
         chance = jnp.exp(log_probs - jnp.max(log_probs))
         weight = chance / (self.chances(state) @ chance)
-        return ImportanceState(
-            state.losses + (cost / self.cost_max) * weight, state.rounds + 1, state.key
-        )
+        return ImportanceState(state.losses + (cost / self.cost_max) * weight, state.rounds + 1, state.key)
 
 
-def prior_from_log(estimated_costs: Float[Array, " K"], cost_max: Scalar, trust: Scalar) -> Float[Array, " K"]:
+def prior_from_log(
+    estimated_costs: Float[Array, " K"], cost_max: Scalar, trust: Scalar
+) -> Float[Array, " K"]:
     """log p_1 of O8: log_softmax(-trust J / c_max), from costs J (K,) that a log estimates; trust 0 is the uniform prior."""
     return jax.nn.log_softmax(-trust * estimated_costs / cost_max)
