@@ -31,8 +31,8 @@ ALLOWANCE = 1e-9
 class BanditAttack(NamedTuple):
     """A claim about E regret of LateEnsemble with theory's exploration, or of `SharedExponential` with a prior; costs in {0, 1}.
 
-    `right(means, horizon)` bounds the expected regret E sum_t (J(pi_t) - min J). first: None for LateEnsemble, else the
-    prior chance of the first policy of the shared ensemble.
+    `right(means, horizon)` bounds the expected regret E sum_t (J(pi_t) - min J). shared: which of the
+    two. first: the prior chance of the first policy of the shared ensemble, None for the uniform prior.
     """
 
     name: str
@@ -40,6 +40,7 @@ class BanditAttack(NamedTuple):
     claim: str
     right: Callable[[Array, int], Array]
     mutant: bool = False
+    shared: bool = False
     first: float | None = None
 
 
@@ -86,7 +87,9 @@ def policies(count: int) -> Float[Array, "K K"]:
     return jnp.full((count, count), MIXED) + (1.0 - count * MIXED) * jnp.eye(count)
 
 
-def _log_prior(first: float, count: int) -> Array:
+def _log_prior(first: float | None, count: int) -> Array:
+    if first is None:
+        return jnp.full(count, -math.log(count))
     return jnp.log(jnp.full(count, (1.0 - first) / (count - 1)).at[0].set(first))
 
 
@@ -101,10 +104,10 @@ def _o7(first: float | None, share: float = 1.0) -> Callable[[Array, int], Array
     def right(means: Array, horizon: int) -> Array:
         count = means.shape[-1]
         best = jnp.argmin(means @ policies(count).T, axis=-1)
-        prior = jnp.full(count, -math.log(count)) if first is None else _log_prior(first, count)
         shared = overlap(jnp.log(policies(count))[:, None], jnp.ones(1))
         rate = _uniform_rate(count, horizon)
-        return share * online.shared_feedback(prior[best], shared, 1.0, horizon, rate).value
+        log_prior = _log_prior(first, count)[best]
+        return share * online.shared_feedback(log_prior, shared, 1.0, horizon, rate).value
 
     return right
 
@@ -112,26 +115,25 @@ def _o7(first: float | None, share: float = 1.0) -> Callable[[Array, int], Array
 TRUE = (
     BanditAttack("B4.paper", "B4", "E regret of LateEnsemble, the least of both forms", _b4("paper")),
     BanditAttack("B4.sharp", "B4", "E regret of LateEnsemble, the constants of O1", _b4("sharp")),
-    BanditAttack("O7", "O7", "E regret of SharedExponential, uniform prior", _o7(None), first=1 / 3),
-    BanditAttack(
-        "O8", "O8", "E regret of SharedExponential, a prior of 1% for one policy", _o7(0.01), first=0.01
-    ),
-)
+    BanditAttack("O7", "O7", "E regret of SharedExponential, uniform prior", _o7(None), shared=True),
+    BanditAttack("O8", "O8", "E regret of SharedExponential, a prior of 1% for one policy", _o7(0.01),
+                 shared=True, first=0.01),
+)  # fmt: skip
 MUTANTS = (
     BanditAttack("mutant.B4.nolog", "B4", "the gap-dependent form without log T", _without_log, True),
     BanditAttack("mutant.B4.best", "B4", "LateEnsemble's cost is at most the best policy's",
                  lambda means, horizon: jnp.zeros(means.shape[:-1]), True),
-    BanditAttack("mutant.O7", "O7", "a third of it", _o7(None, 1 / 3), True, 1 / 3),
-    BanditAttack("mutant.O8", "O8", "the uniform prior's bound with a prior of 1% for one policy", _o7(None), True, 0.01),
+    BanditAttack("mutant.O7", "O7", "a third of it", _o7(None, 1 / 3), True, True),
+    BanditAttack("mutant.O8", "O8", "the uniform prior's bound with a prior of 1% for one policy", _o7(None), True, True, 0.01),
 )  # fmt: skip
 ATTACKS = TRUE + MUTANTS
 
 
 @eqx.filter_jit
 def shared_regrets(
-    means: Float[Array, "S K"], keys: Array, horizon: int, first: float | Array
+    means: Float[Array, "S K"], keys: Array, horizon: int, first: float | None
 ) -> Float[Array, "S D"]:
-    """`regrets` of SharedExponential on `policies`, means those of the responses, `first` the first policy's prior chance."""
+    """`regrets` of SharedExponential on `policies`, means those of the responses; `first` as in an attack."""
     count = means.shape[-1]
     laws = policies(count)
     ensemble = SharedExponential(count, 1.0, _uniform_rate(count, horizon), _log_prior(first, count))
@@ -154,7 +156,7 @@ def shared_regrets(
 
 def regrets_of(attack: BanditAttack, means: Float[Array, "S K"], keys: Array, horizon: int) -> Array:
     """Regrets (S, D) of the ensemble that the claim is about."""
-    if attack.first is None:
+    if not attack.shared:
         return regrets(means, keys, horizon)
     return shared_regrets(means, keys, horizon, attack.first)
 
