@@ -69,8 +69,7 @@ def entries() -> list[Entry]:
                 name, statement.claim, statement.source, "balance" if balanced else "", False, "", False
             )
             found[name] = old._replace(attacked=how, oracle=name in plain_oracle.ORACLES)
-    order = ("A", "Lemma 1", "B0", "MLE lemma", "B1", "B2", "B3", "B4", "B5", "B6", "C14", "L6", "O7", "O8")
-    order = (*order, "M4", "M5", "G2", "G3", "G4", "G5")
+    order = "A|Lemma 1|B0|MLE lemma|B1|B2|B3|B4|B5|B6|C14|L6|O7|O8|M4|M5|G2|G3|G4|G5".split("|")
     return sorted(found.values(), key=lambda entry: order.index(entry.source.split("(")[0].strip()))
 
 

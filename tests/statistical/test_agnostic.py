@@ -66,8 +66,14 @@ def test_bounds_hold_without_a_truth_in_the_class(balanced):
 def test_what_the_terms_are_for():
     """Without approximation error, violation or excess the same statements fail somewhere nearly always."""
     for name, (_, left, right) in counted(False).items():
-        if name.startswith("mutant."):
+        # mutant.G4 needs costs far from c: below.
+        if name.startswith("mutant.") and name != "mutant.G4":
             assert np.max(np.mean(left > right, axis=1)) > 0.9, name
+    problem = jax.tree.map(lambda leaf: leaf[0], points(False)).problem
+    flat = problem.cost_max * jnp.asarray([0.0, 1.0])[:, None, None] * jnp.ones_like(problem.expected_cost)
+    found = agnostic.cost_error(problem, flat, 10**6, 0.1)
+    nearest = float(found.terms["approximation"])
+    assert nearest > float(found.value) - 3.0 * nearest > 0.0
 
 
 def test_divergences_are_those_of_plain_loops():
@@ -163,8 +169,8 @@ def test_the_mixture_minimises_its_objective():
         weights = jax.nn.softmax(logits)
         half = 0.5 * aggregate.spread(policies, weights, reference, rho, beta)
         mixture = aggregate.mixture(policies, weights)
-        assert_identity = weights @ (kl(policies, reference) @ rho) - kl(mixture, reference) @ rho
-        return weights @ risks - 0.25 * beta * assert_identity - 0.5 * half
+        same = weights @ (kl(policies, reference) @ rho) - kl(mixture, reference) @ rho
+        return weights @ risks - 0.25 * beta * same - 0.5 * half
 
     best = scipy.optimize.minimize(
         jax.jit(jax.value_and_grad(value)), np.zeros(4), jac=True, options={"maxiter": 500}
