@@ -72,7 +72,7 @@ def mixture(log_policies: Policies, weights: Float[Array, " K"]) -> Policy:
 def aggregate(
     log_policies: Policies,
     log_reference: Policy,
-    risks: Float[Array, " K"],
+    risks: Float[Array, "..."],
     context_probs: Float[Array, " X"],
     beta: Scalar,
     steps: int = STEPS,
@@ -98,7 +98,8 @@ def aggregate(
     start = jnp.full(risks.shape, -jnp.log(risks.shape[0]))
     log_weights = jax.lax.fori_loop(0, steps, step, start)
     weights, found = jnp.exp(log_weights), gradient(log_weights)
-    return Aggregate(mixture(log_policies, weights), weights, risks, weights @ found - jnp.min(found))
+    gap = jnp.maximum(weights @ found - jnp.min(found), 0.0)
+    return Aggregate(mixture(log_policies, weights), weights, risks, gap)
 
 
 def largest_ratio(log_policies: Policies, log_reference: Policy) -> Float[Array, ""]:
