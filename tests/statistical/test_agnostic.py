@@ -248,7 +248,7 @@ def test_no_rule_is_below_the_bound_and_bayes_attains_it():
     assert risks["preferences"][0].mean() == pytest.approx(found.preference, rel=0.1)
 
 
-def test_the_factor_has_no_limit():
+def test_the_factor_grows_with_the_sureness_of_preferences():
     """More edits and more noise, the users as far apart in the costs: preferences are surer, and the factor grows."""
     few = adaptation.two_users(adaptation.Pair(0.9, 0.3, 0.5, 1.0, 2.0, 0.3), 60)
     many = adaptation.two_users(adaptation.Pair(0.9, 0.3, 0.5, 1.0, 3.5, 0.3), 200)
