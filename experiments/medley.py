@@ -20,7 +20,7 @@ from edittheory.core.validation import check_each, check_int, check_non_negative
 from edittheory.learn import learners
 from edittheory.medley import likelihoods
 from edittheory.problem import EditDataset, cost_classes, random_problems
-from edittheory.runs.identity import execution_field
+from edittheory.runs.identity import execution_field, later_field
 
 from . import medley_report, spaces, worlds
 from .experiment import Experiment
@@ -37,6 +37,7 @@ class Config(TextWorldConfig):
     """strengths, habits, noises: the grid of the finite track, with num_candidates costs; noise is a standard deviation as a
     share of c_max. values: of each knob of the linear track on `spaces`, `linear_trials` worlds each. sample_sizes:
     prefixes of the same logs; linear_sizes: those of the linear track. balance, strong: priors of `edittheory.medley`.
+    by_risk: whether the linear track has `linear.BY_RISK` too, as "medley by risk".
     """
 
     sample_sizes: tuple[int, ...] = (30, 100, 300, 1000)
@@ -50,6 +51,7 @@ class Config(TextWorldConfig):
     balance: float = medley.DEFAULT.balance
     strong: float = medley.DEFAULT.strong
     supervised_weight: float = 0.1
+    by_risk: bool = later_field(False)
     width: int = execution_field(10)
 
     def __post_init__(self) -> None:

@@ -28,11 +28,11 @@ def _linear_counts(drawn: worlds.World, keys, sizes, most: int) -> likelihoods.C
     return jax.vmap(one)(drawn, keys)
 
 
-@jax.jit
-def _linear_medley(drawn: worlds.World, counts: likelihoods.Counts):
+@partial(jax.jit, static_argnames=("config",))
+def _linear_medley(drawn: worlds.World, counts: likelihoods.Counts, config: linear.LinearMedley):
     def one(world, at_sizes):
         problem = world.problem
-        fit = partial(linear.fit, beta=problem.beta, cost_max=problem.cost_max)
+        fit = partial(linear.fit, beta=problem.beta, cost_max=problem.cost_max, config=config)
         return jax.vmap(lambda each: fit(world.features, problem.log_reference, each).log_policy)(at_sizes)
 
     return jax.vmap(one)(drawn, counts)
@@ -71,6 +71,8 @@ def linear_cell(config: Any, cell: dict, key):
     if not bool(jnp.all(counts.pairs.reshape(logs.counts.shape) == logs.counts + logs.held_out)):
         raise RuntimeError(f"the logs of {cell} could not be made again ({logged[0].tolist()} edits)")
     found = worlds.every_learner(drawn, logs, train_key, config.supervised_weight)
-    found["medley"] = _linear_medley(drawn, counts)
+    found["medley"] = _linear_medley(drawn, counts, linear.DEFAULT)
+    if config.by_risk:
+        found["medley by risk"] = _linear_medley(drawn, counts, linear.BY_RISK)
     losses = {name: np.asarray(worlds.suboptimality(drawn, policies)) for name, policies in found.items()}
     return losses, None, sizes

@@ -168,6 +168,11 @@ def report(rows: pl.DataFrame, config) -> Report:
             )
         )
         summary[f"linear {space} medley"] = goal(mine)
+        if "medley by risk" in rows["learner"]:
+            other = ratios(rows, "medley by risk").filter(
+                (pl.col("track") == "linear") & (pl.col("space") == space)
+            )
+            summary[f"linear {space} medley by risk"] = goal(other)
     for name, found in summary.items():
         worst = found["worst"]
         where = f"strength {worst['strength']:g}, habit {worst['habit']:g}, noise {worst['noise']:g}, n {worst['n']:,}"

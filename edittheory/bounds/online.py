@@ -48,6 +48,26 @@ def late_ensemble(
     return Bound(jnp.minimum(gap_form, free), {"gap_dependent": gap_form, "gap_free": free, "log_T": log_t})
 
 
+def shared_feedback(
+    log_prior: Float[Array, "*batch"],
+    overlap: float | Scalar,
+    cost_max: float | Scalar,
+    horizon: int | Num[Array, "..."],
+    rate: float | Scalar | None = None,
+) -> Bound:
+    """O7, O8: bound on E sum_t (J_t(pi_t) - J_t(pi_k)) of `sharing.SharedExponential`, of any users, for the policy k of the prior given.
+
+    log_prior: log p_1(k) <= 0, -log K for the uniform one. overlap: S = E_x sum_y max_k pi_k(y|x). c_max (-log p_1(k) / rate +
+    rate S T / 2); without a rate the least over rates, c_max sqrt(2 S T log 1/p_1(k)), reached at `terms["rate"]`.
+    """
+    surprise = -jnp.asarray(log_prior, dtype=float)
+    best = jnp.sqrt(2.0 * surprise / (overlap * jnp.asarray(horizon, dtype=float)))
+    used = best if rate is None else jnp.asarray(rate, dtype=float)
+    learning = jnp.where(surprise > 0, surprise / jnp.where(used > 0, used, 1.0), 0.0)
+    variance = 0.5 * used * overlap * horizon
+    return Bound(cost_max * (learning + variance), {"rate": used, "learning": learning, "variance": variance})
+
+
 def epoch_lengths(first: int, growth: float, horizon: int) -> tuple[int, ...]:
     """n_0 = first, n_{m+1} = ceil(growth n_m), the last cut so that they sum to `horizon`.
 

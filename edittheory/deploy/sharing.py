@@ -8,9 +8,11 @@ estimate is multiple importance sampling with the balance heuristic (Veach and G
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from edittheory.deploy.bandits import ImportanceBandit, ImportanceState
 from edittheory.deploy.ensembles import Arm, Bandit, Scalar, as_float
 
 
@@ -92,3 +94,47 @@ class SharedEnsemble(Bandit):
             state.counts + jnp.where(state.rounds < self.capacity, jnp.arange(self.num_policies) == arm, 0.0),
             jnp.minimum(state.rounds + 1, self.capacity),
         )
+
+
+def overlap(log_policies: Float[Array, "K X Y"], context_probs: Float[Array, " X"]) -> Float[Array, ""]:
+    """S = E_x sum_y max_k pi_k(y|x), between 1 (all the same) and K (disjoint): how many policies there are to tell apart."""
+    return jnp.sum(jnp.exp(jnp.max(log_policies, axis=0)), axis=-1) @ context_probs
+
+
+class SharedExponential(ImportanceBandit):
+    """Exponential weights on shared feedback, with a prior: the one late ensemble here with a regret bound for both; O7, O8.
+
+    A policy is drawn from p_t proportional to exp(log_prior - rate losses); a response y of cost c adds
+    (c / c_max) pi_k(y) / sum_j p_t(j) pi_j(y) to the loss of every policy k. This is Exp4 with policies as experts
+    (McMahan and Streeter 2009). `bounds.online.shared_feedback` bounds its regret against any users; a constant added to
+    all entries of the prior changes nothing.
+    """
+
+    num_policies: int = eqx.field(static=True)
+    cost_max: Scalar = eqx.field(converter=as_float)
+    rate: Scalar = eqx.field(converter=as_float)
+    log_prior: Float[Array, " K"] = eqx.field(converter=as_float)
+    uses_log_probs: ClassVar[bool] = True
+
+    def chances(self, state: ImportanceState) -> Float[Array, " K"]:
+        """softmax(log_prior - rate losses)."""
+        return jax.nn.softmax(self.log_prior - self.rate * state.losses)
+
+    def update(
+        self, state: ImportanceState, arm: Arm, cost: Scalar, context=None, log_probs: Array | None = None
+    ) -> ImportanceState:
+        """Charge every policy. `log_probs` (K,) is required: without it a ValueError."""
+        if log_probs is None:
+            raise ValueError(
+                "log_probs: got None, SharedExponential needs the response's log-probability under each policy, (K,)"
+            )
+        chance = jnp.exp(log_probs - jnp.max(log_probs))
+        weight = chance / (self.chances(state) @ chance)
+        return ImportanceState(state.losses + (cost / self.cost_max) * weight, state.rounds + 1, state.key)
+
+
+def prior_from_log(
+    estimated_costs: Float[Array, " K"], cost_max: Scalar, trust: Scalar
+) -> Float[Array, " K"]:
+    """log p_1 of O8: log_softmax(-trust J / c_max), from costs J (K,) that a log estimates; trust 0 is the uniform prior."""
+    return jax.nn.log_softmax(-trust * estimated_costs / cost_max)

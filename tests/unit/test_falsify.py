@@ -160,6 +160,16 @@ def test_bandit_verdicts():
     assert best.left == paper.left and 0 < paper.ratio < 1 and 0 < best.lower < best.left
 
 
+def test_shared_feedback_is_judged_by_its_own_ensemble():
+    """O8's worst means of a small search: the prior's bound stands, the uniform prior's falls."""
+    attacks = {attack.name: attack for attack in falsify_bandits.ATTACKS}
+    means, key = np.array([0.02, 0.9, 0.93]), jax.random.key(3)
+    right = falsify_bandits.judge(attacks["O8"], means, 600, key, 300, 1e-3)
+    wrong = falsify_bandits.judge(attacks["mutant.O8"], means, 600, key, 300, 1e-3)
+    assert wrong.refuted and not right.refuted and right.left == wrong.left
+    assert right.ratio > 0.6 and wrong.ratio > 1.5
+
+
 @pytest.mark.statistical
 def test_the_lower_bound_on_an_expectation_is_valid():
     """Wrong in at most 5% of samples of a skewed law (p < 1e-6 otherwise), and tight in a large sample."""

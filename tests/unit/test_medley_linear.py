@@ -126,3 +126,43 @@ def test_bad_arguments(case):
         linear.LinearMedley(discrepancies=(0.0,))
     with pytest.raises(ValueError, match=r"features: shape \(2, 6, 3\), must be \(X, Y, d\)"):
         linear.fit(phi[:2], problem.log_reference, counts, problem.beta, problem.cost_max)
+
+
+def test_risks_decide_nothing_at_a_high_temperature_and_are_finite_at_a_low_one(case):
+    problem, phi, _, counts = case
+    given = phi, problem.log_reference, counts, problem.beta, problem.cost_max
+    plain = fit(*given)
+    warm = fit(*given, linear.LinearMedley(risk=1e12))
+    np.testing.assert_allclose(warm.log_policy, plain.log_policy, rtol=1e-6, atol=1e-9)
+    cold = fit(*given, linear.BY_RISK)
+    np.testing.assert_allclose(jnp.sum(jnp.exp(cold.log_policy), axis=-1), 1.0, rtol=1e-9)
+    np.testing.assert_allclose(cold.balance, plain.balance, rtol=1e-6, atol=1e-9)
+    assert 0 < np.max(np.abs(cold.theta - plain.theta)) < 10
+    with pytest.raises(ValueError, match="risk"):
+        linear.LinearMedley(risk=0.0)
+
+
+def test_steins_estimate_is_unbiased():
+    """The mean over draws of the costs' estimate is the mean squared error, for two estimates that are affine in it."""
+    rng, d, runs = np.random.default_rng(0), 3, 4000
+    roots = rng.standard_normal((4, d, d + 2))
+    own, first, second, metric = (root @ root.T for root in roots)
+    truth, pulls = rng.standard_normal(d), rng.standard_normal((2, d))
+    precisions = np.stack([own + first, own + second])
+    drawn = truth + rng.standard_normal((runs, d)) @ np.linalg.cholesky(np.linalg.inv(own)).T
+    shifts = drawn @ own
+    thetas = np.stack(
+        [np.linalg.solve(p, (shifts + pull).T).T for p, pull in zip(precisions, pulls, strict=True)], 1
+    )
+
+    @jax.jit
+    @jax.vmap
+    def estimate(shift, theta):
+        message = linear_messages.Message(jnp.asarray(own), shift, jnp.zeros(()))
+        return linear.stein_risks(theta[None], jnp.asarray(precisions)[None], message, jnp.asarray(metric))[0]
+
+    unit = np.trace(np.linalg.solve(own, metric)) / d
+    found = np.asarray(estimate(jnp.asarray(shifts), jnp.asarray(thetas))) * unit
+    errors = np.einsum("nkd,de,nke->nk", thetas - truth, metric, thetas - truth)
+    gap = found - errors
+    assert np.all(np.abs(gap.mean(axis=0)) < 4.5 * gap.std(axis=0) / np.sqrt(runs))

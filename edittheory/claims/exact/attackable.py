@@ -226,6 +226,12 @@ TRUE: tuple[Attack, ...] = (
     Attack("B3.path.worst", "B3(b)", "C_F(pi_t) <= C~_F over the class", to.cost_path(False)),
     Attack("C14.cell", "C14", "P_v(A) <= exp(-(sqrt(-log P_u(A)) - |v - u| / sqrt 8)^2)", steps.cell(1.0)),
     Attack("L6.hellinger", "L6", "kappa(r) H2(pi, pi*) <= KL(pi || pi*), r = max log pi* / pi", steps.hellinger(steps.kappa)),
+    Attack("M4.mixture", "M4", "SubOpt(mixture) = mean SubOpt of the parts - mean beta KL(part || mixture)", steps.mixed(1.0)),
+    Attack("M4.tangent", "M4", "the objective at a part = its tangent at the mixture + beta KL(part || mixture) / 2",
+           steps.first_order(1.0)),
+    Attack("M4.weights", "M4", "E_ref (p/ref - q/ref)^2 <= 4 M (KL(p || z) + KL(q || z))", steps.weights_apart(4.0)),
+    Attack("M5.centres", "M5", "-log sum p^t q^(1-t) <= t KL(pi || p) + (1-t) KL(pi || q)", steps.two_centres(1.0)),
+    Attack("G5.beta", "G5", "SubOpt(made with beta') <= beta (1/beta' - 1/beta)^2 range(c)^2 / 8", steps.wrong_beta(8.0)),
 )  # fmt: skip
 
 MUTANTS: tuple[Attack, ...] = (
@@ -264,6 +270,11 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.B3.transfer.fast", "B3(b)", "SubOpt <= C~_F E_ref (f_bar - c)^2 / (2.2 beta)", to.cost_fast(1 / 2.2), False, True),
     Attack("mutant.C14.cell", "C14", "the same at .8 of the distance", steps.cell(0.8), False, True),
     Attack("mutant.L6.hellinger", "L6", "2 H2(pi, pi*) <= KL(pi || pi*)", steps.hellinger(lambda r: 2.0), False, True),
+    Attack("mutant.M4.mixture", "M4", "the same with half of the divergence", steps.mixed(0.5), False, True),
+    Attack("mutant.M4.tangent", "M4", "the same with twice the divergence", steps.first_order(2.0), False, True),
+    Attack("mutant.M4.weights", "M4", "the same with 3 M", steps.weights_apart(3.0), False, True),
+    Attack("mutant.M5.centres", "M5", "the same with 1.05 times the left side", steps.two_centres(1.05), False, True),
+    Attack("mutant.G5.beta", "G5", "the same with 9 in place of 8", steps.wrong_beta(9.0), False, True),
 )  # fmt: skip
 
 ATTACKS = TRUE + MUTANTS

@@ -1,4 +1,5 @@
-"""Steps that the falsifier attacks: contraction coefficients that are too small, the lemma of cells (C14), KL from below (L6)."""
+"""Steps that the falsifier attacks: contraction coefficients that are too small, the lemma of cells (C14), KL from below (L6),
+mixtures of policies (M4), two users at once (M5), a wrong beta (G5)."""
 
 from collections.abc import Callable
 
@@ -8,10 +9,22 @@ from jaxtyping import Array
 
 from edittheory.bounds.van_trees import kappa
 from edittheory.claims.exact.attack_space import Point
-from edittheory.claims.exact.attackable_transfers import Sides, View
-from edittheory.core.logspace import kl, squared_hellinger
+from edittheory.claims.exact.attackable_transfers import Sides, View, natural_size
+from edittheory.core.logspace import kl, log_normalise, squared_hellinger
 
-__all__ = ["cell", "farthest_from_optimum", "hellinger", "hilbert_schmidt", "kappa", "mean_row_distance"]
+__all__ = [
+    "cell",
+    "farthest_from_optimum",
+    "first_order",
+    "hellinger",
+    "hilbert_schmidt",
+    "kappa",
+    "mean_row_distance",
+    "mixed",
+    "two_centres",
+    "weights_apart",
+    "wrong_beta",
+]
 
 
 def mean_row_distance(point: View) -> Array:
@@ -60,5 +73,86 @@ def hellinger(constant: Callable[[Array], Array | float]) -> Callable[[Point], S
         optimal = point.problem.log_optimal
         reach = jnp.max(optimal - point.probe, axis=-1)
         return constant(reach) * squared_hellinger(point.probe, optimal), kl(point.probe, optimal), 1.0
+
+    return sides
+
+
+def _two(point: Point) -> tuple[Array, Array, Array]:
+    """Probe and reference (2, X, Y), their weights, and the log of their mixture."""
+    policies = jnp.stack([point.probe, point.problem.log_reference])
+    weights = jnp.stack([point.time, 1.0 - point.time])
+    return policies, weights, jax.nn.logsumexp(policies, axis=0, b=weights[:, None, None])
+
+
+def mixed(share: float) -> Callable[[Point], Sides]:
+    """SubOpt of a mixture against the mean SubOpt of its parts less `share` of their mean divergence from it: an identity."""
+
+    def sides(point: Point) -> Sides:
+        problem = point.problem
+        policies, weights, mixture = _two(point)
+        spread = problem.beta * (kl(policies, mixture) @ problem.context_probs)
+        right = weights @ (problem.suboptimality(policies) - share * spread)
+        size = jnp.max(natural_size(point, policies))
+        return jnp.abs(problem.suboptimality(mixture) - right), jnp.zeros(()), size
+
+    return sides
+
+
+def first_order(share: float) -> Callable[[Point], Sides]:
+    """M4's objective at each part against its tangent at the mixture plus `share` of beta KL(part || mixture) / 2: an identity."""
+
+    def sides(point: Point) -> Sides:
+        problem = point.problem
+        policies, weights, mixture = _two(point)
+        beta, rho, reference = problem.beta, problem.context_probs, problem.log_reference
+        risks, apart = problem.objective(policies), kl(policies, reference) @ rho
+        slope = risks - 0.5 * beta * apart
+        towards = jnp.sum(jnp.exp(policies) * (mixture - reference), axis=-1) @ rho
+        here = weights @ slope + 0.5 * beta * (kl(mixture, reference) @ rho)
+        gradient = slope + 0.5 * beta * towards
+        tangent = here + gradient - weights @ gradient
+        right = tangent + share * 0.5 * beta * (kl(policies, mixture) @ rho)
+        return jnp.abs(risks - right), jnp.zeros(2), jnp.max(natural_size(point, policies))
+
+    return sides
+
+
+def weights_apart(factor: float) -> Callable[[Point], Sides]:
+    """E_ref (p/ref - q/ref)^2 <= factor M (KL(p || z) + KL(q || z)) in one context, z between p and q, M = max of both ratios."""
+
+    def sides(point: Point) -> Sides:
+        problem = point.problem
+        first, second, reference = point.probe, problem.log_optimal, problem.log_reference
+        middle = jnp.logaddexp(jnp.log(point.time) + first, jnp.log1p(-point.time) + second)
+        gap = jnp.exp(first - reference) - jnp.exp(second - reference)
+        left = jnp.sum(jnp.exp(reference) * gap**2, axis=-1)
+        most = jnp.exp(jnp.max(jnp.maximum(first, second) - reference, axis=-1))
+        return left, factor * most * (kl(first, middle) + kl(second, middle)), most
+
+    return sides
+
+
+def two_centres(factor: float) -> Callable[[Point], Sides]:
+    """-factor log sum p^t q^(1-t) <= t KL(pi || p) + (1 - t) KL(pi || q) in one context, p the optimum, q the reference."""
+
+    def sides(point: Point) -> Sides:
+        first, second, time = point.problem.log_optimal, point.problem.log_reference, point.time
+        left = -jax.nn.logsumexp(time * first + (1.0 - time) * second, axis=-1)
+        right = time * kl(point.probe, first) + (1.0 - time) * kl(point.probe, second)
+        return factor * left, right, 1.0
+
+    return sides
+
+
+def wrong_beta(divisor: float) -> Callable[[Point], Sides]:
+    """beta KL(pi' || pi*) <= beta (1/beta' - 1/beta)^2 range(c)^2 / divisor in one context, pi' made with beta' = beta / (2 time)."""
+
+    def sides(point: Point) -> Sides:
+        problem = point.problem
+        tilt = problem.expected_cost / problem.beta
+        off = log_normalise(problem.log_reference - 2.0 * point.time * tilt)
+        spread = jnp.max(tilt, axis=-1) - jnp.min(tilt, axis=-1)
+        right = problem.beta * ((2.0 * point.time - 1.0) * spread) ** 2 / divisor
+        return problem.beta * kl(off, problem.log_optimal), right, problem.beta
 
     return sides

@@ -139,6 +139,55 @@ def _kl_share(c):
     return np.where(np.abs(t - 1) < 1e-4, 2 + (t - 1) / 3, exact)
 
 
+def _two(c):
+    """Probe and reference with their weights, and their mixture."""
+    laws, weights = (c.pi, c.ref), (c.time, 1 - c.time)
+    return laws, weights, weights[0] * laws[0] + weights[1] * laws[1]
+
+
+def _mixed(c, share):
+    laws, weights, mix = _two(c)
+    right = sum(
+        w * (c.suboptimality(p) - share * c.beta * (c.rho @ kl(p, mix)))
+        for p, w in zip(laws, weights, strict=True)
+    )
+    return np.abs(c.suboptimality(mix) - right), Real(0)
+
+
+def _tangent(c, share):
+    laws, weights, mix = _two(c)
+    half = c.beta / 2
+    slope = [c.objective(p) - half * (c.rho @ kl(p, c.ref)) for p in laws]
+    gradient = [
+        s + half * (c.rho @ (p * np.log(mix / c.ref)).sum(axis=-1)) for s, p in zip(slope, laws, strict=True)
+    ]
+    here = weights[0] * slope[0] + weights[1] * slope[1] + half * (c.rho @ kl(mix, c.ref))
+    mean = weights[0] * gradient[0] + weights[1] * gradient[1]
+    right = [
+        here + g - mean + share * half * (c.rho @ kl(p, mix)) for g, p in zip(gradient, laws, strict=True)
+    ]
+    return np.array([np.abs(c.objective(p) - r) for p, r in zip(laws, right, strict=True)]), np.zeros(2, Real)
+
+
+def _weights(c, factor):
+    middle = c.time * c.pi + (1 - c.time) * c.opt
+    most = np.maximum(c.pi / c.ref, c.opt / c.ref).max(axis=-1)
+    left = ((c.pi - c.opt) ** 2 / c.ref).sum(axis=-1)
+    return left, factor * most * (kl(c.pi, middle) + kl(c.opt, middle))
+
+
+def _centres(c, factor):
+    left = -np.log((c.opt**c.time * c.ref ** (1 - c.time)).sum(axis=-1))
+    return factor * left, c.time * kl(c.pi, c.opt) + (1 - c.time) * kl(c.pi, c.ref)
+
+
+def _beta(c, divisor):
+    off = c.ref * np.exp(-2 * c.time * c.cost / c.beta)
+    off = off / off.sum(axis=-1, keepdims=True)
+    spread = (c.cost.max(axis=-1) - c.cost.min(axis=-1)) / c.beta
+    return c.beta * kl(off, c.opt), c.beta * ((2 * c.time - 1) * spread) ** 2 / divisor
+
+
 ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "A.identity": lambda c: (np.abs(c.objective(c.pi) - c.objective(c.opt) - c.suboptimality(c.pi)), Real(0)),
     "A.optimum": lambda c: (c.objective(c.opt), np.array([c.objective(law) for law in c.rivals])),
@@ -205,6 +254,16 @@ ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "mutant.B2.transfer": lambda c: _sub(c, c.beta * np.sqrt(c.pair_ratio(c.pi, c.opt) * c.logged_gap) / 2),
     "mutant.B2.transfer.fast": lambda c: _fast_preference(c, 1 / Real(4.2)),
     "mutant.B2.path.ends": lambda c: (_here(c), _pi_ends(c)),
+    "M4.mixture": lambda c: _mixed(c, Real(1)),
+    "M4.tangent": lambda c: _tangent(c, Real(1)),
+    "M4.weights": lambda c: _weights(c, Real(4)),
+    "M5.centres": lambda c: _centres(c, Real(1)),
+    "G5.beta": lambda c: _beta(c, Real(8)),
+    "mutant.M4.mixture": lambda c: _mixed(c, Real(1) / 2),
+    "mutant.M4.tangent": lambda c: _tangent(c, Real(2)),
+    "mutant.M4.weights": lambda c: _weights(c, Real(3)),
+    "mutant.M5.centres": lambda c: _centres(c, Real(105) / 100),
+    "mutant.G5.beta": lambda c: _beta(c, Real(9)),
     "mutant.B3.reference": lambda c: (c.suboptimality(c.pessimist), c.mean(c.ref, c.high - c.cost)),
     "mutant.B3.transfer.fast": lambda c: _fast_cost(c, 1 / Real(2.2)),
 }

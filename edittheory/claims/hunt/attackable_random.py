@@ -14,6 +14,7 @@ from edittheory import bounds
 from edittheory.bounds import online
 from edittheory.certify import certificates, evidence
 from edittheory.claims.exact.attack_space import Point
+from edittheory.claims.hunt import attackable_agnostic
 from edittheory.claims.hunt.falsify_random import RandomAttack, Run
 from edittheory.claims.statement import Sides, Statement, rounding
 from edittheory.claims.statements import STATEMENTS
@@ -229,6 +230,7 @@ TRUE: tuple[RandomAttack, ...] = (
     _run("B6.preference.robust", "B6", "certificates from V_P at the user's radius", _robust(1.0), False),
     _run("B6.cost", "B6", "certificates from V_C", _from_costs(_least_squares), False),
     _run("B6.cost.betting", "B6", "certificates from V_C by betting", _from_costs(_betting(1.0)), False),
+    *attackable_agnostic.TRUE,
 )
 
 MUTANTS: tuple[RandomAttack, ...] = (
@@ -270,6 +272,7 @@ MUTANTS: tuple[RandomAttack, ...] = (
         True,
     ),
     _mutant("B3.noL", "B3", "E (f - c)^2 <= 2 c_max^2 / n on the set", _error_without_class, 2),
+    *attackable_agnostic.MUTANTS,
 )
 
 ATTACKS = TRUE + MUTANTS
@@ -282,5 +285,6 @@ def groups(balanced: bool) -> dict[str, tuple[RandomAttack, ...]]:
         "learners": tuple(attack for attack in mine if attack.run is None),
         "online": tuple(attack for attack in mine if attack.statement.source == "B5"),
         "certificates": tuple(attack for attack in mine if attack.statement.source == "B6"),
+        "agnostic": tuple(attack for attack in mine if attack.statement.source in ("M4", "G2", "G3", "G4")),
     }
     return {name: attacks for name, attacks in found.items() if attacks}
