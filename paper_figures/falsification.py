@@ -24,6 +24,14 @@ GROUPS = {
     "B6": "B6: certificates",
     "C14": "C14: exact, log-linear",
     "L6": "L6: lower bounds",
+    "O7": "O7: shared feedback",
+    "O8": "O8: warm start",
+    "M4": "M4: mixture by costs",
+    "M5": "M5: two users",
+    "G2": "G2: SUP, no truth",
+    "G3": "G3: PREF, no truth",
+    "G4": "G4: RL, no truth",
+    "G5": "G5: a wrong beta",
 }
 """First part of a statement's name -> what it is about."""
 KINDS = {
