@@ -85,11 +85,11 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         Line2D([], [], marker=marker, color=color, linestyle="none", label=label)
         for label, color, marker in KINDS.values()
     ]
-    place = list(GROUPS).index("B5")  # a row without false statements
+    place = list(GROUPS).index("O7") + 0.5  # nothing stands to the right there
     right.legend(
         handles=marks,
         loc="center",
-        bbox_to_anchor=(2.1, place),
+        bbox_to_anchor=(2.6, place),
         bbox_transform=right.transData,
         borderpad=0,
         labelspacing=0.2,
