@@ -16,6 +16,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 from edittheory.cli import studies, verify
 from edittheory.core import stops
@@ -43,11 +44,15 @@ def _figure(arguments: list[str]) -> int:
 
 
 def _main_of(folder: str) -> Callable[[list[str]], int]:
-    return importlib.import_module(f"{studies.package(folder).__name__}.__main__").main
+    return _main_module(folder).main
+
+
+def _main_module(folder: str) -> ModuleType:
+    return importlib.import_module(f"{studies.package(folder).__name__}.__main__")
 
 
 def _verify(arguments: list[str]) -> int:
-    return verify.verify(arguments, _experiments, _figure)
+    return verify.verify(arguments, _main_module("experiments").check, _experiments, _figure)
 
 
 def _log(arguments: list[str]) -> int:

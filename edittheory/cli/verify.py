@@ -13,6 +13,7 @@ from edittheory.cli import studies
 from edittheory.core.errors import RunError
 
 Command = Callable[[list[str]], int]
+Check = Callable[[list[str]], None]
 
 LONGEST_FIRST = ("falsification", "bound_verification", "corners", "late_ensemble", "online_learning")
 """The order in which they are started: what takes longest must not come last."""
@@ -49,13 +50,16 @@ def parse(arguments: Sequence[str]) -> Options:
     return Options(int(values["--jobs"]), values["--out"], [*rest, "--out", values["--out"]])
 
 
-def verify(arguments: Sequence[str], run: Command, figure: Command) -> int:
+def verify(arguments: Sequence[str], check: Check, run: Command, figure: Command) -> int:
     """Run the experiments and draw their figures; the exit code is the worst of all.
 
-    run, figure: the commands of `edittheory` with those names. Reports come in the order of the list of studies, whatever ends
-    first. Rows are the same for any number of jobs. After trouble (a code above 1) nothing more is started.
+    run, figure: the commands of `edittheory` with those names; check: raises RunError where `run` would refuse, before anything is
+    started. Reports come in the order of the list of studies, whatever ends first. Rows are the same for any number of jobs. After
+    trouble (a code above 1) nothing more is started.
     """
     options = parse(arguments)
+    for name in studies.VERIFIED:
+        check([name, *options.rest])
     if options.jobs == 1:
         codes = []
         for name in studies.VERIFIED:
