@@ -18,6 +18,7 @@ from . import (
     prose_late,
     prose_logs,
     prose_losses,
+    prose_medley,
     prose_people,
     prose_readme,
     prose_words,
@@ -32,6 +33,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *prose_docs.SENTENCES,
     *prose_late.SENTENCES,
     *prose_drift.SENTENCES,
+    *prose_medley.SENTENCES,
     *prose_words.SENTENCES,
     *prose_people.SENTENCES,
 )
