@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +20,12 @@ GUIDE, TRADEOFFS, LATE, ATTACKS = (
 def manifest(name: str) -> dict:
     """The manifest of an experiment's committed rows."""
     return json.loads((ROOT / "paper_figures" / "rows" / name / "manifest.json").read_text(encoding="utf-8"))
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The configuration of an experiment's committed rows, as its Config takes it: with tuples for lists."""
+    known = manifest(name)["config"]
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
 
 
 def _time(name: str) -> Numbers:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from . import online_learning
-from .prose_docs import manifest
+from .prose_docs import manifest, settings
 from .sentences import Numbers, Sentence, rows
 
 PAGE = "docs/late-ensembles.md"
@@ -137,14 +137,9 @@ def warm_sentence() -> Numbers:
 
 @functools.lru_cache(maxsize=1)
 def _online() -> dict[tuple[str, str], dict[str, float]]:
-    config = online_learning.Config(**_config("online_learning"))
+    config = online_learning.Config(**settings("online_learning"))
     fits = online_learning.exponents(online_learning.at_horizons(rows("online_learning"), config), config)
     return {(fit["learner"], fit["setting"]): fit for fit in fits}
-
-
-def _config(name: str) -> dict:
-    known = manifest(name)["config"]
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
 
 
 def online(learner: str) -> Numbers:

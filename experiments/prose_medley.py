@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from . import medley, medley_report
-from .prose_docs import manifest
+from .prose_docs import settings
 from .sentences import Numbers, Sentence, rows
 
 PAGE = "docs/medley.md"
@@ -23,9 +23,7 @@ LEARNERS = {
 
 @functools.lru_cache(maxsize=1)
 def _summary() -> dict[str, Any]:
-    known: dict[str, Any] = dict(manifest("medley")["config"])
-    known |= {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
-    return dict(medley_report.report(rows("medley"), medley.Config(**known)).summary)
+    return dict(medley_report.report(rows("medley"), medley.Config(**settings("medley"))).summary)
 
 
 def goal(name: str) -> Numbers:

@@ -23,6 +23,11 @@ Sides = tuple[Array, Array]
 """Left and right side of a claim that is counted."""
 
 
+def no_trial(trial: Any) -> Sides:
+    """The sides of a statement that an attack evaluates by a run of its own: it cannot be counted on a Trial."""
+    raise NotImplementedError("this statement is evaluated by the attack's `run`, not on a Trial")
+
+
 class Attack(NamedTuple):
     """An exact claim: left <= right for all points of a domain, a point being a problem with its classes and a policy.
 

@@ -55,28 +55,17 @@ def _verify(arguments: list[str]) -> int:
     return verify.verify(arguments, _main_module("experiments").check, _experiments, _figure)
 
 
-def _log(arguments: list[str]) -> int:
-    try:
-        module = importlib.import_module("edittheory.logs.command")
-    except ModuleNotFoundError as error:
-        raise RunError(f"the commands on logs need {error.name}: pip install 'edittheory[logs]'") from None
-    return int(module.main(arguments))
+def _command(module: str, who_needs: str, extra: str) -> Callable[[list[str]], int]:
+    """The `main` of a module that is imported once it is called; RunError naming the extra where that lacks a package."""
 
+    def run(arguments: list[str]) -> int:
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise RunError(f"{who_needs} {error.name}: pip install 'edittheory[{extra}]'") from None
+        return int(found.main(arguments))
 
-def _language(arguments: list[str]) -> int:
-    try:
-        module = importlib.import_module("edittheory.cli.language")
-    except ModuleNotFoundError as error:
-        raise RunError(f"language needs {error.name}: pip install 'edittheory[language]'") from None
-    return int(module.main(arguments))
-
-
-def _simulate(arguments: list[str]) -> int:
-    try:
-        module = importlib.import_module("edittheory.simulate.command")
-    except ModuleNotFoundError as error:
-        raise RunError(f"simulate needs {error.name}: pip install 'edittheory[language]'") from None
-    return int(module.main(arguments))
+    return run
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -84,9 +73,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "figure": _figure,
     "verify": _verify,
-    "log": _log,
-    "language": _language,
-    "simulate": _simulate,
+    "log": _command("edittheory.logs.command", "the commands on logs need", "logs"),
+    "language": _command("edittheory.cli.language", "language needs", "language"),
+    "simulate": _command("edittheory.simulate.command", "simulate needs", "language"),
 }
 
 

@@ -29,11 +29,8 @@ class Options(NamedTuple):
 
 def parse(arguments: Sequence[str]) -> Options:
     """Options of the command line. Raises RunError unless --jobs is an integer >= 1."""
-    words, rest, values = (
-        list(arguments),
-        [],
-        {"--jobs": str(os.cpu_count() or 1), "--out": "results"},
-    )
+    words, rest = list(arguments), []
+    values = {"--jobs": str(os.cpu_count() or 1), "--out": "results"}
     while words:
         word = words.pop(0)
         name, given, value = word.partition("=")
@@ -93,12 +90,14 @@ def _side_by_side(options: Options) -> list[int]:
     unshown = list(studies.VERIFIED)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            while running or (waiting and max(codes.values(), default=0) <= 1):
-                while waiting and len(running) < options.jobs and max(codes.values(), default=0) <= 1:
+            while waiting or running:
+                while waiting and len(running) < options.jobs:
                     name = waiting.pop(0)
                     running[name] = _start(name, options, folder)
                 name = _first_to_end(running)
                 codes[name], texts[name] = _ended(running.pop(name))
+                if codes[name] > 1:
+                    waiting.clear()
                 while unshown and unshown[0] in texts:
                     print(texts[unshown.pop(0)], end="", flush=True)
             print(*(texts.get(name, "") for name in unshown), sep="", end="", flush=True)

@@ -148,24 +148,9 @@ def checkpoints() -> Iterator[Attempt]:
         "pytorch_model.bin",
         functools.partial(_folder_of, {"pytorch_model.bin": b"\x80\x04."}),
     )
-    yield Attempt(
-        "checkpoint",
-        "config.json is a list",
-        "config.json",
-        functools.partial(_folder_of, {"config.json": b"[1]"}),
-    )
-    yield Attempt(
-        "checkpoint",
-        "config.json is cut",
-        "config.json",
-        functools.partial(_folder_of, {"config.json": b'{"vocab'}),
-    )
-    yield Attempt(
-        "checkpoint",
-        "config.json in UTF-16",
-        "config.json",
-        functools.partial(_folder_of, {"config.json": "{}".encode("utf-16")}),
-    )
+    for wrong, raw in (("is a list", b"[1]"), ("is cut", b'{"vocab'), ("in UTF-16", "{}".encode("utf-16"))):
+        make = functools.partial(_folder_of, {"config.json": raw})
+        yield Attempt("checkpoint", f"config.json {wrong}", "config.json", make)
     yield Attempt("checkpoint", "no folder", "config.json", lambda folder: load_folder(folder / "none"))
     shards: dict[str, tuple[str, Callable[[dict], Any]]] = {
         "no weight_map": ("weight_map", lambda c: {}),

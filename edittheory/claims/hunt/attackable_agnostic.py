@@ -8,8 +8,7 @@ from jaxtyping import Array
 from edittheory.bounds import agnostic
 from edittheory.claims.exact.attack_space import Point
 from edittheory.claims.hunt.falsify_random import RandomAttack, Run
-from edittheory.claims.statement import Sides, Statement
-from edittheory.claims.trial import Trial
+from edittheory.claims.statement import Sides, Statement, no_trial
 from edittheory.learn import learners
 from edittheory.medley import aggregate
 from edittheory.problem import cost_classes
@@ -77,13 +76,9 @@ def _mixture(share: float) -> Run:
     return run
 
 
-def _no_trial(trial: Trial) -> Sides:
-    raise NotImplementedError("this statement is evaluated by the attack's `run`, not on a Trial")
-
-
 def _attack(name: str, source: str, claim: str, run: Callable, failures: int) -> RandomAttack:
     mutant = name.startswith("mutant.")
-    return RandomAttack(Statement(name, source, claim, _no_trial, failures), mutant, run)
+    return RandomAttack(Statement(name, source, claim, no_trial, failures), mutant, run)
 
 
 TRUE: tuple[RandomAttack, ...] = (

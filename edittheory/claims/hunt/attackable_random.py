@@ -16,7 +16,7 @@ from edittheory.certify import certificates, evidence
 from edittheory.claims.exact.attack_space import Point
 from edittheory.claims.hunt import attackable_agnostic
 from edittheory.claims.hunt.falsify_random import RandomAttack, Run
-from edittheory.claims.statement import Sides, Statement, rounding
+from edittheory.claims.statement import Sides, Statement, no_trial, rounding
 from edittheory.claims.statements import STATEMENTS
 from edittheory.claims.trial import Trial
 from edittheory.core.logspace import log_normalise
@@ -204,12 +204,8 @@ def _iterated(point: Point, key: Array, n: int) -> Sides:
     return jnp.sum(paid), bound.value
 
 
-def _no_trial(trial: Trial) -> Sides:
-    raise NotImplementedError("this statement is evaluated by the attack's `run`, not on a Trial")
-
-
 def _run(name: str, source: str, claim: str, run: Run, balance: bool, mutant: bool = False) -> RandomAttack:
-    return RandomAttack(Statement(name, source, claim, _no_trial, 1, balance), mutant, run)
+    return RandomAttack(Statement(name, source, claim, no_trial, 1, balance), mutant, run)
 
 
 def _mutant(name: str, source: str, claim: str, sides, failures: int = 1, balance: bool = False):

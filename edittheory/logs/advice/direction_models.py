@@ -15,6 +15,7 @@ the largest likelihood in the hypothesis. Under it the evidence ever reaches 1 /
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -63,28 +64,45 @@ def log_sigmoid(u: np.ndarray) -> np.ndarray:
     return -np.logaddexp(0.0, -u)
 
 
+def damped_newton(
+    loss: Callable[[np.ndarray], float],
+    slope: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    size: int,
+    least: float,
+) -> Float[np.ndarray, " d"]:
+    """Minimiser (size,) of a convex function by at most 50 damped Newton steps from 0.
+
+    slope(theta): gradient and Hessian. Ends where a step promises to lower the loss by less than about `least`.
+    """
+    theta = np.zeros(size)
+    now = loss(theta)
+    for _ in range(50):
+        gradient, hessian = slope(theta)
+        step, length = np.linalg.solve(hessian, gradient), 1.0
+        drop = float(gradient @ step)
+        if drop < least:
+            break
+        while (tried := loss(theta - length * step)) > now - 1e-4 * length * drop and length > 1e-6:
+            length /= 2
+        theta, now = theta - length * step, tried
+    return theta
+
+
 def fit_logistic(
     design: Float[np.ndarray, "n d"], offset: Float[np.ndarray, " n"], ridge: float
 ) -> Float[np.ndarray, " d"]:
     """argmax of sum log sigmoid(offset + design . theta) - ridge |theta|^2 / 2, by damped Newton steps."""
-    theta = np.zeros(design.shape[1])
+    size = design.shape[1]
 
-    def value(at):
+    def loss(at):
         return -log_sigmoid(offset + design @ at).sum() + ridge * at @ at / 2
 
-    now = value(theta)
-    for _ in range(50):
+    def slope(theta):
         wrong = scipy.special.expit(-(offset + design @ theta))
         gradient = -design.T @ wrong + ridge * theta
-        hessian = (design * (wrong * (1 - wrong))[:, None]).T @ design + (ridge + 1e-9) * np.eye(len(theta))
-        step = np.linalg.solve(hessian, gradient)
-        length, drop = 1.0, float(gradient @ step)
-        if drop < 1e-9:
-            break
-        while (tried := value(theta - length * step)) > now - 1e-4 * length * drop and length > 1e-6:
-            length /= 2
-        theta, now = theta - length * step, tried
-    return theta
+        return gradient, (design * (wrong * (1 - wrong))[:, None]).T @ design + (ridge + 1e-9) * np.eye(size)
+
+    return damped_newton(loss, slope, size, 1e-9)
 
 
 def predictions(

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
-from edittheory.logs.advice.direction_models import log_sigmoid
+from edittheory.logs.advice.direction_models import damped_newton, log_sigmoid
 from edittheory.logs.users.states import Coded, States
 
 RIDGE = 1e-2
@@ -40,7 +40,7 @@ def _pairs(counts: Float[np.ndarray, "X Y Y"]) -> tuple[np.ndarray, np.ndarray, 
 
 def _scores(design: np.ndarray, there: np.ndarray, both: np.ndarray) -> np.ndarray:
     """Scores of the states that make the directions likeliest, with a ridge, by damped Newton steps; (S,)."""
-    theta = np.zeros(design.shape[1])
+    size = design.shape[1]
 
     def loss(at: np.ndarray) -> float:
         logit = design @ at
@@ -48,19 +48,12 @@ def _scores(design: np.ndarray, there: np.ndarray, both: np.ndarray) -> np.ndarr
             -(there * log_sigmoid(logit) + (both - there) * log_sigmoid(-logit)).sum() + RIDGE * at @ at / 2
         )
 
-    now = loss(theta)
-    for _ in range(50):
-        chance = scipy.special.expit(design @ theta)
-        gradient = design.T @ (both * chance - there) + RIDGE * theta
-        hessian = (design * (both * chance * (1 - chance))[:, None]).T @ design + RIDGE * np.eye(len(theta))
-        step, length = np.linalg.solve(hessian, gradient), 1.0
-        drop = float(gradient @ step)
-        if drop < 1e-8:
-            break
-        while (tried := loss(theta - length * step)) > now - 1e-4 * length * drop and length > 1e-6:
-            length /= 2
-        theta, now = theta - length * step, tried
-    return theta
+    def slope(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chance = scipy.special.expit(design @ at)
+        gradient = design.T @ (both * chance - there) + RIDGE * at
+        return gradient, (design * (both * chance * (1 - chance))[:, None]).T @ design + RIDGE * np.eye(size)
+
+    return damped_newton(loss, slope, size, 1e-8)
 
 
 def _deviance(design: np.ndarray, there: np.ndarray, both: np.ndarray) -> tuple[float, np.ndarray]:
