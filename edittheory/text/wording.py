@@ -109,65 +109,65 @@ def _expand_site(match: re.Match[str]) -> str:
     return whole
 
 
+def _second_person_word(word: re.Match[str]) -> str:
+    new = {"i": "you", "we": "you", "am": "are", "was": "were"}[word.group().lower()]
+    if len(word.group()) > 1 and word.group().isupper():
+        return new.upper()
+    return new if word.group() == "I" else _like(word.group(), new)
+
+
 def _second_person_site(match: re.Match[str]) -> str:
     if match["fixed"]:
         return match.group()
-
-    def change(word: re.Match[str]) -> str:
-        new = {"i": "you", "we": "you", "am": "are", "was": "were"}[word.group().lower()]
-        if len(word.group()) > 1 and word.group().isupper():
-            return new.upper()
-        return new if word.group() == "I" else _like(word.group(), new)
-
     pattern = r"\b(?:i|we|am|was)(?![\w])" if match["person"] or match["inverted"] else r"\bam\b"
-    text = re.sub(pattern, change, match.group(), flags=re.IGNORECASE)
+    text = re.sub(pattern, _second_person_word, match.group(), flags=re.IGNORECASE)
     text = re.sub(r"\bwas(?=n['’]t)", "were", text, flags=re.IGNORECASE) if match["person"] else text
     return re.sub(r"(?<=['’])m\b", "re", text, flags=re.IGNORECASE) if match["person"] else text
+
+
+def _contracted(match: re.Match[str]) -> str:
+    word = match["word"]
+    if word is None:
+        return _contract_site(match)
+    return _like(word, CASUAL_WORDS[word.lower()]) if word.lower() in CASUAL_WORDS else word
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def contract(sentence: str) -> str:
     """Contract every site that English contracts, and use the casual one of each pair of words."""
+    return _SITE.sub(_contracted, sentence)
 
-    def change(match: re.Match[str]) -> str:
-        word = match["word"]
-        if word is None:
-            return _contract_site(match)
-        return _like(word, CASUAL_WORDS[word.lower()]) if word.lower() in CASUAL_WORDS else word
 
-    return _SITE.sub(change, sentence)
+def _expanded(match: re.Match[str]) -> str:
+    word = match["word"]
+    if word is None:
+        return _expand_site(match)
+    return _like(word if word != "TV" else "", _FORMAL_WORDS.get(word.lower(), word))
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def expand(sentence: str) -> str:
     """Undo contractions and those casual words that have one formal reading."""
+    return _SITE.sub(_expanded, sentence)
 
-    def change(match: re.Match[str]) -> str:
-        word = match["word"]
-        if word is None:
-            return _expand_site(match)
-        return _like(word if word != "TV" else "", _FORMAL_WORDS.get(word.lower(), word))
 
-    return _SITE.sub(change, sentence)
+def _in_second_person(first: int, match: re.Match[str]) -> str:
+    word = match["word"]
+    if word is None:
+        text = _second_person_site(match)
+    else:
+        lower = word.lower()
+        if lower not in SECOND_PERSON or (len(word) > 1 and word.isupper()):
+            return word
+        text = SECOND_PERSON[lower] if lower[0] == "i" else _like(word, SECOND_PERSON[lower])
+    return capitalise(text) if match.start() == first and match.group()[0].isupper() else text
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def second_person(sentence: str) -> str:
     """Put first-person words, with their verbs, into the second person."""
     first = len(sentence) - len(re.sub(r"^\W+", "", sentence))
-
-    def change(match: re.Match[str]) -> str:
-        word = match["word"]
-        if word is None:
-            text = _second_person_site(match)
-        else:
-            lower = word.lower()
-            if lower not in SECOND_PERSON or (len(word) > 1 and word.isupper()):
-                return word
-            text = SECOND_PERSON[lower] if lower[0] == "i" else _like(word, SECOND_PERSON[lower])
-        return capitalise(text) if match.start() == first and match.group()[0].isupper() else text
-
-    return _SITE.sub(change, sentence)
+    return _SITE.sub(functools.partial(_in_second_person, first), sentence)
 
 
 def _cuts(sentence: str) -> list[re.Match[str]]:

@@ -1,5 +1,6 @@
 """Measures of degenerate text: repetition, which the cost of an edit alone does not show."""
 
+import functools
 from collections.abc import Sequence
 
 from edittheory.text.distance import word_tokens
@@ -12,6 +13,7 @@ REPEATS = 3
 """Back-to-back repetitions of a phrase that make a loop."""
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _visible_words(token: str) -> bool:
     return any(character.isalnum() for character in token)
 

@@ -13,6 +13,7 @@ Evidence is that of universal inference (Wasserman, Ramdas and Balakrishnan 2020
 the largest likelihood in the hypothesis. Under it the evidence ever reaches 1 / level with chance at most `level`.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -92,17 +93,22 @@ def fit_logistic(
     design: Float[np.ndarray, "n d"], offset: Float[np.ndarray, " n"], ridge: float
 ) -> Float[np.ndarray, " d"]:
     """argmax of sum log sigmoid(offset + design . theta) - ridge |theta|^2 / 2, by damped Newton steps."""
-    size = design.shape[1]
+    return damped_newton(
+        lambda at: np.logaddexp(0.0, -(offset + design @ at)).sum() + ridge * at @ at / 2,
+        functools.partial(_logistic_slope, design, offset, ridge),
+        design.shape[1],
+        1e-9,
+    )
 
-    def loss(at):
-        return -log_sigmoid(offset + design @ at).sum() + ridge * at @ at / 2
 
-    def slope(theta):
-        wrong = scipy.special.expit(-(offset + design @ theta))
-        gradient = -design.T @ wrong + ridge * theta
-        return gradient, (design * (wrong * (1 - wrong))[:, None]).T @ design + (ridge + 1e-9) * np.eye(size)
-
-    return damped_newton(loss, slope, size, 1e-9)
+def _logistic_slope(
+    design: np.ndarray, offset: np.ndarray, ridge: float, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (d,) and Hessian (d, d) of what `fit_logistic` minimises."""
+    wrong = scipy.special.expit(-(offset + design @ theta))
+    gradient = -design.T @ wrong + ridge * theta
+    hessian = (design * (wrong * (1 - wrong))[:, None]).T @ design + (ridge + 1e-9) * np.eye(len(theta))
+    return gradient, hessian
 
 
 def predictions(
