@@ -20,6 +20,7 @@ from . import (
     prose_losses,
     prose_medley,
     prose_people,
+    prose_pretrained,
     prose_readme,
     prose_words,
 )
@@ -36,6 +37,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *prose_medley.SENTENCES,
     *prose_words.SENTENCES,
     *prose_people.SENTENCES,
+    *prose_pretrained.SENTENCES,
 )
 
 

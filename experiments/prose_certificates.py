@@ -74,7 +74,11 @@ def _robust(rows: Rows) -> Mapping[str, Any]:
 def _readme(rows: Rows) -> Mapping[str, Any]:
     found = _linear(rows)
     exact = [found[f"d{d}_exact_{n}"] for d in (2, 3) for n in (300, 3000)]
-    return {"low": min(exact), "high": max(exact), "problems": rows("linear_certificates")["problem"].n_unique()}
+    return {
+        "low": min(exact),
+        "high": max(exact),
+        "problems": rows("linear_certificates")["problem"].n_unique(),
+    }
 
 
 SENTENCES: tuple[tuple[str, str, Callable[[Rows], Mapping[str, Any]]], ...] = (

@@ -19,12 +19,13 @@ from .tiny_llm_config import Config
 from .tiny_llm_presets import PRESETS
 
 SHOWN = ("base", "SFT", "DPO", "Mix", "Early")
-"""Families, the reference policy first; one candidate of each is trained."""
+"""Families, the reference policy first; one candidate of each is trained, two of DPO."""
 
 
 def family(method: str) -> str:
-    """The family of a candidate's label, such as "DPO s=1"."""
-    return method.partition(" ")[0]
+    """What a candidate is called here: "DPO" of "DPO s=1", "DPO 0.003" of "DPO s=1, rate 0.003"."""
+    name, _, rate = method.partition(", rate ")
+    return " ".join([name.partition(" ")[0], rate]).strip()
 
 
 def policies(rows: pl.DataFrame) -> pl.DataFrame:
@@ -56,7 +57,7 @@ def summary(rows: pl.DataFrame) -> list[dict[str, Any]]:
         )  # fmt: skip
     order = {name: place for place, name in enumerate(SHOWN)}
     return sorted(
-        found, key=lambda one: (one["task"], one["train_user"], order.get(one["family"], len(order)))
+        found, key=lambda one: (one["task"], one["train_user"], order[one["family"].partition(" ")[0]])
     )
 
 
@@ -98,7 +99,7 @@ EXPERIMENT = dataclasses.replace(
     },
     times={
         "smoke": "3 minutes on 2 CPU cores; all presets need the packages of the extras model and data",
-        "quick": "about 65 minutes of one CPU core, estimated from its first cells; not yet run to its end",
+        "quick": "about an hour and a half on 2 CPU cores",
         "standard": "hours on 2 CPU cores, not measured",
         "paper": "for a GPU, not measured: the preset smollm of tiny_llm",
     },

@@ -61,7 +61,7 @@ STUDIES: Mapping[str, Study] = {
     "tiny_llm": Study(("llm_rivals", "llm_online", "llm_samples", "llm_estimates"), "language"),
     "keep_prob_study": Study(("keep_prob", "table_main", "table_transfer"), "language", timed=False),
     "tiny_llm_curve": Study(("llm_tradeoffs",), "language"),
-    "tiny_llm_smollm": Study(extra="language"),
+    "tiny_llm_smollm": Study(("llm_pretrained",), "language", timed=False),
     "training_histories": Study(("llm_histories",), "language"),
     "words": Study(("words",), "language"),
     "people": Study(("people",), "language"),

@@ -43,8 +43,10 @@ def test_replicates_are_complete_one_after_the_other():
     found = cells(tiny_llm_smollm.EXPERIMENT.preset("quick"))
     places = list(dict.fromkeys((cell["base_seed"], cell["train_user"]) for cell in found))
     assert places == [(0, "strong"), (0, "weak"), (1, "strong"), (1, "weak")]
-    labels = [cell["method"] for cell in found[:6]]
-    assert labels == ["base", "SFT", "DPO s=1", "Mix 1", "Early 0.05", "ensembles"]
+    labels = [cell["method"] for cell in found[:7]]
+    two = ["DPO s=1, rate 0.0003", "DPO s=1, rate 0.003"]
+    assert labels == ["base", "SFT", *two, "Mix 1", "Early 0.05", "ensembles"]
+    assert [tiny_llm_smollm.family(label) for label in two] == ["DPO 0.0003", "DPO 0.003"]
 
 
 def test_a_kept_policy_ends_where_its_checkpoint_did(tmp_path):
