@@ -27,7 +27,8 @@ HEAD = """# Committed rows
 Every figure and every checked number is of the rows in `paper_figures/rows`. This page is made of their manifests
 (`python -m experiments.prose --write`).
 *dirty*: the working tree had changes that were not committed when the rows were made, so that the commit does not tell the code exactly.
-Times are of the whole run, compiling included; some runs shared their cores with many other programs.
+Times are of the whole run, compiling included (*over*: parts were taken from earlier runs);
+some runs shared their cores with many other programs.
 
 | experiment | preset | rows | time | commit | tree |
 | :-- | :-- | --: | --: | :-- | :-- |
@@ -61,14 +62,15 @@ def page(found: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     lines = []
     for name, manifest in found.items():
         time = duration(manifest)
+        over = "" if studies.STUDIES[name].timed else "over "
         hardware = manifest["sessions"][-1]["hardware"]
         commits = dict.fromkeys(
             str((each.get("git") or {}).get("commit"))[:10] for each in manifest["sessions"]
         )
         cores = f"{hardware['cpu_count']} core{'s' if hardware['cpu_count'] > 1 else ''}"
         lines.append(
-            f"| `{name}` | {manifest['label']} | {manifest['rows']:,} | {time['minutes']} min {time['seconds']:02d} s, {cores} "
-            f"| {', '.join(commits)} | {'dirty' if dirty(manifest) else 'clean'} |"
+            f"| `{name}` | {manifest['label']} | {manifest['rows']:,} | {over}{time['minutes']} min {time['seconds']:02d} s, "
+            f"{cores} | {', '.join(commits)} | {'dirty' if dirty(manifest) else 'clean'} |"
         )
     smaller = [
         f"* `{name}` ({found[name]['label']}): {has}; `standard` is {factor:g} times the work, about "
