@@ -54,6 +54,7 @@ STUDIES: Mapping[str, Study] = {
     "feedback_bounds": Study(("feedback_bounds",)),
     "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
+    "medley_rivals": Study(("medley_rivals",)),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),
