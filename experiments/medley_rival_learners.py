@@ -83,8 +83,8 @@ def part_weights(sizes, folds: int):
 
 
 @eqx.filter_jit
-def _logs(drawn: worlds.World, data: EditDataset, weights, delta):
-    """`worlds.Logs` of all parts, (T, M * S, ...)."""
+def logs_of(drawn: worlds.World, data: EditDataset, weights, delta):
+    """`worlds.Logs` (T, P, ...) of P parts of each log: weights (..., N) of the fit, of early stopping, and of both."""
     fit, held, whole = (jnp.asarray(each).reshape(-1, each.shape[-1]) for each in weights)
 
     def one(world, data):
@@ -111,7 +111,7 @@ def _logs(drawn: worlds.World, data: EditDataset, weights, delta):
 
 def of_trained_class(drawn, data: EditDataset, sizes, folds, neural: int, losses, scales, weight, delta, key):
     """As `of_finite_class` with a leading axis T of worlds; log-linear policies, or networks of `neural` units where that is > 0."""
-    logs = _logs(drawn, data, part_weights(sizes, folds), delta)
+    logs = logs_of(drawn, data, part_weights(sizes, folds), delta)
     shape = (logs.counts.shape[0], len(sizes), folds + 2, *drawn.problem.log_reference.shape[1:])
     model: Any = (
         NeuralPolicy(drawn.features, drawn.problem.log_reference, width=neural, depth=1) if neural else None

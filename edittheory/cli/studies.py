@@ -55,6 +55,7 @@ STUDIES: Mapping[str, Study] = {
     "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
     "medley_rivals": Study(("medley_rivals",)),
+    "held_out_certificates": Study(),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),

@@ -232,6 +232,8 @@ TRUE: tuple[Attack, ...] = (
     Attack("M4.weights", "M4", "E_ref (p/ref - q/ref)^2 <= 4 M (KL(p || z) + KL(q || z))", steps.weights_apart(4.0)),
     Attack("M5.centres", "M5", "-log sum p^t q^(1-t) <= t KL(pi || p) + (1-t) KL(pi || q)", steps.two_centres(1.0)),
     Attack("G5.beta", "G5", "SubOpt(made with beta') <= beta (1/beta' - 1/beta)^2 range(c)^2 / 8", steps.wrong_beta(8.0)),
+    Attack("G7.factor", "G7", "costs within a share r of c: SubOpt <= (r max c)^2 / (2 beta)", steps.within_factor(2.0)),
+    Attack("G8.cut", "G8", "SubOpt <= SubOpt with distances cut at T + E_pi[c - cut c]", steps.truncated(lambda p: p.probe)),
 )  # fmt: skip
 
 MUTANTS: tuple[Attack, ...] = (
@@ -275,6 +277,8 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.M4.weights", "M4", "the same with 3 M", steps.weights_apart(3.0), False, True),
     Attack("mutant.M5.centres", "M5", "the same with 1.05 times the left side", steps.two_centres(1.05), False, True),
     Attack("mutant.G5.beta", "G5", "the same with 9 in place of 8", steps.wrong_beta(9.0), False, True),
+    Attack("mutant.G7.factor", "G7", "the same with 3 in place of 2", steps.within_factor(3.0), False, True),
+    Attack("mutant.G8.reference", "G8", "the same with E_ref[c - cut c]", steps.truncated(lambda p: p.problem.log_reference), False, True),
 )  # fmt: skip
 
 ATTACKS = TRUE + MUTANTS

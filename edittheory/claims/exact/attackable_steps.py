@@ -156,3 +156,32 @@ def wrong_beta(divisor: float) -> Callable[[Point], Sides]:
         return problem.beta * kl(off, problem.log_optimal), right, problem.beta
 
     return sides
+
+
+def within_factor(divisor: float) -> Callable[[Point], Sides]:
+    """beta KL(pi' || pi*) <= (r max c)^2 / (divisor beta) in one context, pi' made with costs between (1 - r) c and (1 + r) c, r = time."""
+
+    def sides(point: Point) -> Sides:
+        problem = point.problem
+        cost, turn = problem.expected_cost, jnp.tanh(point.probe - problem.log_reference)
+        off = log_normalise(problem.log_reference - cost * (1.0 + point.time * turn) / problem.beta)
+        right = (point.time * jnp.max(cost, axis=-1)) ** 2 / (divisor * problem.beta)
+        return problem.beta * kl(off, problem.log_optimal), right, natural_size(point)
+
+    return sides
+
+
+def truncated(tail: Callable[[Point], Array]) -> Callable[[Point], Sides]:
+    """SubOpt <= SubOpt where distances are cut at T + the mean, under the law `tail` (log, (X, Y)), of what is cut; T = time c_max."""
+
+    def sides(point: Point) -> Sides:
+        problem = point.problem
+        cut = problem.user * jnp.minimum(problem.distance, point.time * problem.cost_max)
+        short = jnp.sum(cut, axis=-1)
+        best = log_normalise(problem.log_reference - short / problem.beta)
+        per_context = problem.beta * kl(point.probe, best)
+        lost = jnp.sum(jnp.exp(tail(point)) * (problem.expected_cost - short), axis=-1)
+        right = problem.context_probs @ (per_context + lost)
+        return problem.suboptimality(point.probe), right, natural_size(point)
+
+    return sides

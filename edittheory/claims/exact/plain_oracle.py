@@ -188,6 +188,21 @@ def _beta(c, divisor):
     return c.beta * kl(off, c.opt), c.beta * ((2 * c.time - 1) * spread) ** 2 / divisor
 
 
+def _within(c, divisor):
+    turned = np.tanh(np.log(c.pi / c.ref))
+    off = c.ref * np.exp(-c.cost * (1 + c.time * turned) / c.beta)
+    off = off / off.sum(axis=-1, keepdims=True)
+    return c.beta * kl(off, c.opt), (c.time * c.cost.max(axis=-1)) ** 2 / (divisor * c.beta)
+
+
+def _cut(c, law):
+    short = (c.q * np.minimum(c.dist, c.time * c.top)).sum(axis=-1)
+    best = c.ref * np.exp(-short / c.beta)
+    best = best / best.sum(axis=-1, keepdims=True)
+    lost = (law * (c.cost - short)).sum(axis=-1)
+    return c.suboptimality(c.pi), c.rho @ (c.beta * kl(c.pi, best) + lost)
+
+
 ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "A.identity": lambda c: (np.abs(c.objective(c.pi) - c.objective(c.opt) - c.suboptimality(c.pi)), Real(0)),
     "A.optimum": lambda c: (c.objective(c.opt), np.array([c.objective(law) for law in c.rivals])),
@@ -259,6 +274,10 @@ ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "M4.weights": lambda c: _weights(c, Real(4)),
     "M5.centres": lambda c: _centres(c, Real(1)),
     "G5.beta": lambda c: _beta(c, Real(8)),
+    "G7.factor": lambda c: _within(c, Real(2)),
+    "G8.cut": lambda c: _cut(c, c.pi),
+    "mutant.G7.factor": lambda c: _within(c, Real(3)),
+    "mutant.G8.reference": lambda c: _cut(c, c.ref),
     "mutant.M4.mixture": lambda c: _mixed(c, Real(1) / 2),
     "mutant.M4.tangent": lambda c: _tangent(c, Real(2)),
     "mutant.M4.weights": lambda c: _weights(c, Real(3)),

@@ -1,4 +1,5 @@
-"""Attacked by evolution: docs/theory-agnostic.md, G2-G4 on classes that hold no truth, and the mixture by held-out costs (M4)."""
+"""Attacked by evolution: docs/theory-agnostic.md, G2-G4 on classes that hold no truth, the mixture by held-out
+costs (M4), and a policy against named rivals by held-out costs (theory-certificates.md C17)."""
 
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from edittheory.claims.exact.attack_space import Point
 from edittheory.claims.hunt.falsify_random import RandomAttack, Run
 from edittheory.claims.statement import Sides, Statement, no_trial
 from edittheory.learn import learners
-from edittheory.medley import aggregate
+from edittheory.medley import aggregate, held_out
 from edittheory.problem import cost_classes
 
 
@@ -76,6 +77,22 @@ def _mixture(share: float) -> Run:
     return run
 
 
+def _against_rivals(share: float) -> Run:
+    """C17 for the probe against the members and the reference: the wealth against the true differences, dropped at share of its level."""
+
+    def run(point: Point, key: Array, n: int) -> Sides:
+        problem, delta = point.problem, point.delta
+        rivals = jnp.concatenate([point.instance.log_class[:-1], problem.log_reference[None]])
+        data, cost = problem.sample(key, n), point.instance.cost_class[0]
+        found = held_out.bets(point.probe, rivals, problem.log_reference, data, cost, problem.cost_max, delta)
+        apart = jnp.exp(point.probe) - jnp.exp(rivals)
+        truth = jnp.sum(apart * (problem.expected_cost - cost), axis=-1) @ problem.context_probs
+        level = share * jnp.log(len(rivals) / delta)
+        return jnp.maximum(jnp.max(held_out.log_wealth(found, truth)), 0.0), level
+
+    return run
+
+
 def _attack(name: str, source: str, claim: str, run: Callable, failures: int) -> RandomAttack:
     mutant = name.startswith("mutant.")
     return RandomAttack(Statement(name, source, claim, no_trial, failures), mutant, run)
@@ -86,10 +103,12 @@ TRUE: tuple[RandomAttack, ...] = (
     _attack("G2", "G2", "SUP, no member right", _supervised(True), 2),
     _attack("G3", "G3", "PREF, no member right, any user", _preference(True), 2),
     _attack("G4", "G4", "RL plug-in, no cost right", _plug_in(True), 2),
+    _attack("C17", "C17", "J_beta(pi) - J_beta(rival) <= its bound from held-out costs, all rivals", _against_rivals(1.0), 1),
 )  # fmt: skip
 MUTANTS: tuple[RandomAttack, ...] = (
     _attack("mutant.M4", "M4", "SubOpt(mixture) <= min SubOpt + gap", _mixture(0.0), 1),
     _attack("mutant.G2", "G2", "E H2(SUP, mu) without its approximation error", _supervised(False), 2),
     _attack("mutant.G3", "G3", "E_w H2(PREF, p*) without approximation error and violation", _preference(False), 2),
     _attack("mutant.G4", "G4", "E (f_hat - c)^2 without its approximation error", _plug_in(False), 2),
+    _attack("mutant.C17", "C17", "the same at an eighth of the level log(K / delta)", _against_rivals(0.125), 1),
 )  # fmt: skip
