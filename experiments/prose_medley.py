@@ -4,7 +4,7 @@ import functools
 from functools import partial
 from typing import Any
 
-from . import medley, medley_report
+from . import held_out_certificates, medley, medley_report, medley_rivals, medley_rivals_report
 from .prose_docs import settings
 from .sentences import Numbers, Sentence, rows
 
@@ -50,6 +50,85 @@ def certificates() -> Numbers:
     return found
 
 
+GROUPS = dict(zip(("fe", "fn", "ls", "lt", "nw"), medley_rivals_report.GROUPS, strict=True))
+RIVALS = {
+    "medley": "**medley**",
+    "medley by risk": "medley by risk",
+    "CV": "cross-validation",
+    "CV, doubly robust": "the same, doubly robust",
+    "CV, all losses": "the same over all losses and scales",
+    "M4, a quarter held out": "mixture (M4), a quarter held out",
+    "M4, half held out": "mixture, half held out",
+    "M4, no split": "mixture, no split (a heuristic)",
+    "ipo": "IPO",
+    "chi_po": "chi-PO",
+    "kto": "KTO",
+    "apo_zero": "APO-zero",
+}
+
+
+@functools.lru_cache(maxsize=1)
+def _rivals() -> dict[str, Any]:
+    config = medley_rivals.Config(**settings("medley_rivals"))
+    return dict(medley_rivals_report.report(rows("medley_rivals"), config).summary)
+
+
+def rival(name: str) -> Numbers:
+    """Geometric mean and worst ratio of one rule in each kind of cell: fe (finite, exact costs), fn (noisy), ls, lt (log-linear), nw."""
+    found: dict[str, float] = {}
+    for short, group in GROUPS.items():
+        mine = _rivals()[group]["rules"].get(name)
+        if mine:
+            found |= {f"{short}_m": mine["middle"], f"{short}_w": mine["worst"]}
+    return found
+
+
+def duel(name: str) -> Numbers:
+    """The medley against a rule: cells in which it is clearly better, clearly worse, all, ratio, by kind of cell."""
+    found: dict[str, float] = {}
+    for short, group in GROUPS.items():
+        mine = _rivals()[group]["medley against"].get(name)
+        if mine:
+            found |= {f"{short}_{key}": mine[key] for key in ("better", "worse", "cells", "ratio")}
+    return found
+
+
+def least_worst() -> Numbers:
+    """The least worst ratio of any rule in each kind of cell."""
+    return {
+        short: min(each["worst"] for each in _rivals()[group]["rules"].values())
+        for short, group in GROUPS.items()
+    }
+
+
+def _row(name: str) -> str:
+    keys = [short if name in _kept(short) else "" for short in GROUPS]
+    cells = (f"{{{key}_m:.2f}} ({{{key}_w:.2f}})" if key else "-" for key in keys)
+    return f"| {RIVALS[name]} | " + " | ".join(cells) + " |"
+
+
+def _kept(short: str) -> tuple[str, ...]:
+    """The rules that a kind of cell has."""
+    rare = {"medley by risk": ("ls", "lt"), "kto": ("fe", "fn"), "apo_zero": ("fe", "fn")}
+    return tuple(name for name in RIVALS if short in rare.get(name, tuple(GROUPS)))
+
+
+def held_out() -> Numbers:
+    """Of held_out_certificates: wrong, logs (all users and policies), refuted; proved_, better_, slack_, gain_ of the plug-in by n."""
+    config = held_out_certificates.Config(**settings("held_out_certificates"))
+    records = held_out_certificates.report(rows("held_out_certificates"), config).summary["records"]
+    found = {"wrong": sum(each["wrong"] for each in records), "of": sum(each["logs"] for each in records)}
+    for each in records:
+        if each["user"] == "habit" and each["policy"] == "log-linear, RL plug-in":
+            found |= {
+                f"proved_{each['n']}": 100 * each["proved"],
+                f"better_{each['n']}": 100 * each["better"],
+                f"slack_{each['n']}": each["slack"],
+                f"gain_{each['n']}": each["gain"],
+            }
+    return found
+
+
 SENTENCES: tuple[Sentence, ...] = (
     *(
         Sentence(
@@ -67,4 +146,5 @@ SENTENCES: tuple[Sentence, ...] = (
         certificates,
     ),
     Sentence(PAGE, "is wrong in {wrong_habit:.1f}%: that is why it is labelled.", certificates),
+    *(Sentence(PAGE, _row(name), partial(rival, name)) for name in RIVALS),
 )

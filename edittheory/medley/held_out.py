@@ -19,6 +19,8 @@ from edittheory.problem import EditDataset
 Scalar = float | Float[Array, ""]
 Rivals = Float[Array, "K X Y"]
 HALVINGS = 60
+MOST = 0.75
+"""The largest share of the wealth that one outcome can take."""
 
 
 class AgainstRivals(NamedTuple):
@@ -30,11 +32,12 @@ class AgainstRivals(NamedTuple):
 
 
 class Bets(NamedTuple):
-    """gains (m, K): weighted costs, of mean `difference - known`; stakes (m, K): fixed by the past; reach (K,): largest |gain|."""
+    """gains (m, K): weighted costs, of mean `difference - known`, between low and high (K,); stakes (m, K): fixed by the past."""
 
     gains: Float[Array, "m K"]
     stakes: Float[Array, "m K"]
-    reach: Float[Array, " K"]
+    low: Float[Array, " K"]
+    high: Float[Array, " K"]
 
 
 def bets(
@@ -44,16 +47,18 @@ def bets(
     """X_i = (pi - rival)/reference (y_i|x_i) (c_i - baseline), and what is staked on each."""
     count, size = log_rivals.shape[0], data.size
     apart = jnp.exp(log_policy - log_reference) - jnp.exp(log_rivals - log_reference)
-    reach = jnp.maximum(cost_max * jnp.max(jnp.abs(apart), axis=(-2, -1)), 1e-12 * cost_max)
+    ends = jnp.stack([-apart * baseline, apart * (cost_max - baseline)])
+    low = jnp.minimum(jnp.min(ends, axis=(0, -2, -1)), -1e-12 * cost_max)
+    high = jnp.maximum(jnp.max(ends, axis=(0, -2, -1)), 1e-12 * cost_max)
     place = data.contexts, data.responses
     gains = (apart[:, *place] * (data.costs - baseline[place])).T
     seen = jnp.arange(1, size + 1)[:, None]
     means = jnp.cumsum(gains, axis=0) / seen
     before = jnp.concatenate([jnp.zeros((1, count)), means[:-1]])
-    spread = reach**2 / 4.0 + jnp.cumsum((gains - before) ** 2, axis=0) - (gains - before) ** 2
+    spread = (high - low) ** 2 / 4.0 + jnp.cumsum((gains - before) ** 2, axis=0) - (gains - before) ** 2
     complexity = jnp.log(count / jnp.asarray(delta, dtype=float))
-    stakes = jnp.minimum(jnp.sqrt(2.0 * complexity * seen / (size * spread)), 1.0 / (4.0 * reach))
-    return Bets(gains, stakes, reach)
+    stakes = jnp.minimum(jnp.sqrt(2.0 * complexity * seen / (size * spread)), MOST / (high - low))
+    return Bets(gains, stakes, low, high)
 
 
 def log_wealth(found: Bets, mean: Float[Array, " K"]) -> Float[Array, " K"]:
@@ -93,5 +98,5 @@ def against_rivals(
         dropped = log_wealth(found, middle) >= level
         return jnp.where(dropped, low, middle), jnp.where(dropped, middle, high)
 
-    _, upper = jax.lax.fori_loop(0, HALVINGS, halve, (-found.reach, found.reach))
+    _, upper = jax.lax.fori_loop(0, HALVINGS, halve, (found.low, found.high))
     return AgainstRivals(known + upper, known + jnp.mean(found.gains, axis=0))
