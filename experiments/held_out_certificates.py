@@ -5,6 +5,7 @@ the reference, with no class, for users who are balanced and one who is not.
 """
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -96,7 +97,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     whole = (place[None] < np.asarray(config.sizes)[:, None] // 2).astype(float)
     kept = (place + 1) % EVERY == 0
     logs = logs_of(drawn, data, (whole * ~kept, whole * kept, whole), config.delta)
-    model = NeuralPolicy(drawn.features, drawn.problem.log_reference, width=config.network, depth=1)
+    model: Any = NeuralPolicy(drawn.features, drawn.problem.log_reference, width=config.network, depth=1)
     found = {
         "network, SUP": worlds.fit(drawn, logs, Supervised(), train_keys[0], model),
         "network, PREF": worlds.fit(drawn, logs, Preference(), train_keys[1], model),

@@ -199,7 +199,7 @@ EXPERIMENT = Experiment(
     },
     times={
         "quick": "not measured",
-        "standard": "about 5 minutes of processor time",
+        "standard": "about 6 minutes of processor time, much of it compilation",
         "paper": "for a GPU, not run",
     },
     cells=cells,
