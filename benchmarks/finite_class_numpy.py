@@ -27,7 +27,7 @@ def numpy_products_loop(arrays, count):
     cells, num_y = log_reference.size, log_reference.shape[1]
     rows = np.ascontiguousarray(log_class.reshape(-1, cells).T)
     sup, pref, factors = [], [], class_losses_sets.FACTORS[0]
-    counted = cells * num_y <= class_losses_sets.CELLS * x.shape[1]
+    counted = class_losses_sets.counts_cells(cells * num_y, *x.shape)
     if counted:
         h = (log_class - log_reference).transpose(1, 2, 0)
         losses = np.logaddexp(0.0, h[:, :, None] - h[:, None]).reshape(cells * num_y, -1)

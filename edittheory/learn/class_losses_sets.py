@@ -15,7 +15,10 @@ from edittheory.learn.class_losses import Class, Policy
 from edittheory.problem import EditDataset
 
 CELLS = 8
-"""Cells (x, y, y') for each example up to which `preference` counts them: a product reads a number about this much faster than a gather."""
+"""Cells (x, y, y') that a matrix product takes in the time in which one example's rows are read."""
+
+ENTRY = 300
+"""Cells that a matrix product takes in the time in which the loss of one is computed, which all data sets share."""
 
 FACTORS = (32, 8)
 """Factors 1 + exp(-s u) before a logarithm: the first number for which the class's logits leave a product below the largest float64."""
@@ -45,14 +48,14 @@ def preference(
 ) -> Float[Array, "S K"]:
     """Mean -log sigmoid(scale * u) of every member on every data set; fields of `data` are (S, N).
 
-    Memory: 8 X Y Y (S + K) bytes where cells are counted (X Y Y <= CELLS N). Otherwise, where a logit exceeds
+    Memory: 8 X Y Y (S + K) bytes where cells are counted (`counts_cells`). Otherwise, where a logit exceeds
     `class_losses.LARGEST_LOGIT`, a member excludes a response, or the class is not float64, the data sets go through
     `class_losses.preference` one by one.
     """
     _check_sets(data)
     log_class, log_reference, scale = jax.lax.stop_gradient((log_class, log_reference, scale))
     num_x, num_y = log_reference.shape
-    if num_x * num_y * num_y <= CELLS * data.size:
+    if counts_cells(num_x * num_y * num_y, *data.contexts.shape):
         table = losses.preference(
             log_class[:, :, None, :],
             log_class[:, :, :, None],
@@ -91,6 +94,11 @@ def preference(
     # NaN, where a member excludes a response, is below no limit.
     branch = sum(jnp.where(spread < limit, 0, 1) for limit in limits)
     return jax.lax.switch(branch, [*(lambda f=factors: products(f) for factors in FACTORS), each])
+
+
+def counts_cells(cells: int, sets: int, size: int) -> bool:
+    """Whether counting `cells` is cheaper than reading rows, for so many data sets of `size` examples."""
+    return cells * (1 + ENTRY / sets) <= CELLS * size
 
 
 def _weighted(cells: Int[Array, "S N"], table: Float[Array, "C K"]) -> Float[Array, "S K"]:

@@ -23,12 +23,18 @@ def one_by_one(function, data):
     return jnp.stack([function(jax.tree.map(lambda leaf, s=s: leaf[s], data)) for s in range(SETS)])
 
 
+def test_few_cells_are_counted_by_many_sets():
+    assert class_losses_sets.counts_cells(75, SETS, 600)
+    assert not class_losses_sets.counts_cells(75, SETS, 40)
+    assert class_losses_sets.counts_cells(75, 1000, 40)
+
+
 def same(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-13, atol=0)
 
 
-# Y = 5 counts cells from n = 10 on (75 cells), Y = 40 reads rows; n below, at and above a group of factors.
-@pytest.mark.parametrize(("n", "num_y"), [(1, 5), (40, 5), (1, 40), (7, 40), (32, 40), (33, 40), (150, 40)])
+# Y = 5 counts cells (75) at n = 600, the others read rows; n below, at and above a group of factors.
+@pytest.mark.parametrize(("n", "num_y"), [(600, 5), (1, 5), (1, 40), (7, 40), (32, 40), (33, 40), (150, 40)])
 def test_the_losses_of_many_sets_are_those_of_each(getkey, n, num_y):
     """At logits for 32 factors, for 8, and for none."""
     log_class, log_reference, data = sets(getkey(), n, num_y=num_y)
@@ -40,10 +46,10 @@ def test_the_losses_of_many_sets_are_those_of_each(getkey, n, num_y):
         same(losses(log_class, log_reference, data, scale), expected)
 
 
-@pytest.mark.parametrize("num_y", [5, 40])
-def test_unedited_logs_and_impossible_responses(getkey, num_y):
+@pytest.mark.parametrize(("n", "num_y"), [(600, 5), (20, 40)])
+def test_unedited_logs_and_impossible_responses(getkey, n, num_y):
     """Nothing edited is log 2 for all; an excluded response costs infinity only where it was seen."""
-    log_class, log_reference, data = sets(getkey(), 20, num_y=num_y)
+    log_class, log_reference, data = sets(getkey(), n, num_y=num_y)
     idle = eqx.tree_at(lambda d: d.edits, data, data.responses)
     same(class_losses_sets.preference(log_class, log_reference, idle), np.log(2.0))
     log_class = log_class.at[2, data.contexts[0, 0], data.edits[0, 0]].set(-jnp.inf)
