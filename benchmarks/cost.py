@@ -19,8 +19,9 @@ from pathlib import Path
 from edittheory.learn.class_losses_sets import counts_cells
 
 X, SETS = 8, 64
-GRID = [("finite", k, n, y) for y in (16, 64, 256) for n in (100, 1000, 10_000) for k in (64, 512, 4096)]
-CASES = GRID + [("finite", 32_768, 1000, 256)] + [("trained", runs) for runs in (100, 1000, 10_000, 100_000)]
+GRID = [("finite", k, n, y) for y in (16, 64) for n in (100, 1000, 10_000) for k in (64, 512, 4096)]
+LARGE = [("finite", k, 1000, 256) for k in (64, 512, 4096, 32_768)]
+CASES = GRID + LARGE + [("trained", runs) for runs in (100, 1000, 10_000, 100_000)]
 
 
 def estimate(kind: str, *size: int) -> float:
@@ -112,28 +113,28 @@ def row_of(case: tuple, gigabytes: float) -> dict:
 
 
 def fit(rows: list[dict]) -> dict[str, float]:
-    """Processor nanoseconds of finite cases on one data set: a K n where rows are read, b K X Y Y where cells are counted.
+    """Models of processor time, by least squares of the relative error, and the largest factor by which a row is off.
 
-    Medians of the ratios, with the largest factor between a row and its model.
+    Reading rows: a K n S + b K X Y nanoseconds; counting cells: c K X Y Y S; training: d for a run and a step (the largest case).
     """
     import numpy as np
 
-    found = {}
-    for name, counted in (("ns_a_policy_and_pair", False), ("ns_a_policy_and_cell", True)):
-        values = []
-        for row in rows:
-            if (
-                row["kind"] == "finite"
-                and "refused" not in row
-                and counts_cells(X * row["Y"] ** 2, SETS, row["n"]) == counted
-            ):
-                work = row["K"] * (X * row["Y"] ** 2 if counted else row["n"])
-                values.append(1e9 * row["processor_seconds"] / SETS / work)
-        if values:
-            middle = float(np.median(values))
-            found[name] = round(middle, 4)
-            found[f"{name}_off_by"] = round(max(max(v / middle, middle / v) for v in values), 2)
-    trained = [r for r in rows if r["kind"] == "trained" and "refused" not in r]
+    found: dict[str, float] = {}
+    measured = [row for row in rows if "refused" not in row]
+    for counted, names in ((False, ("ns_K_n_S", "ns_K_X_Y")), (True, ("ns_K_X_Y_Y_S",))):
+        work, times = [], []
+        for row in measured:
+            if row["kind"] == "finite" and counts_cells(X * row["Y"] ** 2, SETS, row["n"]) == counted:
+                k, n, y = row["K"], row["n"], row["Y"]
+                work.append([k * X * y * y * SETS] if counted else [k * n * SETS, k * X * y])
+                times.append(1e9 * row["processor_seconds"])
+        if len(work) > len(names):
+            relative = np.array(work) / np.array(times)[:, None]
+            values = np.linalg.lstsq(relative, np.ones(len(times)), rcond=None)[0]
+            found |= {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
+            off = np.exp(np.abs(np.log(relative @ values)))
+            found["off_by_" + "_and_".join(names)] = round(float(off.max()), 2)
+    trained = [row for row in measured if row["kind"] == "trained"]
     if trained:
         found["us_a_run_and_step"] = round(
             1e6 * trained[-1]["processor_seconds"] / trained[-1]["runs"] / 50, 3
@@ -149,19 +150,26 @@ def plot(rows: list[dict], path: Path) -> None:
     colours = {100: style.BLUE, 1000: style.ORANGE, 10_000: style.BLACK}
     measured = [row for row in rows if "refused" not in row]
     with style.in_style():
-        figure, axes = style.new_figure(1, 4, height=2.4, sharey=False)
+        figure, axes = style.new_figure(2, 2, height=4.6)
         for ax, y in zip(axes.flat, (16, 64, 256), strict=False):
             for n in (100, 1000, 10_000):
                 line = [r for r in measured if r["kind"] == "finite" and (r["n"], r["Y"]) == (n, y)]
+                if not line:
+                    continue
                 look = style.Look(f"n={n:,}", colours[n], marks[n])
                 style.line(ax, [r["K"] for r in line], [r["processor_seconds"] for r in line], look)
-            ax.set(xscale="log", yscale="log", xlabel="K, policies", title=f"Y = {y}", ylim=(1e-4, 1e3))
+            ax.set(xscale="log", yscale="log", xlabel="K, policies", title=f"SUP and PREF, Y = {y}")
+            ax.set_ylim(2e-4, 5)
             style.label_ends(ax, ax.get_lines())
         runs = [r for r in measured if r["kind"] == "trained"]
-        look = style.Look("", style.BLUE, "o")
+        look = style.Look("log-linear", style.BLUE, "o")
         style.line(axes.flat[3], [r["runs"] for r in runs], [r["processor_seconds"] for r in runs], look)
-        axes.flat[3].set(xscale="log", yscale="log", xlabel="trained runs", title="log-linear DPO")
-        axes.flat[0].set_ylabel("processor seconds")
+        axes.flat[3].set(
+            xscale="log", yscale="log", xlabel="runs", title="trained runs of DPO", ylim=(2e-4, 5)
+        )
+        style.label_ends(axes.flat[3], axes.flat[3].get_lines())
+        for ax in axes[:, 0]:
+            ax.set_ylabel("processor seconds")
         figure.savefig(path)
 
 
