@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edittheory.learn import class_losses
+from edittheory.learn import class_losses_sets
 
 
 def numpy_losses(log_class, log_reference, x, y, edit):
@@ -19,21 +19,34 @@ def numpy_loop(arrays, count):
 
 
 def numpy_products_loop(arrays, count):
-    """The package's algorithm in NumPy: counts for SUP, products of tables for PREF (all logits here are small)."""
+    """The package's algorithm in NumPy, only edited pairs looked at: counts for SUP, counts or products for PREF.
+
+    All logits here are small enough for the first of `class_losses_sets.FACTORS`.
+    """
     log_class, log_reference, x, y, edit = arrays
-    cells = log_reference.size
+    cells, num_y = log_reference.size, log_reference.shape[1]
     rows = np.ascontiguousarray(log_class.reshape(-1, cells).T)
-    up = np.exp(rows - log_reference.reshape(cells, 1))
-    down, num_y, sup, pref = 1.0 / up, log_reference.shape[1], [], []
+    sup, pref, factors = [], [], class_losses_sets.FACTORS[0]
+    counted = class_losses_sets.counts_cells(cells * num_y, *x.shape)
+    if counted:
+        h = (log_class - log_reference).transpose(1, 2, 0)
+        losses = np.logaddexp(0.0, h[:, :, None] - h[:, None]).reshape(cells * num_y, -1)
+    else:
+        up = np.exp(rows - log_reference.reshape(cells, 1))
+        down = 1.0 / up
     for s in range(count):
         before, after = x[s] * num_y + y[s], x[s] * num_y + edit[s]
         sup.append(np.argmax(np.bincount(after, minlength=cells) @ rows))
-        ratio = up[before]
-        ratio *= down[after]
+        if counted:
+            pref.append(np.argmin(np.bincount(before * num_y + edit[s], minlength=cells * num_y) @ losses))
+            continue
+        edited = y[s] != edit[s]
+        ratio = up[before[edited]]
+        ratio *= down[after[edited]]
         ratio += 1.0
-        groups = len(ratio) // class_losses.FACTORS
-        head, rest = ratio[: groups * class_losses.FACTORS], ratio[groups * class_losses.FACTORS :]
-        product = np.multiply.reduce(head.reshape(class_losses.FACTORS, groups, -1), axis=0)
+        groups = len(ratio) // factors
+        head, rest = ratio[: groups * factors], ratio[groups * factors :]
+        product = np.multiply.reduce(head.reshape(factors, groups, -1), axis=0)
         pref.append(np.argmin(np.log(product).sum(axis=0) + np.log(rest).sum(axis=0)))
     return np.array(sup), np.array(pref)
 

@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of the nano part")
     parser.add_argument("--steps", type=int, default=5, help="steps a turn")
     parser.add_argument("--out", type=Path, default=None, help="folder for language.json")
+    parser.add_argument("--toy", action="store_true", help="part shape at its smallest, without a GPU")
     parser.add_argument("--child", choices=("nano", "shape"), default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -45,12 +46,10 @@ def main() -> None:
         return
     result: dict = {"benchmark": "language", "cpu": cpu_name(), "cores": len(os.sched_getaffinity(0))}
     for part in ("nano", "shape"):
-        if options.part in (
-            "all",
-            part,
-        ):  # in a process of its own: nano runs on the CPU even where there is a GPU
+        if options.part in ("all", part):  # in a process of its own: nano runs on the CPU even where there is a GPU
             command = [sys.executable, __file__, "--child", part, "--torch-python", options.torch_python]
             command += ["--rounds", str(options.rounds), "--steps", str(options.steps)]
+            command += ["--toy"] * options.toy
             env = os.environ | ({"JAX_PLATFORMS": "cpu"} if part == "nano" or not GPU else {})
             done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
             *lines, last = done.stdout.splitlines()
@@ -209,15 +208,16 @@ def shape(options) -> dict:
             ((True, False), (True, "light")),
         )
     else:
-        a, prompt, response = Architecture(4096, 192, 4, 6, 2, 32, 512, max_length=512), 64, 32
-        dtype, pairs, sequences, texts, ways = jnp.float32, (8,), 8, 32, ((True, False),)
+        sizes, prompt, response, rows = ((4096, 192, 4, 6, 2, 32, 512), 64, 32, 8)
+        if options.toy:
+            sizes, prompt, response, rows = ((256, 64, 2, 4, 2, 16, 96), 16, 8, 2)
+        a = Architecture(*sizes, max_length=512)
+        dtype, pairs, sequences, texts, ways = jnp.float32, (rows,), rows, 4 * rows, ((True, False),)
     device = jax.devices()[0]
     kind = device.device_kind if GPU else cpu_name()
     peak = next((value for name, value in PEAKS.items() if GPU and name in kind), None)
     label = "SmolLM2's shape" if GPU else "REDUCED shape, no GPU here"
-    title = (
-        f"{label}: {a.parameters:,} parameters, {prompt}+{response} tokens, {jnp.dtype(dtype).name}, {kind}"
-    )
+    title = f"{label}: {a.parameters:,} parameters, {prompt}+{response} tokens, {jnp.dtype(dtype).name}, {kind}"
     print(title)
     model = Transformer.init(jax.random.key(0), a)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))

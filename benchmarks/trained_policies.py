@@ -1,5 +1,4 @@
-"""4,096 seeds of log-linear DPO in one call, against the same training in PyTorch, one seed at a time and
-vmapped.
+"""4,096 seeds of log-linear DPO in one call, against the same training in PyTorch, vmapped and one seed at a time.
 
     python benchmarks/trained_policies.py                      # needs torch in this environment, or
     python benchmarks/trained_policies.py --torch-python ENV/bin/python
@@ -7,8 +6,8 @@ vmapped.
 
 Both sides get the same features, data and Adam steps, and their parameters are compared. The PyTorch loop
 precomputes feature differences and takes default `torch.optim.Adam` steps; it is timed on a few seeds and
-scaled to all, as is its vmapped form where that is slow (the line says so). Compile times are reported apart.
-The last line is JSON.
+scaled to all, as is its vmapped form where that is slow (the line says so). Processor times on a CPU, wall
+times on a GPU, compiling apart. `floor`: the passes of a step, measured alone. The last line is JSON.
 """
 
 import argparse
@@ -33,9 +32,7 @@ def main() -> None:
         "--width", type=int, default=None, help="runs taken together (default 16 on CPU, all elsewhere)"
     )
     parser.add_argument("--torch-seeds", type=int, default=6, help="seeds of the PyTorch loop that are timed")
-    parser.add_argument(
-        "--vmap-seeds", type=int, default=None, help="seeds of torch.func.vmap that are timed"
-    )
+    parser.add_argument("--vmap-seeds", type=int, default=None, help="seeds of torch.func.vmap timed")
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--plot", type=Path, default=None, help="file for the plot of time against seeds")
     parser.add_argument("--worker", type=Path, default=None, help=argparse.SUPPRESS)
@@ -49,7 +46,7 @@ def main() -> None:
     if theirs:
         print(f"PyTorch {theirs['torch']}, {theirs['threads']} threads")
         print(
-            f"  one seed at a time: {theirs['loop']:.1f} s ({options.torch_seeds} seeds timed, scaled to {options.seeds})"
+            f"  one seed at a time: {theirs['loop']:.1f} s ({options.torch_seeds} timed, scaled to {options.seeds})"
         )
         note = f"{theirs['vmap_seeds']} seeds timed, scaled to {options.seeds}"
         print(f"  torch.func.vmap, eager: {theirs['vmap']:.1f} s ({note})")
@@ -76,6 +73,7 @@ def ours(options):
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     import jax.numpy as jnp
     import numpy as np
+    from ceilings import log_linear_floor
 
     import edittheory  # noqa: F401
     from edittheory.learn.objectives import Preference
@@ -106,14 +104,16 @@ def ours(options):
         steps=options.steps, chunk=options.steps, width=options.width or (16 if cpu else None)
     )
 
+    clock = time.process_time if cpu else time.perf_counter
+
     def run(count):
         data = EditDataset(
             *(jnp.asarray(part[:count]) for part in (x, response, edit)), jnp.zeros((count, N))
         )
-        start = time.perf_counter()
+        start = clock()
         trained = train(model, Preference(), data, seeds[:count], learning_rate=RATE, settings=settings)
         jax.block_until_ready(trained.params)
-        return time.perf_counter() - start, trained
+        return clock() - start, trained
 
     name = f"{len(devices)} CPU cores ({cpu_name()})" if cpu else devices[0].device_kind
     print(
@@ -131,6 +131,11 @@ def ours(options):
             f"  {count:6d} seeds: {times[count]:8.3f} s, {1e6 * times[count] / count / options.steps:6.2f} us a seed and step",
             flush=True,
         )
+    floor = log_linear_floor(settings.width or options.seeds, X, Y, D, N)
+    step = 1e6 * times[count] / count / options.steps
+    # The products and the elementary passes, measured alone; the traffic is within these.
+    least = sum(floor[part] for part in ("products", "gather", "logistic", "scatter"))
+    print(f"  {step:.2f} us a seed and step; its passes alone {least:.2f}: {floor}")
     if options.plot:
         plot(times, name, options.plot)
     folder = tempfile.TemporaryDirectory()
@@ -152,6 +157,10 @@ def ours(options):
         "seconds": round(times[options.seeds], 4),
         "compile_seconds": round(compile_time, 2),
         "seconds_by_seeds": {str(count): round(value, 4) for count, value in times.items()},
+        "clock": "processor" if cpu else "wall",
+        "us_a_seed_and_step": round(step, 3),
+        "passes_alone_us": round(least, 3),
+        "floor": floor,
         "mean_loss": round(float(np.mean(trained.loss)), 6),
     }
     return result, folder
@@ -215,8 +224,9 @@ def torch_worker(folder: Path, options) -> None:
     before, after = x * Y + response, x * Y + edit
 
     def clock():
-        if device == "cuda":
-            torch.cuda.synchronize()
+        if device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
         return time.perf_counter()
 
     def one(seed):

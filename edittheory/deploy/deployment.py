@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from edittheory.core.counter_bits import first_word
 from edittheory.deploy.ensembles import as_float
 from edittheory.problem import EditProblem
 
@@ -53,7 +54,7 @@ class BernoulliArms(eqx.Module):
     def draw(self, key: PRNGKeyArray, t: Index) -> Round:
         """Round t of the seed."""
         # The folded key is itself a hash of (key, t): its first word serves as the round's 24 random bits, at half the price.
-        word = jax.random.key_data(jax.random.fold_in(key, t))[0]
+        word = first_word(key, t)
         uniform = (word >> 8).astype(jnp.float32) * 2.0**-24
         expected = self.cost_max * self.means
         costs = jnp.where(uniform < self.means, self.cost_max, 0.0)

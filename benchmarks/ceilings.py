@@ -1,0 +1,72 @@
+"""What the machine allows, measured by JAX in this process by processor time: a copy, products, elementary passes; on one device."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+
+
+def _best(function, argument, again: bool) -> float:
+    """Processor seconds of the best call of several; `again` hands each result to the next."""
+    times: list[float] = []
+    while len(times) < 6 or (sum(times) < 0.1 and len(times) < 1000):
+        start = time.process_time()
+        result = jax.block_until_ready(function(argument))
+        times.append(time.process_time() - start)
+        argument = result if again else argument
+    return min(times[1:])
+
+
+def copy_rate(numbers: int = 2**25) -> float:
+    """GB a processor second, read and written by a pass over `numbers` float64 in place, so that no fresh page is mapped."""
+    copy = jax.jit(lambda a: a + 1.0, donate_argnums=0)
+    return 2 * 8 * numbers / _best(copy, jnp.zeros(numbers), True) / 1e9
+
+
+def product_rate(m: int, k: int, n: int, dtype="float64") -> float:
+    """GFLOP a processor second of a product (m, k) by (k, n)."""
+    right = jnp.ones((k, n), dtype)
+    product = jax.jit(lambda a: jnp.matmul(a, right, precision="highest"))
+    return 2 * m * k * n / _best(product, jnp.ones((m, k), dtype), False) / 1e9
+
+
+def log_linear_floor(
+    runs: int, contexts: int, responses: int, features: int, examples: int
+) -> dict[str, float]:
+    """Least microseconds of a full-batch step of one run, from rates measured now, for `runs` runs side by side on one device.
+
+    products: 4 X Y d FLOP, the table of scores and the gradient of the parameters from that of the table. traffic: bytes of the
+    indices of pairs (8 N), of the two tables, each written and read (16 X Y). gather: two scores of each of N pairs. logistic: one
+    sigmoid and one softplus a pair. scatter: 2 N additions into the table's gradient. Elementary passes alone, nothing between them.
+    """
+    cells = contexts * responses
+    keys = jax.random.split(jax.random.key(0), 2)
+    rows = jax.random.randint(keys[0], (runs, 2 * examples), 0, cells)
+    tables = jax.random.normal(keys[1], (runs, cells), jnp.float32)
+    values = jnp.take_along_axis(tables, rows, axis=1)
+    at = jax.vmap(lambda table, row: table.at[row].get(mode="promise_in_bounds"))
+    add = jax.vmap(
+        lambda row, value: jnp.zeros(cells, value.dtype).at[row].add(value, mode="promise_in_bounds")
+    )
+
+    def logistic(logits):
+        return jnp.sum(jax.nn.softplus(logits), axis=1), jax.nn.sigmoid(logits)
+
+    def microseconds(function, *arguments):
+        compiled = jax.jit(function).lower(*arguments).compile()
+        times = []
+        for _ in range(20):
+            start = time.process_time()
+            jax.block_until_ready([compiled(*arguments) for _ in range(20)])
+            times.append((time.process_time() - start) / 20)
+        return 1e6 * min(times) / runs
+
+    flop, moved = 4 * cells * features, 8 * examples + 16 * cells
+    parts = {
+        "products": flop / product_rate(cells, features, runs, "float32") / 1e3,
+        "traffic": moved / copy_rate() / 1e3,
+        "gather": microseconds(at, tables, rows),
+        "logistic": microseconds(logistic, values[:, :examples]),
+        "scatter": microseconds(add, rows, values),
+    }
+    return {name: round(value, 3) for name, value in parts.items()} | {"flop": flop, "bytes": moved}
