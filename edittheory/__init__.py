@@ -14,7 +14,11 @@ import os
 import warnings
 from typing import Any
 
-import jax
+from edittheory.core import stops
+
+stops.quiet_imports()
+
+import jax  # noqa: E402
 
 
 class Float64Warning(UserWarning):

@@ -18,6 +18,7 @@ from scipy import optimize
 
 from edittheory.bounds import online
 from edittheory.claims.exact.attack_space import bounded
+from edittheory.claims.hunt.falsify_random import ENOUGH
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_probability
 from edittheory.deploy.ensembles import LateEnsemble, theory_exploration
@@ -217,8 +218,12 @@ def falsify_bandits(
     generations: int = 10,
     level: float = 1e-3,
     seed: int = 0,
+    stop_refuted: bool = False,
 ) -> list[BanditFound]:
-    """The worst mean costs found for each attack, judged on population * runs fresh runs; `level` is divided over attacks."""
+    """The worst mean costs found for each attack, judged on population * runs fresh runs; `level` is divided over attacks.
+
+    stop_refuted: as of `falsify_random`.
+    """
     check_int("horizon", horizon, num_policies)
     check_int("population", population, 5)
     check_int("runs", runs, 2)
@@ -241,6 +246,9 @@ def falsify_bandits(
                 best_score, best_means = values.max(), np.asarray(means[values.argmax()])
             return -values
 
+        def refuted(intermediate_result, attack=attack):
+            return bool(stop_refuted and attack.mutant and best_score > ENOUGH)
+
         optimize.differential_evolution(
             score,
             [(-REACH, REACH)] * num_policies,
@@ -252,6 +260,7 @@ def falsify_bandits(
             polish=False,
             updating="deferred",
             vectorized=True,
+            callback=refuted,
             rng=np.random.default_rng([seed, index, 1]),
         )
         fresh = jax.random.fold_in(key, 10**6 + index)
