@@ -11,14 +11,16 @@ The sub-packages, from the ground up (each imports only those before it): `core`
 
 import importlib
 import os
+import sys
 import warnings
 from typing import Any
 
-from edittheory.core import stops
+if sys.argv and (sys.argv[0] == "-m" or os.path.basename(sys.argv[0]).startswith("edittheory")):
+    from edittheory.core import stops
 
-stops.quiet_imports()
+    stops.quiet_imports()  # before the seconds that importing jax takes
 
-import jax  # noqa: E402
+import jax
 
 
 class Float64Warning(UserWarning):

@@ -246,8 +246,8 @@ def falsify_bandits(
                 best_score, best_means = values.max(), np.asarray(means[values.argmax()])
             return -values
 
-        def refuted(intermediate_result, attack=attack):
-            return bool(stop_refuted and attack.mutant and best_score > ENOUGH)
+        def refuted(intermediate_result, enough=ENOUGH if stop_refuted and attack.mutant else np.inf):
+            return bool(-intermediate_result.fun > enough)
 
         optimize.differential_evolution(
             score,
