@@ -75,10 +75,10 @@ def parse(arguments: Sequence[str]) -> Options:
 def _preset(words: Sequence[str]) -> str:
     """The preset that options of `edittheory run` name."""
     found = "quick"
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for place, word in enumerate(words):
         name, given, value = word.partition("=")
         if name == "--preset":
-            found = value if given else after
+            found = value if given else "".join(words[place + 1 : place + 2])
     return found
 
 
