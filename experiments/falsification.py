@@ -265,7 +265,7 @@ EXPERIMENT = _Falsification(
         ),
     },
     times={
-        "quick": "145 to 175 s of processor time (measured), most of it compiling; under 3 minutes on 2 CPU cores",
+        "quick": "TIMEHERE",
         "standard": "about 20 minutes on 2 CPU cores, not measured",
         "paper": "for a GPU, not measured",
     },
