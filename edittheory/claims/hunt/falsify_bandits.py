@@ -207,6 +207,11 @@ def judge(
     return BanditCheck(left, right, left / (right + ALLOWANCE), low, runs, low > right + ALLOWANCE)
 
 
+def _ends_above(enough: float) -> Callable[..., bool]:
+    """What scipy asks after each generation: the parameter's name is its convention."""
+    return lambda intermediate_result: bool(-intermediate_result.fun > enough)
+
+
 def falsify_bandits(
     attacks: Sequence[BanditAttack],
     horizon: int,
@@ -246,9 +251,6 @@ def falsify_bandits(
                 best_score, best_means = values.max(), np.asarray(means[values.argmax()])
             return -values
 
-        def refuted(intermediate_result, enough=ENOUGH if stop_refuted and attack.mutant else np.inf):
-            return bool(-intermediate_result.fun > enough)
-
         optimize.differential_evolution(
             score,
             [(-REACH, REACH)] * num_policies,
@@ -260,7 +262,7 @@ def falsify_bandits(
             polish=False,
             updating="deferred",
             vectorized=True,
-            callback=refuted,
+            callback=_ends_above(ENOUGH if stop_refuted and attack.mutant else np.inf),
             rng=np.random.default_rng([seed, index, 1]),
         )
         fresh = jax.random.fold_in(key, 10**6 + index)
