@@ -11,8 +11,14 @@ The sub-packages, from the ground up (each imports only those before it): `core`
 
 import importlib
 import os
+import sys
 import warnings
 from typing import Any
+
+if sys.argv and (sys.argv[0] == "-m" or os.path.basename(sys.argv[0]).startswith("edittheory")):
+    from edittheory.core import stops
+
+    stops.quiet_imports()  # before the seconds that importing jax takes
 
 import jax
 

@@ -92,16 +92,16 @@ def _main(arguments: list[str], get: Callable[[str], Experiment], names: Sequenc
     return max([_run(*job, launcher, get) for job in jobs])
 
 
-def check(arguments: Sequence[str], get: Callable[[str], Experiment] = get_experiment) -> None:
-    """Raise RunError where the command to run one experiment would be refused, and touch nothing."""
+def check(arguments: Sequence[str], get: Callable[[str], Experiment] = get_experiment) -> bool:
+    """Whether all rows of the command to run one experiment are there. Raises RunError where it would be refused; touches nothing."""
     known, rest = command_line.parsed(list(arguments))
     if known.help:
-        return
+        return False
     command_line.launcher(known)
     if known.sweep:
         _swept(get(known.name), known, rest)
-    else:
-        _prepare(get(known.name), known.preset, rest, known.out)[2].check()
+        return False
+    return _prepare(get(known.name), known.preset, rest, known.out)[2].check()
 
 
 def _swept(

@@ -12,7 +12,10 @@ ROWS = ROOT / "paper_figures" / "rows"
 PAGE = ROOT / "docs" / "rows.md"
 SMALLER = {
     "bound_verification": (8.6, "700 problems for each family and n"),
-    "falsification": (20.0, "8 starts of 200 steps for each statement; every false one is refuted with them"),
+    "falsification": (
+        20.0,
+        "8 starts of 200 steps for each statement, 30 generations, one n; every false one is refuted with them",
+    ),
     "contraction": (10.0, "400 problems for each strength"),
     "rates": (10.0, "100 problems for each user and n"),
     "preference_scale": (10.0, "100 problems for each beta; the effect is a factor of ten and more"),

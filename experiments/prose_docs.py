@@ -84,7 +84,7 @@ SENTENCES: tuple[Sentence, ...] = (
     ),
     Sentence(GUIDE, "won by one kind of feedback. `--preset quick`: {wall} s.", partial(_time, "separation")),
     Sentence(
-        GUIDE, "false statements as a control. `--preset quick`: {wall} s;", partial(_time, "falsification")
+        GUIDE, "false statements as a control. The committed rows took {wall} s;", partial(_time, "falsification")
     ),
     Sentence(LATE, "(`late_ensemble`, {seeds:,} seeds)", partial(_size, "late_ensemble")),
     Sentence(

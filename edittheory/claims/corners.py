@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from edittheory.bounds import assume_balance
 from edittheory.claims.statement import Statement
 from edittheory.claims.statements import STATEMENTS
-from edittheory.claims.trial import make_trial
+from edittheory.claims.trial import Trial, make_trial
 from edittheory.core import statistics
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditProblem, balanced_problem
@@ -104,12 +104,14 @@ class CornerCheck(NamedTuple):
 
 
 @eqx.filter_jit
-def _sides(claims: tuple[Statement, ...], instance: Instance, keys: Array, n: int, delta: float):
-    def one(key):
-        trial = make_trial(key, instance, n, delta)
-        return {claim.name: claim.sides(trial) for claim in claims}
+def _learn(instance: Instance, keys: Array, n: int, delta: float) -> Trial:
+    return jax.vmap(lambda key: make_trial(key, instance, n, delta))(keys)
 
-    return jax.vmap(one)(keys)
+
+@eqx.filter_jit
+def _sides(claims: tuple[Statement, ...], trials: Trial):
+    """Apart from the learning, which is compiled for each n: this is not, nor for corners of the same shapes."""
+    return jax.vmap(lambda trial: {claim.name: claim.sides(trial) for claim in claims})(trials)
 
 
 def hunt(
@@ -132,7 +134,8 @@ def hunt(
     for number, corner in enumerate(where):
         for n in sizes:
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), number), n)
-            sides = _sides(applies[corner.name], corner.instance, jax.random.split(key, data_sets), n, delta)
+            trials = _learn(corner.instance, jax.random.split(key, data_sets), n, delta)
+            sides = _sides(applies[corner.name], trials)
             for claim in applies[corner.name]:
                 left, right = map(np.asarray, sides[claim.name])
                 undefined = int(np.sum(np.isnan(left) | np.isnan(right)))

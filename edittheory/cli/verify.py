@@ -1,30 +1,53 @@
-"""`edittheory verify`: the experiments of the verification, several at a time in processes of their own, then their figures."""
+"""`edittheory verify`: the experiments of the verification, several at a time in processes of their own, then their figures.
+
+At the preset `quick` most of the time would be XLA's compiling, so the processes are told to compile fast (`fast_compiling`): rows then
+differ from those of `edittheory run` in last bits, and manifests name the flags. What is there already is only reported.
+"""
 
 import contextlib
+import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, NamedTuple
 
 from edittheory.cli import studies
 from edittheory.core.errors import RunError
 
 Command = Callable[[list[str]], int]
-Check = Callable[[list[str]], None]
+Check = Callable[[list[str]], bool]
 
 LONGEST_FIRST = ("falsification", "bound_verification", "corners", "late_ensemble", "online_learning")
 """The order in which they are started: what takes longest must not come last."""
 
 
+EXECUTES = ("falsification", "bound_verification")
+"""Experiments that would lose more to slow programs than compiling them fast gains: LLVM optimises a little."""
+
+
 class Options(NamedTuple):
-    """jobs: experiments at a time; out: folder of the results; rest: options of `edittheory run`, `--out` among them."""
+    """jobs: experiments at a time; out: folder of the results; rest: options of `edittheory run`, `--out` among them; fast: whether
+    programs are compiled fast."""
 
     jobs: int
     out: str
     rest: list[str]
+    fast: bool = False
+
+
+def fast_compiling(name: str, version: str) -> str:
+    """XLA_FLAGS with which programs of an experiment are compiled in a tenth to a half of the time, for a version of jaxlib."""
+    level = 1 if name in EXECUTES else 0
+    flags = [f"--xla_backend_optimization_level={level}", "--xla_cpu_parallel_codegen_split_count=1"]
+    major, minor = version.split(".")[:2]
+    if (int(major), int(minor)) < (0, 11):  # later ones end the process at this flag
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    return " ".join(flags)
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -44,25 +67,33 @@ def parse(arguments: Sequence[str]) -> Options:
         values[name] = value
     if not values["--jobs"].isdecimal() or int(values["--jobs"]) < 1:
         raise RunError(f"--jobs must be an integer >= 1, but it is {values['--jobs']!r}")
-    return Options(int(values["--jobs"]), values["--out"], [*rest, "--out", values["--out"]])
+    return Options(
+        int(values["--jobs"]), values["--out"], [*rest, "--out", values["--out"]], _preset(rest) == "quick"
+    )
+
+
+def _preset(words: Sequence[str]) -> str:
+    """The preset that options of `edittheory run` name."""
+    found = "quick"
+    for place, word in enumerate(words):
+        name, given, value = word.partition("=")
+        if name == "--preset":
+            found = value if given else "".join(words[place + 1 : place + 2])
+    return found
 
 
 def verify(arguments: Sequence[str], check: Check, run: Command, figure: Command) -> int:
     """Run the experiments and draw their figures; the exit code is the worst of all.
 
-    run, figure: the commands of `edittheory` with those names; check: raises RunError where `run` would refuse, before anything is
-    started. Reports come in the order of the list of studies, whatever ends first. Rows are the same for any number of jobs. After
-    trouble (a code above 1) nothing more is started.
+    run, figure: the commands of `edittheory` with those names; check: whether `run` would only report what is there; it raises RunError
+    where `run` would refuse, before anything is started. Reports come in the order of the list of studies, whatever ends first. Rows
+    are the same for any number of jobs. After trouble (a code above 1) nothing more is started. A figure that was drawn of the same rows
+    by the same code is left as it is.
     """
     options = parse(arguments)
-    for name in studies.VERIFIED:
-        check([name, *options.rest])
-    if options.jobs == 1:
-        codes = []
-        for name in studies.VERIFIED:
-            codes.append(run([name, *options.rest]))
-            if codes[-1] > 1:
-                break
+    there = {name: check([name, *options.rest]) for name in studies.VERIFIED}
+    if all(there.values()):
+        codes = [run([name, *options.rest]) for name in studies.VERIFIED]
     else:
         codes = _side_by_side(options)
     worst = max(codes)
@@ -70,8 +101,26 @@ def verify(arguments: Sequence[str], check: Check, run: Command, figure: Command
         return worst
     for name in studies.VERIFIED:
         for each in studies.STUDIES[name].figures:
-            worst = max(worst, figure([each, "--results", options.out, "--out", f"{options.out}/figures"]))
+            if not (drawn := _drawn(each, name, Path(options.out))):
+                worst = max(
+                    worst, figure([each, "--results", options.out, "--out", f"{options.out}/figures"])
+                )
+            else:
+                print(*drawn)
     return worst
+
+
+def _drawn(figure: str, name: str, out: Path) -> tuple[Path, ...]:
+    """The files of a figure that shows the rows there are and is newer than all code that draws; none if it has to be drawn."""
+    paths = tuple(out / "figures" / f"{figure}{suffix}" for suffix in (".pdf", ".png", "_caption.tex"))
+    try:
+        rows = json.loads((out / name / "manifest.json").read_text(encoding="utf-8"))["rows_sha256"]
+        shown = paths[-1].read_text(encoding="utf-8").partition("\n")[0]
+        code = Path(str(studies.package("paper_figures").__file__)).parent.glob("*.py")
+        old = min(path.stat().st_mtime for path in paths) < max(path.stat().st_mtime for path in code)
+    except (OSError, ValueError, KeyError):
+        return ()
+    return () if old or f"{name}={rows}" not in shown else paths
 
 
 class Running(NamedTuple):
@@ -118,7 +167,13 @@ def _start(name: str, options: Options, folder: str) -> Running:
     said: IO[bytes] = open(os.path.join(folder, name), "w+b")
     width = str(shutil.get_terminal_size().columns)
     command = [sys.executable, "-m", "edittheory", "run", name, *options.rest]
-    return Running(subprocess.Popen(command, stdout=said, env={"COLUMNS": width} | os.environ), said)
+    environment = {"COLUMNS": width} | os.environ
+    if options.fast:
+        given = os.environ.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = (
+            f"{fast_compiling(name, importlib.metadata.version('jaxlib'))} {given}".strip()
+        )
+    return Running(subprocess.Popen(command, stdout=said, env=environment), said)
 
 
 def _first_to_end(running: Mapping[str, Running]) -> str:

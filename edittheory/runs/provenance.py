@@ -19,13 +19,15 @@ PACKAGES = ("edittheory", "jax", "jaxlib", "numpy", "scipy", "polars", "equinox"
 
 
 def software() -> dict[str, str | None]:
-    """Versions of Python and of the packages that touch the numbers; None for one that is not installed."""
+    """Versions of Python and of the packages that touch the numbers, None for one that is not installed; and XLA_FLAGS where given."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
+    if flags := os.environ.get("XLA_FLAGS"):
+        versions["xla_flags"] = flags
     return versions
 
 

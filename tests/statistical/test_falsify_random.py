@@ -39,6 +39,15 @@ def test_a_small_search_refutes_false_statements_and_no_true_one():
         assert one.check == again[name].check
 
 
+def test_refuted_false_statements_are_climbed_no_further_and_true_ones_to_the_end():
+    names = ("B1.b", "mutant.B1.nobias", "mutant.B3.noL")
+    sizes = {"population": 24, "data_sets": 48, "batches": 4, "generations": 6}
+    found = search(names, Space(False, 1, 3), 40, stop_refuted=True, **sizes)
+    for name, one in found.items():
+        assert one.check.refuted == name.startswith("mutant."), one
+        assert 24 * (4 + 7) <= one.tried < 24 * (4 + 3 * 7)
+
+
 def test_certificates_stand_and_the_likelihood_set_needs_balance():
     space = Space(False, 1, 3)
     found = search(

@@ -1,4 +1,8 @@
-"""`edittheory verify`: experiments side by side give the rows and reports of one after the other."""
+"""`edittheory verify`: experiments side by side give the rows and reports of one after the other; what is there is only reported."""
+
+import importlib.metadata
+import json
+import os
 
 import pytest
 
@@ -26,6 +30,43 @@ def test_side_by_side_is_one_after_the_other(two_studies, tmp_path, capfd):
         assert places == sorted(places)
         found[jobs] = code, [(out / name / "rows.parquet").read_bytes() for name in PAIR]
     assert found["1"] == found["2"]
+    manifest = json.loads((tmp_path / "1" / "contraction" / "manifest.json").read_text())
+    flags = verify.fast_compiling("contraction", importlib.metadata.version("jaxlib"))
+    assert manifest["sessions"][0]["software"]["xla_flags"].startswith(flags)
+
+
+def test_a_second_run_starts_no_process(two_studies, monkeypatch, tmp_path, capfd):
+    words = ["verify", "--out", str(tmp_path), "--config.trials", "2"]
+    assert main.main(words) == 0
+    first = capfd.readouterr().out
+    monkeypatch.setattr(verify, "_start", lambda *arguments: pytest.fail("a process is started"))
+    assert main.main(words) == 0
+    assert capfd.readouterr().out == first
+
+
+def test_only_quick_compiles_fast():
+    """Rows of the other presets are those of `edittheory run`, to the last bit."""
+    assert verify.parse([]).fast and verify.parse(["--preset=quick"]).fast
+    assert verify.parse(["--jobs", "2", "--preset", "quick"]).fast
+    assert not verify.parse(["--preset", "standard"]).fast and not verify.parse(["--preset=paper"]).fast
+    assert "fusion_emitters" in verify.fast_compiling("corners", "0.10.2")
+    assert "fusion_emitters" not in verify.fast_compiling("corners", "0.11.0")
+
+
+def test_a_figure_is_drawn_again_for_other_rows_and_by_newer_code(tmp_path):
+    (tmp_path / "contraction").mkdir()
+    (tmp_path / "figures").mkdir()
+    manifest = tmp_path / "contraction" / "manifest.json"
+    manifest.write_text(json.dumps({"rows_sha256": "ab12"}))
+    assert verify._drawn("contraction", "contraction", tmp_path) == ()
+    for suffix in (".pdf", ".png", "_caption.tex"):
+        (tmp_path / "figures" / f"contraction{suffix}").write_text("% rows sha256: contraction=ab12\n")
+    assert len(verify._drawn("contraction", "contraction", tmp_path)) == 3
+    os.utime(tmp_path / "figures" / "contraction.png", (0, 0))
+    assert verify._drawn("contraction", "contraction", tmp_path) == ()
+    (tmp_path / "figures" / "contraction.png").touch()
+    manifest.write_text(json.dumps({"rows_sha256": "cd34"}))
+    assert verify._drawn("contraction", "contraction", tmp_path) == ()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from scipy import optimize
 
 from edittheory.bounds import online
 from edittheory.claims.exact.attack_space import bounded
+from edittheory.claims.hunt.falsify_random import ENOUGH
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_probability
 from edittheory.deploy.ensembles import LateEnsemble, theory_exploration
@@ -206,6 +207,11 @@ def judge(
     return BanditCheck(left, right, left / (right + ALLOWANCE), low, runs, low > right + ALLOWANCE)
 
 
+def _ends_above(enough: float) -> Callable[..., bool]:
+    """What scipy asks after each generation: the parameter's name is its convention."""
+    return lambda intermediate_result: bool(-intermediate_result.fun > enough)
+
+
 def falsify_bandits(
     attacks: Sequence[BanditAttack],
     horizon: int,
@@ -217,8 +223,12 @@ def falsify_bandits(
     generations: int = 10,
     level: float = 1e-3,
     seed: int = 0,
+    stop_refuted: bool = False,
 ) -> list[BanditFound]:
-    """The worst mean costs found for each attack, judged on population * runs fresh runs; `level` is divided over attacks."""
+    """The worst mean costs found for each attack, judged on population * runs fresh runs; `level` is divided over attacks.
+
+    stop_refuted: as of `falsify_random`.
+    """
     check_int("horizon", horizon, num_policies)
     check_int("population", population, 5)
     check_int("runs", runs, 2)
@@ -252,6 +262,7 @@ def falsify_bandits(
             polish=False,
             updating="deferred",
             vectorized=True,
+            callback=_ends_above(ENOUGH if stop_refuted and attack.mutant else np.inf),
             rng=np.random.default_rng([seed, index, 1]),
         )
         fresh = jax.random.fold_in(key, 10**6 + index)

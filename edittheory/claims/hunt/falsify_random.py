@@ -32,6 +32,8 @@ WIDTH = 8
 """Problems evaluated side by side."""
 BOUNDS = 6.0
 """The evolutionary search keeps coordinates in [-BOUNDS, BOUNDS]; all functions of them are flat beyond."""
+ENOUGH = 0.05
+"""Where false statements are climbed no further once refuted, a score (a log-ratio) above this is taken as a refutation to confirm."""
 WORST = 1e3
 """Stands for an infinite score, which the search cannot add and subtract."""
 
@@ -168,8 +170,18 @@ class Arena:
             scores.append(self.scores(thetas[-1]))
         return np.concatenate(thetas), np.concatenate(scores)
 
-    def evolve(self, index: int, thetas: np.ndarray, scores: np.ndarray, generations: int, seed: int) -> None:
-        """Differential evolution for one attack from the best of the screened problems."""
+    def evolve(
+        self,
+        index: int,
+        thetas: np.ndarray,
+        scores: np.ndarray,
+        generations: int,
+        seed: int,
+        enough: float = np.inf,
+    ) -> None:
+        """Differential evolution for one attack from the best of the screened problems, until its best score exceeds `enough`."""
+        if self.best_scores[index] > enough:
+            return
         first = thetas[np.argsort(-scores[:, index], kind="stable")[: self.population]]
         optimize.differential_evolution(
             lambda x: -self.scores(np.ascontiguousarray(x.T))[:, index],
@@ -182,6 +194,7 @@ class Arena:
             polish=False,
             updating="deferred",
             vectorized=True,
+            callback=lambda intermediate_result: bool(self.best_scores[index] > enough),
             rng=np.random.default_rng(seed),
         )
 
@@ -240,19 +253,22 @@ def falsify_random(
     generations: int = 12,
     level: float = 1e-3,
     seed: int = 0,
+    stop_refuted: bool = False,
     notify: Callable[[str], None] | None = None,
 ) -> list[RandomFound]:
     """The worst problem found for each statistical attack with n interactions, judged on population * data_sets fresh data sets.
 
     `batches` populations of random problems are scored once for all attacks; each attack then evolves its best for
-    `generations`. `level` is the chance that any true claim of the list is called refuted.
+    `generations`. `level` is the chance that any true claim of the list is called refuted. With `stop_refuted` the climb of a
+    statement that is false on purpose ends once a problem scores above `ENOUGH`; true ones get all generations.
     """
     check_probability("level", level, open_left=True)
     arena = Arena(attacks, space, n, population, data_sets, key)
     thetas, scores = arena.screen(check_int("batches", batches, 1))
     if generations > 0:
         for index, attack in enumerate(arena.attacks):
-            arena.evolve(index, thetas, scores, generations, seed + index)
+            enough = ENOUGH if stop_refuted and attack.mutant else np.inf
+            arena.evolve(index, thetas, scores, generations, seed + index, enough)
             if notify is not None:
                 notify(f"{attack.name}: log-ratio {arena.best_scores[index]:.3g}")
     share = statistics.bonferroni(level, len(arena.attacks))
