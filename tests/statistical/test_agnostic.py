@@ -58,7 +58,7 @@ def test_bounds_hold_without_a_truth_in_the_class(balanced):
         delta = np.asarray(points(balanced).delta)
         for bad, allowed in zip(rates, failures * delta, strict=True):
             check = statistics.violation_check(
-                int(bad), DATA_SETS, min(float(allowed), 1.0), LEVEL / (8 * POINTS)
+                int(bad), DATA_SETS, min(float(allowed), 1.0), LEVEL / (10 * POINTS)
             )
             assert not check.violated, name
 
@@ -66,8 +66,8 @@ def test_bounds_hold_without_a_truth_in_the_class(balanced):
 def test_what_the_terms_are_for():
     """Without approximation error, violation or excess the same statements fail somewhere nearly always."""
     for name, (_, left, right) in counted(False).items():
-        # mutant.G4 needs costs far from c: below.
-        if name.startswith("mutant.") and name != "mutant.G4":
+        # mutant.G4 needs costs far from c: below. mutant.C17 has its terms, only its level is wrong.
+        if name.startswith("mutant.") and name not in ("mutant.G4", "mutant.C17"):
             assert np.max(np.mean(left > right, axis=1)) > 0.9, name
     problem = jax.tree.map(lambda leaf: leaf[0], points(False)).problem
     flat = problem.cost_max * jnp.asarray([0.0, 1.0])[:, None, None] * jnp.ones_like(problem.expected_cost)
