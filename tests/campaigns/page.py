@@ -36,6 +36,10 @@ PROMISES = {
     "campaign_determinism": "The same command on 1, 2 and 4 devices of the host, and its cells by several processes in no order: the same bytes; of `tiny_llm`, whose models "
     "are trained in float32, the same texts, costs and integers, and other floats to 1e-3 of the largest of their column. Other batch "
     "widths: the same texts and integers, and floats to 1e-9 of the largest of their column.",
+    "campaign_nodes": "A real Slurm of two or three nodes (a slurmd each, on one machine) computes a sweep of 24 cells, three to a task. When a drawn number of cells is "
+    "done, a drawn node that is at work loses its power (slurmd and all its tasks get SIGKILL) or its network (slurmd alone; its task goes on while Slurm starts it "
+    "again elsewhere), for good. The command that waits must end by itself, with the bytes that a run without Slurm gives; no cell that was done may be begun "
+    "again, after a loss of power only the one that was at work; no lock, temporary file, part or job may be left.",
     "campaign_pythons": "A fresh clone, installed by `make install` with each Python, its quick tests, and an experiment whose rows agree with those of "
     "this one to 1e-9.",
 }
@@ -86,9 +90,16 @@ def section(name: str, folder: Path = ROWS) -> list[str]:
             f"removed. {done} of {rows['cells'].sum()} cells were done when their runs died; {rows['recomputed'].sum()} of them were computed again.",
             "",
         ]
+    if name == "campaign_nodes":
+        lines += [
+            f"{rows['cells_done'].sum()} of {rows['cells'].sum()} cells were done when the nodes were lost, none of them was begun again: {rows['recomputed'].sum()}. "
+            f"{rows['at_work'].sum()} cells were begun twice. From the loss to the last row it took {rows['seconds'].median():.0f} s in the median "
+            f"({rows['seconds'].min():.0f} to {rows['seconds'].max():.0f}), 10 s of which Slurm waits before it gives a node up (`SlurmdTimeout`).",
+            "",
+        ]
     column = (
         "kind"
-        if rows["case"].n_unique() == 1 or name in ("campaign_determinism", "campaign_pythons")
+        if rows["case"].n_unique() == 1 or name in ("campaign_determinism", "campaign_pythons", "campaign_nodes")
         else "case"
     )
     pairs = ["case", "kind"] if name == "campaign_faults" else [column]
