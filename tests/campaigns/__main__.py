@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from edittheory.core import stops
 from tests.campaigns import registry
 
 
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(
         prefix="campaigns"
     ) as folder:  # with the programs that jax has compiled, for all of them
-        return run(given.names or registry.NAMES, given.out, Path(folder))
+        with stops.on_sigterm():  # so that daemons of a campaign end with it
+            return run(given.names or registry.NAMES, given.out, Path(folder))
 
 
 def run(names: Sequence[str], out: Path, folder: Path) -> int:

@@ -68,11 +68,17 @@ def trial(folder: Path, number: int, whole: Mapping[str, str], seed: int = 0) ->
     with Nodes(home, count, timeout=10, cpus=1) as slurm:
         command = _start(slurm, place, count)
         try:
-            slurm.wait_for(
-                "the drawn moment", lambda: len(_done(place)) >= when or command.poll() is not None, LIMIT
-            )
+            at_work: dict[str, tuple[str, ...]] = {}
+
+            def reached(cells: int) -> bool:
+                found = {name: cell for name in slurm.names if (cell := _at_work(place, name))}
+                at_work.clear()
+                at_work.update(found)
+                return bool(at_work and len(_done(place)) >= cells) or command.poll() is not None
+
+            slurm.wait_for("the drawn moment", lambda: reached(when), LIMIT)
             time.sleep(later)
-            at_work = {name: cell for name in slurm.names if (cell := _at_work(place, name))}
+            slurm.wait_for("a node at work", lambda: reached(when), LIMIT)
             victim = sorted(at_work)[int(turn * len(at_work))] if at_work else slurm.names[0]
             done, lost = _done(place), at_work.get(victim)
             row |= {"moment": len(done) / CELLS, "cells_done": len(done)}

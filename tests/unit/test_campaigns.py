@@ -15,6 +15,7 @@ from edittheory.core.errors import InputError, RunError
 from edittheory.core.stops import exit_code, on_sigterm
 from edittheory.language.model.checkpoint_config import read_architecture
 from edittheory.language.train.train_state import data_mesh
+from edittheory.learn.training import default_devices
 from edittheory.runs import device_memory, files
 from edittheory.runs.files import remove_leftovers, write_atomically
 from experiments import memory, sweeps, tiny_llm, tiny_llm_plan
@@ -236,4 +237,5 @@ def test_a_training_killed_after_its_model_was_written_is_not_taken_for_finished
 def test_pretended_devices_of_a_cpu_do_not_share_a_batch():
     """Two of them here (conftest): sums of float32 gradients in another order moved log-probabilities by 1e-5."""
     assert len(jax.local_devices()) == 2
+    assert len(default_devices()) == 1
     assert data_mesh(None, 8).size == 1 and data_mesh(jax.local_devices(), 8).size == 2
