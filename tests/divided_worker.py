@@ -46,7 +46,7 @@ def main(processes: int, rank: int, port: int, members: int = 512) -> dict:
         "SUP": divided_class.supervised(log_class, data, mesh),
         "PREF": divided_class.preference(log_class, reference, data, mesh, 0.5),
     }
-    said = {name: [int(best.index), float(best.loss)] for name, best in found.items()}
+    said = {name: [int(best.member), float(best.loss)] for name, best in found.items()}
     said |= {
         "devices": mesh.size,
         "members_a_device": largest,

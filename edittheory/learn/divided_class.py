@@ -31,7 +31,7 @@ AXIS = "members"
 class Best(NamedTuple):
     """The first of the members with the least loss: its index in the whole class, and its loss; on every device."""
 
-    index: Int[Array, ""]
+    member: Int[Array, ""]
     loss: Float[Array, ""]
 
 
@@ -53,7 +53,7 @@ def divided(
     check_mesh(mesh, num_members)
     shape = (num_members, num_contexts, num_responses)
 
-    def piece(index: tuple[slice, ...]) -> np.ndarray:
+    def piece(index: Any) -> np.ndarray:
         first, end, _ = index[0].indices(num_members)
         values = np.asarray(part(first, end))
         if values.shape != (end - first, *shape[1:]):

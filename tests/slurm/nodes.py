@@ -82,7 +82,7 @@ class Nodes:
         self.folder = folder
         self.names = tuple(f"node{number}" for number in range(1, count + 1))
         host = socket.gethostname().partition(".")[0]
-        controller, *ports = _free_ports(1 + count)
+        controller, *ports = free_ports(1 + count)
         lines = [
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=1000 State=UNKNOWN"
             for name, port in zip(self.names, ports, strict=True)
@@ -262,7 +262,8 @@ def _processes() -> dict[int, tuple[int, str]]:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody uses now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for item in sockets:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import cells_page
 from edittheory.core.errors import InputError, RunError
 from edittheory.core.stops import exit_code, on_sigterm
 from edittheory.language.model.checkpoint_config import read_architecture
@@ -108,6 +109,10 @@ def test_the_page_is_that_of_the_rows():
     for name in registry.NAMES:
         if (page.ROWS / name).exists():
             assert page.manifest(name)["status"] == "complete"
+
+
+def test_the_page_of_many_machines_is_that_of_the_measurements():
+    assert cells_page.PAGE.read_text(encoding="utf-8") == cells_page.page()
 
 
 def test_tables_that_differ_are_told_apart():
