@@ -20,7 +20,7 @@ help:
 	@echo "make verify    check every bound on random problems and real text, print the table, hunt for counterexamples, draw their figures"
 	@echo "make test      run the tests ($(JOBS) processes; JOBS=4 for more)"
 	@echo "make campaigns  kill, stop, starve and mislead runs on purpose (an hour of one core; Linux, mounts need root); rows go to $(RESULTS)"
-	@echo "make test-slurm  send a sweep through a real one-node Slurm and kill its node (root; slurm-wlm, munge; 5 minutes)"
+	@echo "make test-slurm  send sweeps through a real Slurm of one to three nodes and kill nodes (root; slurm-wlm, munge; 8 minutes)"
 	@echo "make lint      ruff, mypy, and who may import whom (import-linter)"
 	@echo "make figures   redraw all figures from the rows in $(ROWS) into paper_figures/out"
 	@echo "make figures-check  draw every figure for the web, two conferences and slides; check sizes, overlaps and margins of all text"
@@ -85,6 +85,7 @@ test: $(INSTALLED)
 test-slurm: $(INSTALLED)
 	@$(PY) -c 'import submitit' 2>/dev/null || $(PY) -m pip install --quiet --constraint constraints.txt --editable '.[slurm]'
 	@$(PY) -m tests.slurm.sweep
+	@$(PY) -m tests.slurm.lost_nodes
 
 # The short run of each campaign is part of `make test`. What is done in $(RESULTS) is not done again.
 campaigns: export OMP_NUM_THREADS = 1

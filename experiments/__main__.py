@@ -129,9 +129,11 @@ def _sweep(
     """One run for each combination, checked before the first is started; then all rows in one file."""
     jobs = _swept(experiment, known, rest)
     fields = sweeps.parse(known.sweep)
-    codes, runs = [], []
+    codes, runs, sent = [], [], 0
     for number, (_, config, ledger) in enumerate(jobs, 1):
         say(f"{experiment.name}: run {number} of {len(jobs)}, {ledger.folder.parent.name}")
+        if launcher is not None:
+            sent = sweeps.send_ahead(jobs[number - 1 :], sent - number + 1, launcher, get) + number - 1
         codes.append(_run(experiment, config, ledger, launcher, get))
         runs.append(({name: getattr(config, name) for name in fields}, ledger.rows()))
     print(f"all rows {sweeps.collect(known.out, experiment.name, runs)}", flush=True)

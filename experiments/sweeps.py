@@ -1,7 +1,7 @@
 """`--sweep seed=0:5 beta=.1,.3`: one run for each combination, in folders of their own under one --out, and their rows together."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,10 @@ import polars as pl
 
 from edittheory.core.errors import RunError
 from edittheory.runs.files import write_atomically
+from edittheory.runs.launchers import SlurmLauncher
+from edittheory.runs.ledger import Ledger
+
+from .experiment import Experiment, Work
 
 LARGEST = 10_000
 """Most combinations of one sweep."""
@@ -77,3 +81,26 @@ def collect(out: Path, name: str, runs: Sequence[tuple[Mapping[str, Any], pl.Dat
     whole = pl.concat(frames, how="vertical_relaxed")
     write_atomically(path, lambda temporary: whole.write_parquet(temporary))
     return path
+
+
+def send_ahead(
+    jobs: Sequence[tuple[Experiment, Any, Ledger]],
+    sent: int,
+    launcher: SlurmLauncher,
+    get: Callable[[str], Experiment],
+) -> int:
+    """Submit runs of a sweep before the first of them is waited for, so that nodes need not stand still at its end.
+
+    `sent` of the (experiment, configuration, ledger) are submitted already; more follow, the first in any case, while the tasks
+    of all together stay within the launcher's `parallelism`. Returns how many are submitted now.
+    """
+    busy = sum(launcher.tasks(ledger) for _, _, ledger in jobs[:sent])
+    for experiment, config, ledger in jobs[sent:]:
+        tasks = launcher.tasks(ledger)
+        if sent and busy + tasks > launcher.options.parallelism:
+            break
+        if tasks:
+            with ledger.open():
+                launcher.send(ledger, Work(get, experiment.name, config, ledger.folder.parent.absolute()))
+        busy, sent = busy + tasks, sent + 1
+    return sent

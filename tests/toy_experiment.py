@@ -33,6 +33,7 @@ def cells(config: ToyConfig) -> list[dict]:
 
 
 def run_cell(config: ToyConfig, cell: dict, key: jax.Array) -> pl.DataFrame:
+    _note("begun", config, cell)
     time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
     if cell["index"] == 1 and "TOY_CALM" not in os.environ:
         if config.trouble == "stop":
@@ -46,6 +47,14 @@ def run_cell(config: ToyConfig, cell: dict, key: jax.Array) -> pl.DataFrame:
         {"index": [cell["index"]] * cell["size"], "size": cell["size"], "draw": draws.tolist(), "note": None}
         | ({"note": "first"} if cell["index"] == 0 else {})
     )
+
+
+def _note(what: str, config: ToyConfig, cell: dict) -> None:
+    """A line in the file TOY_LOG, if that is set: who did what with which cell."""
+    if path := os.environ.get("TOY_LOG"):
+        node = os.environ.get("SLURMD_NODENAME", "here")
+        with open(path, "a") as log:
+            log.write(f"{what} {node} {config.seed} {cell['index']} {cell['size']}\n")
 
 
 def report(rows: pl.DataFrame, config: ToyConfig) -> Report:

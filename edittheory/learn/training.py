@@ -4,7 +4,8 @@ resumed.
 A run is one training: its own data, weights, key, learning rate and objective coefficients. All of these
 carry a leading run axis R and may be swept; the compiled loop is the same for any values. `jax.lax.scan`
 takes `chunk` steps at a time; between chunks the host evaluates, checks, reports and saves. Runs are sharded
-over devices, and within a device taken in blocks of `width`, so that memory does not grow with R.
+over devices, and within a device taken in blocks of `width`, so that memory does not grow with R. How many runs
+stand side by side may change the last bits of each (XLA orders the sums of a batched product by its shape).
 """
 
 import dataclasses
@@ -124,7 +125,7 @@ def train(
     objective's leaves: one for all, or with a leading R. model: shared, but for the leaves that
     `per_run(model)` names (as in `equinox.tree_at`), which have a leading R. labels: a name for each run, for
     messages. checkpoint: a file to save to and to resume from; a resumed training ends with the same bits as
-    one that was never stopped.
+    one that was never stopped. devices: see `default_devices`.
 
     Raises ValueError for shapes that disagree, examples outside of the model, or weights that leave nothing
     to train or to hold out, naming argument and run; memory.TooLarge before starting; TrainingDiverged,
@@ -147,8 +148,7 @@ def train(
         names,
         settings,
     )
-    devices = list(devices) if devices is not None else jax.local_devices()
-    devices = devices[: min(len(devices), num_runs)]
+    devices = (list(devices) if devices is not None else default_devices())[:num_runs]
     shared, job, static, padded = _place(model, shared, job, num_runs, settings, devices)
 
     state = start(shared, job, static)
@@ -180,6 +180,15 @@ def train(
     if not keep_diverged:
         _refuse_diverged(trained, np.asarray(job.learning_rate), np.asarray(state.first_loss), names)
     return trained
+
+
+def default_devices() -> list[Any]:
+    """All local accelerators, or one CPU device, so that results do not depend on into how many devices a CPU is told to be divided.
+
+    Several CPU devices share the same cores; give them as `devices` to train runs side by side.
+    """
+    devices = jax.local_devices()
+    return devices[:1] if devices[0].platform == "cpu" else devices
 
 
 def _place(model, shared, job, num_runs: int, settings: Settings, devices: Sequence[Any]):

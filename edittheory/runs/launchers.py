@@ -60,29 +60,9 @@ class SlurmLauncher:
         Raises TasksFailed when no task is left but cells are missing, Detached on Ctrl-C, RunError if the
         cluster cannot be reached or refuses.
         """
-        folder = ledger.folder / "slurm"
         watch = _Watch(self.cluster, ledger)
         try:
-            submissions = recorded(folder)
-            watch.names = [submission.name for submission in submissions]
-            queued = self.cluster.queue(watch.names) if submissions else {}
-            for submission in submissions:
-                if submission.job is None and (orphans := self.cluster.queue([submission.name])):
-                    self.cluster.cancel(sorted(orphans))  # its command was killed inside sbatch
-                watch.take_up(submission, queued)
-            pending = ledger.pending()
-            busy = {name for task in watch.running.values() for name in task.names}
-            fresh = [cell for cell in pending if ledger.name(cell) not in busy]
-            if watch.running:
-                ledger.notify(
-                    f"{len(watch.running)} tasks of {_jobs(watch.running)} still queued or running; collecting them"
-                )
-            if fresh:
-                submission = self._submit(ledger, work, fresh, watch)
-                ledger.notify(
-                    f"submitted {len(fresh)} cells in {len(submission.tasks)} tasks as job {submission.job}; "
-                    f"logs in {submission.folder}"
-                )
+            pending = self._send(ledger, work, watch)
             watch.wait([ledger.name(cell) for cell in pending])
         except KeyboardInterrupt:
             if not watch.running:
@@ -100,7 +80,40 @@ class SlurmLauncher:
                 "logs); finished cells are kept and the same command tries the others again",
                 watch.fault,
             )
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(ledger.folder / "slurm", ignore_errors=True)
+
+    def send(self, ledger: Ledger, work: Work) -> None:
+        """Submit what the open `ledger` lacks and return at once; `collect` finds it. RunError if the cluster refuses."""
+        self._send(ledger, work, _Watch(self.cluster, ledger))
+
+    def tasks(self, ledger: Ledger) -> int:
+        """How many tasks at most a ledger would have under way at once; none if it is complete."""
+        cells = 0 if ledger.check() else len(ledger.cells) - len(ledger.written())
+        return min(-(-cells // self.options.cells_per_task), self.options.parallelism)
+
+    def _send(self, ledger: Ledger, work: Work, watch: "_Watch") -> list[Cell]:
+        """Take up what earlier commands submitted and submit the rest; returns the cells that are not done."""
+        submissions = recorded(ledger.folder / "slurm")
+        watch.names = [submission.name for submission in submissions]
+        queued = self.cluster.queue(watch.names) if submissions else {}
+        for submission in submissions:
+            if submission.job is None and (orphans := self.cluster.queue([submission.name])):
+                self.cluster.cancel(sorted(orphans))  # its command was killed inside sbatch
+            watch.take_up(submission, queued)
+        pending = ledger.pending()
+        busy = {name for task in watch.running.values() for name in task.names}
+        fresh = [cell for cell in pending if ledger.name(cell) not in busy]
+        if watch.running:
+            ledger.notify(
+                f"{len(watch.running)} tasks of {_jobs(watch.running)} still queued or running; collecting them"
+            )
+        if fresh:
+            submission = self._submit(ledger, work, fresh, watch)
+            ledger.notify(
+                f"submitted {len(fresh)} cells in {len(submission.tasks)} tasks as job {submission.job}; "
+                f"logs in {submission.folder}"
+            )
+        return list(pending)
 
     def _submit(self, ledger: Ledger, work: Work, cells: list[dict[str, Any]], watch: "_Watch") -> Submission:
         size = self.options.cells_per_task

@@ -162,7 +162,8 @@ class Ledger:
         """The cells that have no sound file yet, in order; damaged files are named and removed."""
         if self.check():
             return []
-        return [cell for cell in self.cells if self._read(cell) is None]
+        files = self._files()
+        return [cell for cell in self.cells if self._read(cell, files) is None]
 
     def has(self, cell: Mapping[str, Any]) -> bool:
         """Whether a cell has a sound file; damaged ones are named and removed."""
@@ -203,7 +204,8 @@ class Ledger:
             return self.rows_path
         if self._manifest is None:
             raise RuntimeError("finish needs the ledger to be open: use `with ledger.open():`")
-        frames = [self._read(cell) for cell in self.cells]
+        files = self._files()
+        frames = [self._read(cell, files) for cell in self.cells]
         missing = sum(frame is None for frame in frames)
         if missing:
             raise RunError(
@@ -228,9 +230,19 @@ class Ledger:
             raise RunError(f"{self.folder} is not complete; run the same command again")
         return pl.read_parquet(self.rows_path)
 
-    def _read(self, cell: Mapping[str, Any]) -> pl.DataFrame | None:
-        """Rows of a cell, or None if it has no sound file."""
-        for path in sorted(self.cells_folder.glob(f"{self.name(cell)}-*.parquet")):
+    def _files(self) -> dict[str, list[Path]]:
+        """The files of all cells by name, from one listing of the folder."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self.cells_folder.glob("*-*.parquet")):
+            found.setdefault(path.name.partition("-")[0], []).append(path)
+        return found
+
+    def _read(
+        self, cell: Mapping[str, Any], files: Mapping[str, Sequence[Path]] | None = None
+    ) -> pl.DataFrame | None:
+        """Rows of a cell, or None if it has no sound file; `files`: one listing for many cells."""
+        name = self.name(cell)
+        for path in sorted(self.cells_folder.glob(f"{name}-*.parquet")) if files is None else files.get(name, ()):
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest()[:16] == path.stem.rpartition("-")[2]:
                 return pl.read_parquet(io.BytesIO(data))

@@ -102,7 +102,8 @@ class Task:
                 except Exception as error:
                     failures.append(self._failure(cell, error))
         host = {"hardware": provenance.hardware(), "software": provenance.software()}
-        return {"failures": failures, "host": socket.gethostname(), **host}
+        name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+        return {"failures": failures, "host": name, **host}
 
     def checkpoint(self) -> Any:
         """Called by submitit when the time runs out: the same task again, which skips what is done."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from edittheory.core import stops
 from tests.campaigns import registry
 
 
@@ -25,13 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(
         prefix="campaigns"
     ) as folder:  # with the programs that jax has compiled, for all of them
-        return run(given.names or registry.NAMES, given.out, Path(folder))
+        with stops.on_sigterm():  # so that daemons of a campaign end with it
+            return run(given.names or registry.NAMES, given.out, Path(folder))
 
 
 def run(names: Sequence[str], out: Path, folder: Path) -> int:
     """Run campaigns by name; the exit code."""
     worst = 0
     for name in names:
+        if said := registry.lacking(name):
+            print(f"{name}: not tried here: {said}")
+            continue
         rows = registry.get(name).into(out, folder, lambda line: print(line, file=sys.stderr, flush=True))
         print(f"{name}: {rows['ok'].sum()} of {rows.height} as promised")
         for row in rows.filter(~pl.col("ok")).iter_rows(named=True):

@@ -73,11 +73,16 @@ def command(case: Case, inputs_: Path) -> list[str]:
 
 
 def environment(cache: Path, **more: str) -> dict[str, str]:
-    """One thread, the CPU, and jax's compilation cache in a folder of the campaign's own, as any user may have it."""
+    """One thread, the CPU, and jax's compilation cache in a folder of the campaign's own, as any user may have it.
+
+    NPROC: XLA's pool has as many threads as there are cores, or devices if these are more, and how it divides a product's sums
+    depends on that; so it has four throughout, as many as the most devices tried.
+    """
     return os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": "1",
+        "NPROC": "4",
         "POLARS_MAX_THREADS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -1,13 +1,14 @@
 """The campaigns by name; each is built when it is asked for."""
 
 import functools
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.campaigns.campaign import KILLS, Campaign
 
-KILL_COUNT, FLIPS, EXAMPLES, LOGS = 50, 30, 500, 200
+KILL_COUNT, FLIPS, EXAMPLES, LOGS, LOST = 50, 30, 500, 200, 12
 
 
 @functools.lru_cache(maxsize=1)
@@ -125,6 +126,39 @@ def _pythons() -> Campaign:
     )
 
 
+def _nodes() -> Campaign:
+    from tests.slurm import lost_nodes
+
+    whole: dict[str, str] = {}
+
+    def run(cell: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+        if not whole:
+            whole.update(lost_nodes.undisturbed(folder / "nodes-whole"))
+        return [lost_nodes.trial(folder, cell["number"], whole)]
+
+    config = {"seed": 0, "trials": LOST, "sweep": list(lost_nodes.SWEEP), "cell_seconds": lost_nodes.SLEEP}
+    cells = [{"number": number} for number in range(LOST)]
+    summary = "a node of a real Slurm dies in the middle of a sweep; the others finish it with the same bytes"
+    return Campaign("campaign_nodes", summary, config, cells, run, lost_nodes.NODES)
+
+
+def lacking(name: str) -> str | None:
+    """What this machine lacks for a campaign, in one line; None if it can be run."""
+    if name != "campaign_nodes":
+        return None
+    from tests.slurm.nodes import Missing, check
+
+    try:
+        check()
+    except Missing as error:
+        return str(error)
+    return (
+        None
+        if importlib.util.find_spec("submitit")
+        else "submitit is missing; install it: pip install 'submitit>=1.5'"
+    )
+
+
 BUILT: dict[str, Callable[[], Campaign]] = {
     "campaign_kills": _kills,
     "campaign_faults": _faults,
@@ -132,6 +166,7 @@ BUILT: dict[str, Callable[[], Campaign]] = {
     "campaign_fuzz": _fuzz,
     "campaign_determinism": _determinism,
     "campaign_pythons": _pythons,
+    "campaign_nodes": _nodes,
 }
 NAMES = tuple(BUILT)
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.slurm.one_node import MEMORY, Missing, OneNode, check
+from tests.slurm.nodes import MEMORY, Missing, Nodes, check
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "tests.slurm.command", "toy")
@@ -40,7 +40,7 @@ LIMIT = 240.0  # seconds for any one step
 class Sweep:
     """The command that sends the toy experiment through Slurm, and what its folder holds."""
 
-    def __init__(self, slurm: OneNode, out: Path, *words: str, sleep: float = 2.0):
+    def __init__(self, slurm: Nodes, out: Path, *words: str, sleep: float = 2.0):
         self.slurm = slurm
         self.folder = out / "toy"
         self.words = (*COMMAND, "--out", str(out), *words)
@@ -103,7 +103,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="edittheory-slurm-") as name:
         folder = Path(name)
         local = run_here(folder / "local", *SWEEP)
-        with OneNode(folder_of(folder, "slurm")) as slurm:
+        with Nodes(folder_of(folder, "slurm")) as slurm:
             print(f"slurm is up: {slurm.run('sinfo', '--version').strip()}", flush=True)
             commands: list[subprocess.Popen] = []
             try:
@@ -141,7 +141,7 @@ def run_here(out: Path, *words: str) -> bytes:
     return (out / "toy" / "rows.parquet").read_bytes()
 
 
-def interrupted_sweep(slurm: OneNode, out: Path, local: bytes, commands: list[subprocess.Popen]) -> None:
+def interrupted_sweep(slurm: Nodes, out: Path, local: bytes, commands: list[subprocess.Popen]) -> None:
     sweep = Sweep(slurm, out, *SWEEP, *GROUPED)
     began = time.monotonic()
 
@@ -212,7 +212,7 @@ def interrupted_sweep(slurm: OneNode, out: Path, local: bytes, commands: list[su
     assert len(sessions) == 2 and sessions[1]["slurm"]["jobs"] and sessions[1]["slurm"]["hosts"], sessions
 
 
-def start_timed_sweep(slurm: OneNode, out: Path, commands: list[subprocess.Popen]) -> Sweep:
+def start_timed_sweep(slurm: Nodes, out: Path, commands: list[subprocess.Popen]) -> Sweep:
     """One task of twelve cells whose sleep alone takes longer than its two minutes."""
     words = (
         *LONG,
@@ -239,7 +239,7 @@ def finish_timed_sweep(sweep: Sweep, command: subprocess.Popen, out: Path) -> No
     print(f"a task longer than its time limit was queued again {restarts} times and finished", flush=True)
 
 
-def faulty_sweep(slurm: OneNode, out: Path, commands: list[subprocess.Popen]) -> None:
+def faulty_sweep(slurm: Nodes, out: Path, commands: list[subprocess.Popen]) -> None:
     words = ("--config.cells", "3", "--config.trouble", "fault")
     local = run_here(out.with_name("local-faulty"), *words)
     sweep = Sweep(slurm, out, *words, *SLURM, "--slurm-cells-per-task", "2", sleep=0.0)

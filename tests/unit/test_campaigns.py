@@ -11,10 +11,12 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import cells_page
 from edittheory.core.errors import InputError, RunError
 from edittheory.core.stops import exit_code, on_sigterm
 from edittheory.language.model.checkpoint_config import read_architecture
 from edittheory.language.train.train_state import data_mesh
+from edittheory.learn.training import default_devices
 from edittheory.runs import device_memory, files
 from edittheory.runs.files import remove_leftovers, write_atomically
 from experiments import memory, sweeps, tiny_llm, tiny_llm_plan
@@ -107,6 +109,10 @@ def test_the_page_is_that_of_the_rows():
     for name in registry.NAMES:
         if (page.ROWS / name).exists():
             assert page.manifest(name)["status"] == "complete"
+
+
+def test_the_page_of_many_machines_is_that_of_the_measurements():
+    assert cells_page.PAGE.read_text(encoding="utf-8") == cells_page.page()
 
 
 def test_tables_that_differ_are_told_apart():
@@ -236,4 +242,5 @@ def test_a_training_killed_after_its_model_was_written_is_not_taken_for_finished
 def test_pretended_devices_of_a_cpu_do_not_share_a_batch():
     """Two of them here (conftest): sums of float32 gradients in another order moved log-probabilities by 1e-5."""
     assert len(jax.local_devices()) == 2
+    assert len(default_devices()) == 1
     assert data_mesh(None, 8).size == 1 and data_mesh(jax.local_devices(), 8).size == 2

@@ -1,5 +1,6 @@
 """The Slurm launcher without Slurm: a stub of a batch system that runs tasks in this process when it is told to."""
 
+import dataclasses
 import json
 import pickle
 
@@ -7,9 +8,10 @@ import pytest
 
 from edittheory.core.errors import ConfigurationMismatch, RunError
 from edittheory.runs import launchers, provenance
-from edittheory.runs.launchers import Detached, TasksFailed
+from edittheory.runs.launchers import Detached, SlurmLauncher, TasksFailed
 from edittheory.runs.ledger import Ledger
-from edittheory.runs.slurm import Task
+from edittheory.runs.slurm import SlurmOptions, Task
+from experiments import sweeps
 from experiments.experiment import Work
 from tests.slurm_stub import QUICK, Stub, local, run
 from tests.toy_experiment import EXPERIMENT, ToyConfig, get
@@ -213,3 +215,25 @@ def test_out_of_time_too_often_ends_the_task():
 
     with pytest.raises(UncompletedJobError):
         Task(work, [{"index": 0}])()
+
+
+def test_a_sweep_sends_runs_ahead_within_its_limit(tmp_path):
+    """Four runs of 8 cells, two to a task: of 9 tasks at once two runs may be under way; each is sent once."""
+    stub = Stub()
+    launcher = SlurmLauncher(SlurmOptions(cells_per_task=2, parallelism=9), stub)
+    jobs = []
+    for seed in range(4):
+        config = dataclasses.replace(QUICK, seed=seed)
+        jobs.append(
+            (EXPERIMENT, config, EXPERIMENT.ledger(config, tmp_path / str(seed), notify=lambda line: None))
+        )
+    assert sweeps.send_ahead(jobs, 0, launcher, get) == 2 and len(stub.submitted) == 2
+    work = Work(get, "toy", jobs[0][1], (tmp_path / "0").absolute())
+    EXPERIMENT.run_into(jobs[0][1], jobs[0][2], lambda ledger: launcher.collect(ledger, work))
+    assert len(stub.submitted) == 2 and jobs[0][2].check()
+    assert sweeps.send_ahead(jobs[1:], 1, launcher, get) == 2 and len(stub.submitted) == 3
+    for _, config, ledger in jobs[1:]:
+        work = Work(get, "toy", config, ledger.folder.parent.absolute())
+        EXPERIMENT.run_into(config, ledger, lambda ledger, work=work: launcher.collect(ledger, work))
+    assert len(stub.submitted) == 4 and all(ledger.check() for _, _, ledger in jobs)
+    assert sweeps.send_ahead(jobs, 0, launcher, get) == 4 and len(stub.submitted) == 4

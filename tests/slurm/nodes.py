@@ -1,4 +1,6 @@
-"""A real Slurm of one node, started and stopped by this process, with everything it writes in one folder.
+"""A real Slurm of one or more nodes on this machine, started and stopped by this process, with everything it writes in one folder.
+
+Every node is a slurmd of its own (`slurmd -N`, for which Slurm must have been built with --enable-multiple-slurmd, as Debian's is).
 
 Needs root and the programs munged, slurmctld, slurmd and their commands (Debian: slurm-wlm and munge). It does
 not touch the system's own configuration, keys or ports.
@@ -22,7 +24,7 @@ START = 60.0  # seconds for a daemon to come up
 PR_SET_CHILD_SUBREAPER = 36
 
 CONFIGURATION = """\
-ClusterName=onenode
+ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
@@ -38,13 +40,12 @@ SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=5,batch_sched_delay=1
 SlurmctldPort={controller}
-SlurmdPort={node}
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmdSpoolDir={folder}/node
+SlurmdPidFile={folder}/%n.pid
+SlurmdSpoolDir={folder}/%n
 StateSaveLocation={folder}/state
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/%n.log
 SlurmdParameters=config_overrides
 BatchStartTimeout=1
 MessageTimeout=10
@@ -53,8 +54,8 @@ ReturnToService=2
 JobRequeue=1
 KillWait=5
 MinJobAge=300
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
 
 
@@ -68,36 +69,44 @@ def check() -> None:
         raise Missing("a one-node Slurm needs root on Linux, for instance in a container of Debian")
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     if absent:
-        raise Missing(f"{', '.join(absent)} cannot be found; install them: apt-get update && apt-get install slurm-wlm munge")
+        raise Missing(
+            f"{', '.join(absent)} cannot be found; install them: apt-get update && apt-get install slurm-wlm munge"
+        )
 
 
-class OneNode:
-    """`with OneNode(folder) as slurm`: commands of Slurm work in `slurm.environment` until the block ends."""
+class Nodes:
+    """`with Nodes(folder, 2) as slurm`: commands of Slurm work in `slurm.environment` until the block ends; nodes are node1, node2 ..."""
 
-    def __init__(self, folder: Path, timeout: int = 30):
+    def __init__(self, folder: Path, count: int = 1, timeout: int = 30, cpus: int = 2):
         check()
         self.folder = folder
+        self.names = tuple(f"node{number}" for number in range(1, count + 1))
         host = socket.gethostname().partition(".")[0]
-        ports = _free_ports(2)
-        self.configuration = folder / "slurm.conf"
+        controller, *ports = free_ports(1 + count)
+        lines = [
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=1000 State=UNKNOWN"
+            for name, port in zip(self.names, ports, strict=True)
+        ]
         text = CONFIGURATION.format(
-            host=host, folder=folder, controller=ports[0], node=ports[1], timeout=timeout
+            host=host, folder=folder, controller=controller, timeout=timeout, nodes="\n".join(lines)
         )
+        self.configuration = folder / "slurm.conf"
         self.configuration.write_text(text)
         self.environment = {**os.environ, "SLURM_CONF": str(self.configuration)}
         self._daemons: dict[str, subprocess.Popen] = {}
 
-    def __enter__(self) -> "OneNode":
+    def __enter__(self) -> "Nodes":
         # What a dying slurmd leaves behind becomes a child of this process, and so can be found and ended.
         if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
         try:
             self._start_munge()
-            for name in ("state", "node"):
+            for name in ("state", *self.names):
                 (self.folder / name).mkdir()
-            self._start("slurmctld", "-D", "-i")
+            self._start("slurmctld", "slurmctld", "-D", "-i")
             self.wait_for("slurmctld", lambda: "UP" in self.run("scontrol", "ping", check=False))
-            self.start_node()
+            for name in self.names:
+                self.start_node(name)
         except BaseException:
             self.stop()
             raise
@@ -106,17 +115,29 @@ class OneNode:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def start_node(self) -> None:
+    def start_node(self, name: str = "node1") -> None:
         """Start slurmd and wait until the node takes work."""
-        self._start("slurmd", "-D")
-        self.wait_for("the node", lambda: self.run("sinfo", "--noheader", "--format=%t").strip() in READY)
+        self._start(name, "slurmd", "-D", "-N", name)
+        self.wait_for(f"the node {name}", lambda: self.state(name) in READY)
 
-    def kill_node(self) -> int:
+    def state(self, name: str) -> str:
+        """What Slurm says of a node: idle, alloc, down, ..."""
+        return self.run("sinfo", "--noheader", f"--nodes={name}", "--format=%t").strip()
+
+    def kill_daemon(self, name: str = "node1") -> int:
+        """SIGKILL slurmd alone: its tasks go on, as on a node that the network has lost; returns 1."""
+        process = self._daemons.pop(name)
+        process.kill()
+        process.wait(timeout=20)
+        return 1
+
+    def kill_node(self, name: str = "node1") -> int:
         """SIGKILL slurmd with all that runs on the node, as when the power goes; returns how many processes.
 
-        slurmctld looks for the jobs when the node is back, and queues those again that had run for MEMORY seconds.
+        slurmctld looks for the jobs when the node is back, or gives it up after `timeout` seconds, and queues those again
+        that had run for MEMORY seconds.
         """
-        return self._kill("slurmd")
+        return self._kill(name)
 
     def run(self, *words: str, check: bool = True) -> str:
         """Output of a command of Slurm."""
@@ -150,7 +171,7 @@ class OneNode:
             with _quietly():
                 self.run("scancel", "--state=PENDING", "--user=root", check=False)
                 self.run("scancel", "--user=root", check=False)
-        for name in ("slurmd", "slurmctld", "munged"):
+        for name in (*self.names, "slurmctld", "munged"):
             self._kill(name)
         with _quietly():  # other children that ended meanwhile
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -165,7 +186,11 @@ class OneNode:
         files = {"key-file": key, "socket": folder / "socket", "pid-file": folder / "pid"}
         files |= {"seed-file": folder / "seed", "log-file": self.folder / "munged.log"}
         self._start(
-            "munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items())
+            "munged",
+            "munged",
+            "--foreground",
+            "--force",
+            *(f"--{name}={path}" for name, path in files.items()),
         )
         self.wait_for("munged", lambda: (folder / "socket").exists())
 
@@ -173,7 +198,7 @@ class OneNode:
         output = open(self.folder / f"{name}.output.log", "ab")
         with output:
             self._daemons[name] = subprocess.Popen(
-                [name, *words],
+                words,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -186,11 +211,12 @@ class OneNode:
         process = self._daemons.pop(name, None)
         if process is None:
             return 0
-        doomed = {process.pid}
         table = _processes()
-        if name == "slurmd":  # its steps detach from it, and so become our own children
-            adopted = {pid for pid, (parent, _) in table.items() if parent == os.getpid()}
-            doomed |= {pid for pid in adopted if "slurmstepd" in table[pid][1]}
+        doomed = {process.pid}
+        if name in self.names:
+            doomed |= {
+                pid for pid, (_, title) in table.items() if "slurmstepd" in title and self._serves(pid, name)
+            }
         while grown := {pid for pid, (parent, _) in table.items() if parent in doomed} - doomed:
             doomed |= grown
         for fate in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none reports another's end
@@ -202,6 +228,13 @@ class OneNode:
             with _quietly():
                 os.waitpid(pid, 0)
         return len(doomed)
+
+    def _serves(self, pid: int, name: str) -> bool:
+        """Whether a step, which detaches from its slurmd, belongs to that node: it writes into the node's log."""
+        log = str(self.folder / f"{name}.log")
+        with _quietly():
+            return any(os.readlink(handle) == log for handle in Path(f"/proc/{pid}/fd").iterdir())
+        return False
 
 
 READY = ("idle", "mix", "alloc")
@@ -229,7 +262,8 @@ def _processes() -> dict[int, tuple[int, str]]:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody uses now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for item in sockets:
