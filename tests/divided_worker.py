@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory.learn import class_losses, divided_class
+from edittheory.learn import class_losses
+from edittheory.learn.divided import finite_class as divided_class
 from edittheory.problem import EditDataset
 from edittheory.runs.provenance import peak_memory_mb
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from edittheory.learn import class_losses, divided_class, learners
+from edittheory.learn import class_losses, learners
+from edittheory.learn.divided import finite_class as divided_class
 from edittheory.problem import EditDataset
 from tests import divided_worker
 from tests.slurm.nodes import free_ports

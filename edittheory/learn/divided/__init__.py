@@ -1,0 +1,1 @@
+"""Classes and losses divided over devices and processes."""
