@@ -23,6 +23,7 @@ GROUPS = {
     "B5": "B5: learning without a log",
     "B6": "B6: certificates",
     "C14": "C14: exact, log-linear",
+    "C17": "C17: against rivals",
     "L6": "L6: lower bounds",
     "O7": "O7: shared feedback",
     "O8": "O8: warm start",
@@ -32,11 +33,13 @@ GROUPS = {
     "G3": "G3: PREF, no truth",
     "G4": "G4: RL, no truth",
     "G5": "G5: a wrong beta",
+    "G7": "G7: a wrong distance",
+    "G8": "G8: any length",
 }
 """First part of a statement's name -> what it is about."""
 KINDS = {
-    "deterministic": ("step of a proof", style.SKY, "o"),
-    "statistical": ("bound from samples", style.BLUE, "D"),
+    "deterministic": ("step of\na proof", style.SKY, "o"),
+    "statistical": ("bound from\nsamples", style.BLUE, "D"),
 }
 ROUNDING = 1e-3
 """Ratios below this are of identities, whose two sides differ by rounding only."""
@@ -62,6 +65,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     best = best.with_columns(
         group=pl.col("statement").str.strip_prefix("mutant.").str.split(".").list.first()
     )
+    if unknown := set(best["group"]) - set(GROUPS):
+        raise ValueError(f"GROUPS has no line for the statements of {', '.join(sorted(unknown))}")
     true, false = best.filter(~pl.col("mutant")), best.filter("mutant")
     figure = style.blank(4.6)
     grid = figure.add_gridspec(2, 2, height_ratios=(3.0, 1.0))
@@ -85,15 +90,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         Line2D([], [], marker=marker, color=color, linestyle="none", label=label)
         for label, color, marker in KINDS.values()
     ]
-    place = list(GROUPS).index("O7") + 0.5  # nothing stands to the right there
-    right.legend(
-        handles=marks,
-        loc="center",
-        bbox_to_anchor=(2.6, place),
-        bbox_transform=right.transData,
-        borderpad=0,
-        labelspacing=0.2,
-    )
+    right.legend(handles=marks, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderpad=0)
     for place, name in enumerate(SHOWN):
         _instance(
             figure.add_subplot(grid[1, place]),
