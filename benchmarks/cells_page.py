@@ -30,16 +30,16 @@ def page() -> str:
         f"**A node that dies.** `make test-slurm` starts a real Slurm of two or three nodes, each a slurmd of its own on one machine, and takes one away in the middle. Of {lost.height} trials of the [campaign](campaigns.md) {lost['ok'].sum()} ended as promised: the command that waited ended by itself, with the bytes of a run without Slurm. "
         f"In {power.height} the node lost its power: {power['at_work'].sum()} cells were begun twice, those at work on it, {power['recomputed'].sum()} that were done; in {network.height} its network only, its task going on: {network['at_work'].sum()} were begun twice. Not tried: nodes with clocks and file systems of their own.", "",
         "## One cell larger than a device", "",
-        "`edittheory.learn.divided.finite_class` divides the K members of a finite class over a `jax.sharding.Mesh`, of one process or (`jax.distributed`) of several; `divided` lets each process make its own part. SUP and PREF choose the member that they choose in the whole class, ties included; losses agree to rounding (tested to n 2^-53 relative), not to the bit: XLA orders sums by how many members stand side by side.", "",
+        "`edittheory.learn.divided.finite_class` divides the K members of a finite class over a `jax.sharding.Mesh`, of one process or (`jax.distributed`) of several; `divided` lets each process make its own part. SUP and PREF choose the member that they choose in the whole class, ties included; losses agree to rounding (tested to n 2^-53 relative), not to the bit (why was not looked into).", "",
         f"A class of {memory['members']:,} members ({memory['class_mb']:.0f} MB), peak memory of a process above what it needed before:", "",
         "| processes | MB | of one process |", "| --: | --: | --: |",
         *(f"| {row['processes']} | {row['grown_mb']} | {row['grown_mb'] / runs[0]['grown_mb']:.2f} |" for row in runs), "",
-        "So it falls, but not quite as 1 / processes: each has a fixed part besides (compiled programs, connections).", "",
+        "So it falls, but not quite as 1 / processes (what the rest is was not looked into).", "",
         "## What a cell costs", "",
-        f"Measured by `python benchmarks/cells.py` on {found['hardware']['cpu_count']} cores of {found['hardware']['processor']} at a load of {found['load']:.0f}, a local disk; wall times are least of several.", "",
+        f"Measured by `python benchmarks/cells.py` on {found['hardware']['cpu_count']} cores of {found['hardware']['processor']} at a load of {found['load']:.0f}, a local disk; wall times are least of several, and other runs at such loads gave up to 2.6 times as much for a cell and 1.9 times as many cells a second.", "",
         f"* A task's start: {found['start']['processor_s']:.2f} s of processor time ({found['start']['wall_s']:.1f} s here) for Python, imports and the first program of JAX, and {1e6 * costs['plan']:.0f} us for each cell of the ledger. An experiment's own compiling comes on top.",
-        f"* A cell's check and write: {1e3 * costs['cell']:.1f} ms, nearly all of it flushing to disk, and {1e6 * costs['listing']:.2f} us for each cell that is there.",
-        f"* Looking which cells are missing: {first['pending_ms']:.0f} ms of {first['there'] + 100} cells, {last['pending_ms']:.0f} ms of {last['there'] + 100:,}, by one listing (it was one for each cell, whose cost grows as the square).", "",
+        f"* A cell's check and write: {1e3 * costs['cell']:.1f} ms, and {1e6 * costs['listing']:.2f} us for each cell that is there.",
+        f"* Looking which cells are missing: {first['pending_ms']:.0f} ms of {first['there'] + 100} cells, {last['pending_ms']:.0f} ms of {last['there'] + 100:,}, by one listing (it was one listing for each cell; not timed).", "",
         "Writers of empty cells at once in one folder:", "",
         "| writers | cells a second |", "| --: | --: |",
         *(f"| {row['writers']} | {row['cells_per_s']:.0f} |" for row in found["writers"]), "",
@@ -59,7 +59,7 @@ def page() -> str:
     limit = 1 / costs["folder"]
     lines += [
         "",
-        f"What to set: cells a task so that a task computes for ten minutes or so, but at least twice as many tasks as nodes; a ledger of at most some 10,000 cells (a sweep has one for each combination). The folder takes {limit:.0f} cells a second here, so 1,000 nodes need cells of at least {1000 / limit:.1f} s on a folder as fast as this disk; a network file system is slower, by how much is not measured. Slurm's array size (`MaxArraySize`, 1,001 unless changed) limits the tasks of one run. "
+        f"What to set (rules of thumb, not measured): cells a task so that a task computes for ten minutes or so, but at least twice as many tasks as nodes; a ledger of at most some 10,000 cells (a sweep has one for each combination). The folder takes {limit:.0f} cells a second here, so 1,000 nodes need cells of at least {1000 / limit:.1f} s on a folder as fast as this disk; a network file system is slower, by how much is not measured. Slurm's array size (`MaxArraySize`, 1,001 unless changed) limits the tasks of one run. "
         "The command that waits lists the folder every 2 s and asks squeue every 10 s.", "",
     ]  # fmt: skip
     return "\n".join(lines)

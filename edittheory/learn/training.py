@@ -5,7 +5,7 @@ A run is one training: its own data, weights, key, learning rate and objective c
 carry a leading run axis R and may be swept; the compiled loop is the same for any values. `jax.lax.scan`
 takes `chunk` steps at a time; between chunks the host evaluates, checks, reports and saves. Runs are sharded
 over devices, and within a device taken in blocks of `width`, so that memory does not grow with R. How many runs
-stand side by side may change the last bits of each (XLA orders the sums of a batched product by its shape).
+stand side by side, and on how many devices, may change the last bits of each.
 """
 
 import dataclasses

@@ -61,7 +61,8 @@ All of it is mended (but that rows of `tiny_llm` depend on the number of threads
 * Silent NaN or infinity: beta below 1e-300 times the costs, localities above 690 over the smallest distance, delta near the smallest number, counts above 2^53.
 * Language models were not the same to the bit on 2 or 4 pretended devices of a CPU: the same texts and costs, log-probabilities off by up to 2e-5, since a batch
   was shared by the devices and its gradients summed in another order. It no longer is. `tiny_llm` still differed by 2e-5, in the rows of RL alone: the cost networks'
-  four members were trained side by side, on two devices two and two, and XLA orders the sums of a product of 4 x (64 x 32) by (32 x 32) matrices otherwise than of 2 or 1.
+  four members were trained side by side, on two devices two and two, and the same inputs gave other weights (a
+  smaller ensemble did not: which product it is was not found).
   Trainings take one CPU device now unless they are given more, as language models do. What then still differed, on 4 devices of 2 cores only, is the number of threads:
   XLA's pool has as many as there are cores, or devices if these are more, and divides the sums of a product over them. One device with a pool of four (`NPROC=4`) gives the
   weights of four devices to the bit. So rows of `tiny_llm` have the same bytes for the same number of threads; with another they differ, in RL alone, by up to 2e-5

@@ -2,7 +2,7 @@
 
 The members stand along one axis of a `jax.sharding.Mesh`; every device reads the whole log and only its own members, of which
 it finds the best. What devices tell each other is one loss and one index each. A member's loss is a sum over edits on one device, never
-across devices; but XLA may order it by how many members stand side by side, so losses equal those of the undivided class up
+across devices; but XLA may order it otherwise for another number of members, so losses equal those of the undivided class up
 to rounding (a few units in the last place), and the choice unless two members are that close.
 
 The devices may be those of one process (`--xla_force_host_platform_device_count=4`, several GPUs) or of several
