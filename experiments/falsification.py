@@ -239,7 +239,7 @@ EXPERIMENT = _Falsification(
     summary="can any statement of docs/theory.md be refuted by optimisation, and does the search catch false ones?",
     config_class=Config,
     presets={
-        "quick": Config(stop_refuted=True),
+        "quick": Config(steps=400, stop_refuted=True),
         "standard": Config(
             starts=64, steps=600, generations=60, sample_sizes=(30, 100, 300), certificate_sizes=(20, 100)
         ),
