@@ -11,6 +11,7 @@ LABELS = {
     "campaign_malformed": "malformed inputs",
     "campaign_fuzz": "fuzzed functions",
     "campaign_determinism": "ways to compute",
+    "campaign_nodes": "lost nodes",
 }
 LOOKS = {
     "time": style.Look("at random", style.BLUE, "o"),
