@@ -8,7 +8,6 @@ Exit codes: 0 no statement violated; 1 one is; 2 a run that is missing, unfinish
 """
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ from edittheory.cli.finished import read_inputs
 from edittheory.core import statistics
 from edittheory.core.errors import InputError
 from edittheory.runs.files import make_folder, sha256_file, write_atomically, write_json
-
-from .bound_verification import Config
 
 NAME = "bound_verification_counts"
 KEYS = ("statement", "family", "n")
@@ -59,7 +56,7 @@ def _group(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def verdicts(counts: pl.DataFrame, config: Config) -> pl.DataFrame:
+def verdicts(counts: pl.DataFrame, delta: float, level: float) -> pl.DataFrame:
     """The cells (statement, family, n) with the exact upper end of their rate of violations, and whether it is called a violation.
 
     As in the experiment's report: each of the m cells of probabilistic statements is tested at level / m; one violation of a
@@ -67,14 +64,16 @@ def verdicts(counts: pl.DataFrame, config: Config) -> pl.DataFrame:
     """
     cells = counts.filter(pl.col("family") != "all")
     claims = {claim.name: claim for claim in statements.STATEMENTS}
-    tested = cells.filter(pl.col("statement").is_in([name for name, each in claims.items() if each.failures]))
-    level = config.level / max(tested.height, 1)
+    tested = cells.filter(
+        pl.col("statement").is_in([name for name, claim in claims.items() if claim.failures])
+    )
+    each = level / max(tested.height, 1)
     highs, violated = [], []
     for name, trials, violations in cells.select("statement", "trials", "violations").iter_rows():
         claim = claims[name]
-        check = statistics.violation_check(violations, trials, claim.allowed(config.delta), level)
+        check = statistics.violation_check(violations, trials, claim.allowed(delta), each)
         violated.append(check.violated if claim.failures else violations > 0)
-        highs.append(float(statistics.clopper_pearson(violations, trials, level)[1]))
+        highs.append(float(statistics.clopper_pearson(violations, trials, each)[1]))
     return cells.with_columns(
         high=pl.Series(highs, dtype=pl.Float64), violated=pl.Series(violated, dtype=pl.Boolean)
     )
@@ -109,10 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         manifest
         | {"experiment": NAME, "condensed": of, "rows": counts.height, "rows_sha256": sha256_file(path)},
     )
-    fields = {field.name for field in dataclasses.fields(Config)}
-    config = Config(**{name: tuple(value) if isinstance(value, list) else value
-                       for name, value in manifest["config"].items() if name in fields})  # fmt: skip
-    cells = verdicts(counts, config)
+    config = manifest["config"]
+    cells = verdicts(counts, config["delta"], config["level"])
     bad = cells.filter("violated")["statement"].unique().sort().to_list()
     print(
         f"{cells['statement'].n_unique()} statements, {cells['trials'].sum():,} checks in {cells.height} cells, "
