@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from .sentences import Numbers, Sentence, rows
+from .sentences import Numbers, Sentence, rows, said
 
 
 def _verification() -> Numbers:
@@ -154,24 +154,18 @@ README = "README.md"
 
 
 SENTENCES: tuple[Sentence, ...] = (
-    Sentence(
-        README, "{statements} statements, {checks:,} checks on random problems, {bad} violated", _verification
-    ),
-    Sentence(README, "In {exact:.0%} of the logs PREF finds the optimum exactly", _verification),
-    Sentence(
+    *said(
         README,
+        _verification,
+        "{statements} statements, {checks:,} checks on random problems, {bad} violated",
+        "In {exact:.0%} of the logs PREF finds the optimum exactly",
+    ),
+    *said(
+        README,
+        _separation,
         "{strong_sup:.4f} against {strong_pref:.4f} (PREF) and {strong_plugin:.4f} (RL plug-in) | edits are",
-        _separation,
-    ),
-    Sentence(
-        README,
         "{weak_pref:.4f} against {weak_sup:.4f} (SUP) and {weak_plugin:.4f} (RL plug-in) | the edit",
-        _separation,
-    ),
-    Sentence(
-        README,
         "{habit_plugin:.4f} against {habit_sup:.4f} (SUP) and {habit_pref:.4f} (PREF) | labels",
-        _separation,
     ),
     Sentence(
         README, "is the clear winner in {plugin} of {cells} cells, PREF in {pref} and SUP in {sup}", _map
@@ -192,23 +186,19 @@ SENTENCES: tuple[Sentence, ...] = (
         "is {total:,.0f} times the truth at n = 300: {coverage:.0f} x {worst:.1f} x {curvature:.1f} x {sampling:.1f} for",
         _looseness,
     ),
-    Sentence(README, "within {low:.1f} to {high:.1f} times of what happens", _falsification),
-    Sentence(README, "{true} true statements stand, {false} false ones fall", _falsification),
-    Sentence(
+    *said(
         README,
-        "{average:.5f} against {realised:.5f} realised, where the bound B2(b) says {b2b:.2f}",
-        _certificates,
+        _falsification,
+        "within {low:.1f} to {high:.1f} times of what happens",
+        "{true} true statements stand, {false} false ones fall",
     ),
-    Sentence(
+    *said(
         README,
+        _certificates,
+        "{average:.5f} against {realised:.5f} realised, where the bound B2(b) says {b2b:.2f}",
         "in {mixture_low:.0f} to {mixture_high:.0f}% of the logs at some of the tested n (claimed: 10%), "
         "one from costs alone in {betting_low:.1f} to {betting_high:.1f}%",
-        _certificates,
-    ),
-    Sentence(
-        README,
         "between {lacking_low:.0f}% and {lacking_high:.1f}% of certificates are wrong at n = 3,000",
-        _certificates,
     ),
     Sentence(
         README,
