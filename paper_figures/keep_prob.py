@@ -87,7 +87,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
         for height, side, words in ((0.98, "top", "better than SFT"), (0.02, "bottom", "worse than SFT")):
-            ax.text(0.99, height, words, transform=ax.transAxes, ha="right", va=side, fontsize=style.pt(7))
+            style.note(ax, 0.99, height, words, transform=ax.transAxes, ha="right", va=side)
     seeds, loss_seeds = (
         data.filter((pl.col("kind") == "policy") & (pl.col("rule") == rule))["replicate"].n_unique()
         for rule in ("cost", "loss")

@@ -32,9 +32,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ]
             low, middle, high = np.array([np.quantile(ratio, [0.1, 0.5, 0.9]) for ratio in ratios]).T
             lines.append(style.line(ax, sizes, middle, style.Look(label, color, marker), low, high))
-        ax.set(xscale="log", yscale="log", xlabel="n, logged edits", title=learner)
-        ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-        ax.minorticks_off()
+        ax.set(yscale="log", title=learner)
+        style.size_axis(ax, sizes, "n, logged edits")
     style.key(figure, "median over problems of 2, 4 and 8 features; bands: 10% to 90% of the problems")
     axes[0][0].set_ylabel("bound / SubOpt")
     for ax, lines in zip(axes[0], drawn.values(), strict=True):  # once the shared limits are final

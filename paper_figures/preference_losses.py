@@ -110,9 +110,8 @@ def _pairs(ax, study: pl.DataFrame) -> None:
         means = [by_size[n][name].mean() for n in sizes]
         (drawn,) = ax.plot(sizes, means, color=color, linestyle=dashes, linewidth=style.pt(1.0), label=name)
         lines.append(drawn)
-    ax.set(xscale="log", yscale="log", xlabel="pairs n", ylabel="SubOpt, tuned")
-    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-    ax.minorticks_off()
+    ax.set(yscale="log", ylabel="SubOpt, tuned")
+    style.size_axis(ax, sizes, "pairs n")
     ax.set_title("How many pairs? Weak user")
     style.label_ends(ax, lines)
 
@@ -153,7 +152,7 @@ def _winners(axes, study: pl.DataFrame) -> None:
             clear = low > 0 or high < 0
             color = look.color if clear else style.GREY
             ax.plot([middle], [place], color=color, marker=look.marker)
-            ax.plot([low, high], [place, place], color=color, linewidth=style.pt(0.9))
+            style.interval(ax, low, high, place, color)
         ax.axvline(0.0, color=style.BLACK, linewidth=style.pt(0.7))
         ax.set_xscale("symlog", linthresh=0.01)
         ax.set_xlim(-0.1, 0.5)
