@@ -89,7 +89,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: user, n, seed, policy, rival, upper, estimate, realised (SubOpt of the policy less that of the rival)."""
     strength, habit = USERS[cell["user"]]
     knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    bank = jnp.asarray(worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts))
+    bank = jnp.asarray(worlds.bank_of(config))
     world_key, *train_keys = jax.random.split(key, 3)
     most = max(config.sizes)
     drawn, data = _draw(world_key, bank, knobs, config, most)
