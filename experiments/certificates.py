@@ -209,7 +209,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
             ("form", "player"),
             (*(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}", f"empty, n = {last:,}"),
         )
-        plain = rows.filter((pl.col("fault") == "none") & (pl.col("family") == family))
+        plain = rows.filter(fault="none", family=family)
         for (form, player), part in means(plain).group_by("form", "player", maintain_order=True):
             values = part.sort("n")
             row = [f"{value:.3g}" for value in values["value"]]

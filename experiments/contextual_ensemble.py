@@ -217,9 +217,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         title = f"T = {horizon:,}: mean edit cost over {config.trials:,} problems; best single arm {mine[0]['best_single']}"
         views.append(table(title, COLUMNS, mine))
     share = {
-        name: rows.filter((pl.col("method") == ARMS[0]) & (pl.col("horizon") == config.horizons[0]))[
-            f"best in {name}"
-        ]
+        name: rows.filter(method=ARMS[0], horizon=config.horizons[0])[f"best in {name}"]
         .value_counts(sort=True)
         .rows()[0]
         for name in DOMAINS

@@ -123,7 +123,7 @@ def associations(rows: pl.DataFrame, config: Config) -> list[dict]:
     records = []
     for sweep in SWEEPS:
         for learner, measure in SERIES.items():
-            mine = rows.filter((pl.col("sweep") == sweep) & (pl.col("learner") == learner))
+            mine = rows.filter(sweep=sweep, learner=learner)
             x, y = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
             record = {
                 "sweep": sweep,
@@ -146,7 +146,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     medians = rows.group_by("sweep", "value", "learner").median()
     found = []
     for cell in cells(config):
-        mine = medians.filter((pl.col("sweep") == cell["sweep"]) & (pl.col("value") == cell["value"]))
+        mine = medians.filter(sweep=cell["sweep"], value=cell["value"])
         by_name = {row["learner"]: row for row in mine.iter_rows(named=True)}
         losses = {name: by_name[name]["suboptimality"] for name in ("PREF", "RL plug-in", "RL")}
         pairs, concentration = by_name["PREF"]["pair_coverage"], by_name["RL"]["cost_coverage"]

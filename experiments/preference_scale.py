@@ -112,7 +112,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     wrong = 0
     for beta in config.betas:
         for name, predicted in zip(SCALES, (1.0, beta), strict=True):
-            mine = rows.filter((pl.col("beta") == beta) & (pl.col("scale") == name))
+            mine = rows.filter(beta=beta, scale=name)
             population = (mine.filter(pl.col("n") == POPULATION)["temperature"] / beta).to_numpy()
             wrong += int(np.sum(np.abs(np.log(population / predicted)) > np.log(grid)))
             final = mine.filter(pl.col("n") == largest)

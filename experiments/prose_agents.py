@@ -27,7 +27,7 @@ def histories() -> dict[str, Any]:
             half = student_half(values)
             place = f"{user}_{str(method).lower()}_{name}"
             found |= {place: float(values.mean()), f"{place}_half": float(half)}
-    dpo = data.filter((pl.col("train_user") == "weak") & (pl.col("method") == "DPO"))
+    dpo = data.filter(train_user="weak", method="DPO")
     found["peak"] = dpo.filter(pl.col("step") == 10)["drift_edit"].mean()
     return found
 

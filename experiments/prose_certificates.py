@@ -40,7 +40,7 @@ def _feedback() -> Mapping[str, Any]:
     missed = named.filter(pl.col("predicted") != pl.col("measured"))
     informed = beside.filter(pl.col("name").is_in(["labels, informed", "PREF", "RL", "all"]))
     middle = informed.group_by("name", "n").agg(pl.col("ratio").median())["ratio"]
-    biased = beside.filter((pl.col("name") == "SUP") & (pl.col("n") == 3000))["ratio"]
+    biased = beside.filter(name="SUP", n=3000)["ratio"]
     return {
         "below": beside.filter(pl.col("mean") < pl.col("bound")).height, "of": beside.height, "named": named.height - missed.height,
         "cells": named.height, "margin": 100 * (missed["measured_margin"].max() - 1), "low": middle.min(), "high": middle.max(),  # type: ignore[operator]
@@ -65,7 +65,7 @@ def _robust() -> Mapping[str, Any]:
     ):
         mine = worst.filter(pl.col("form") == form)["share"]
         found |= {f"{key}_low": mine.min(), f"{key}_high": mine.max()}
-    last = data.filter((pl.col("habit") == 0.3) & (pl.col("n") == 3000) & (pl.col("family") == "line"))
+    last = data.filter(habit=0.3, n=3000, family="line")
     for form, key in (("own radius", "own"), ("own radius and costs", "joint"), ("costs", "costs")):
         found[f"{key}_value"] = last.filter(pl.col("form") == form)["value"].median()
     return found

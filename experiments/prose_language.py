@@ -55,13 +55,7 @@ def numbers() -> dict[str, Any]:
 
 
 def _answers(rows: pl.DataFrame, keep: float, task: str, method: str, measure: str) -> float:
-    mine = rows.filter(
-        (pl.col("rule") == "cost")
-        & (pl.col("test_user") == "strong")
-        & (pl.col("keep_prob") == keep)
-        & (pl.col("task") == task)
-        & (pl.col("method") == method)
-    )
+    mine = rows.filter(rule="cost", test_user="strong", keep_prob=keep, task=task, method=method)
     found = mine[measure].mean()
     return float("nan") if found is None else float(found)  # type: ignore[arg-type]
 

@@ -33,7 +33,7 @@ def _data() -> pl.DataFrame:
 
 def fact(log: str, statistic: str, which: str | None = None, part: str = "value") -> float | None:
     """One number of a log, None where it has none."""
-    mine = _data().filter((pl.col("log") == log) & (pl.col("statistic") == statistic))
+    mine = _data().filter(log=log, statistic=statistic)
     mine = mine if which is None else mine.filter(pl.col("which") == which)
     return mine[part][0] if mine.height else None
 
@@ -100,7 +100,7 @@ def numbers() -> Mapping[str, Any]:
         found[f"{letter}_changed"] = known(log, "one way", part="n")
         states = {part: known(log, "gamma of states", part=part) for part in ("value", "low", "high", "n")}
         found |= {f"{letter}_states_{part}": value for part, value in states.items()}
-        shown = _data().filter((pl.col("log") == log) & (pl.col("statistic") == "direction shown"))
+        shown = _data().filter(log=log, statistic="direction shown")
         found[f"{letter}_directions"] = int(shown["value"].sum())
         found[f"{letter}_features"] = shown.height
     operators = [log for log in NAMES if log not in (FLUENCY, GRAMMAR)]

@@ -164,11 +164,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     )
     for user in USERS:
         for series in (*LEARNERS, *config.losses, "bias", "reference", "B1.c", "B2.c*", "B3.b*"):
-            mine = dict(
-                shown.filter((pl.col("user") == user) & (pl.col("series") == series))
-                .select("n", "value")
-                .iter_rows()
-            )
+            mine = dict(shown.filter(user=user, series=series).select("n", "value").iter_rows())
             fit = fits.get((user, series))
             slope = (
                 f"{fit['slope']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}]"

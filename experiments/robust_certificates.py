@@ -152,9 +152,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     records, refuted = [], []
     for family, habit, form, bad, of, radius in counts.iter_rows():
         low, high = (float(end) for end in statistics.clopper_pearson(bad, of, 0.05))
-        here = medians.filter(
-            (pl.col("family") == family) & (pl.col("habit") == habit) & (pl.col("form") == form)
-        )
+        here = medians.filter(family=family, habit=habit, form=form)
         values = dict(here.select("n", "value").iter_rows())
         check = statistics.violation_check(bad, of, config.delta, config.level / promised)
         if form in PROMISED and check.violated:

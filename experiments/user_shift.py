@@ -153,9 +153,9 @@ def summarise(rows: pl.DataFrame, config: Config) -> list[dict]:
     for space in config.spaces:
         for n in config.sample_sizes:
             table = np.empty((config.trials, len(pairs), len(LEARNERS)))
-            mine = rows.filter((pl.col("space") == space) & (pl.col("n") == n)).sort("seed")
+            mine = rows.filter(space=space, n=n).sort("seed")
             for p, (train, test) in enumerate(pairs):
-                part = mine.filter((pl.col("train_user") == train) & (pl.col("test_user") == test))
+                part = mine.filter(train_user=train, test_user=test)
                 for k, name in enumerate(LEARNERS):
                     table[:, p, k] = part.filter(pl.col("learner") == name)["cost"].to_numpy()
             for k, name in enumerate(LEARNERS):

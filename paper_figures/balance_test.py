@@ -45,7 +45,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     for index, (test, look) in enumerate(TESTS.items()):
         shift = 0.19 * (index - (len(TESTS) - 1) / 2)
         for place, (kind, balanced, _) in enumerate(order.iter_rows()):
-            mine = data.filter((pl.col("kind") == kind) & (pl.col("test") == test))
+            mine = data.filter(kind=kind, test=test)
             rejected = mine.filter(pl.col("n") == last)["rejected"].to_numpy()
             low, high = clopper_pearson(int(rejected.sum()), len(rejected), LEVEL)
             style.interval(left, float(low), float(high), place + shift, look.color)

@@ -2,7 +2,6 @@
 
 import matplotlib.figure
 import numpy as np
-import polars as pl
 import scipy.stats
 from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -40,7 +39,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(2, 4, height=4.3)
     columns = [(series, sweep) for series in SERIES for sweep in SWEEPS]
     for j, ((learner, measure, label), sweep) in enumerate(columns):
-        mine = data.filter((pl.col("learner") == learner) & (pl.col("sweep") == sweep))
+        mine = data.filter(learner=learner, sweep=sweep)
         look = style.look(learner)
         x, loss = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
         for i, y in enumerate((loss, loss / mine["reference"].to_numpy())):

@@ -82,7 +82,7 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int]) -> None:
     bounds = data.filter(pl.col("kind") == "bound").select(*keys, feedback="name", bound="mean")
     for place, (name, look) in enumerate(LOOKS.items()):
         mine = (
-            data.filter((pl.col("kind") == "learner") & (pl.col("name") == name))
+            data.filter(kind="learner", name=name)
             .with_columns(feedback=pl.lit(SEES[name]))
             .join(bounds, on=[*keys, "feedback"])
         )

@@ -2,7 +2,6 @@
 
 import matplotlib.figure
 import numpy as np
-import polars as pl
 from matplotlib.lines import Line2D
 
 from . import style
@@ -28,7 +27,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ratios = [
                 (part["bound"] / part["realised"]).to_numpy()
                 for n in sizes
-                if len(part := data.filter((pl.col("statement") == statement) & (pl.col("n") == n)))
+                if len(part := data.filter(statement=statement, n=n))
             ]
             low, middle, high = np.array([np.quantile(ratio, [0.1, 0.5, 0.9]) for ratio in ratios]).T
             lines.append(style.line(ax, sizes, middle, style.Look(label, color, marker), low, high))

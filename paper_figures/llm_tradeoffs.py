@@ -24,7 +24,7 @@ def candidates(data: pl.DataFrame) -> list[tuple[str, str, str]]:
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Mean cost by n with a strong test user; bands from the least to the largest seed; grey is the reference policy."""
-    data = rows["tiny_llm_curve"].filter((pl.col("test_user") == "strong") & (pl.col("kind") == "policy"))
+    data = rows["tiny_llm_curve"].filter(test_user="strong", kind="policy")
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
     figure, axes = style.new_figure(1, len(settings), height=2.3, sharey="row")
     ends = []

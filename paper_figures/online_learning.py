@@ -49,7 +49,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             part = mine.filter(pl.col("learner") == learner)
             mean, low, high = interval(part, curves(part, "regret", grid))
             style.line(ax, grid, mean, look, np.maximum(low, 0.3), high)
-        short = mine.filter((pl.col("learner") == "edit-MLE, short epochs") & (pl.col("seed") == 0))
+        short = mine.filter(learner="edit-MLE, short epochs", seed=0)
         for column, look in BOUNDS.items():
             values = curves(short, column, grid).mean(axis=0)
             if np.all(np.isfinite(values)):

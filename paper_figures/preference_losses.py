@@ -82,7 +82,7 @@ def _weights(ax, study: pl.DataFrame) -> None:
     """SubOpt of DPO + weight x NLL over that of DPO at s = 1, by user."""
     lines = []
     for user, look in USERS.items():
-        mine = study.filter((pl.col("user") == user) & (pl.col("n") == 300))
+        mine = study.filter(user=user, n=300)
         plain = mine.filter((pl.col("loss") == "sigmoid") & ((pl.col("value") - 1).abs() < 1e-6))
         base = plain.sort("seed")["suboptimality"].to_numpy().astype(float)
         part = mine.filter(pl.col("loss") == "sigmoid + NLL")
@@ -143,7 +143,7 @@ def _displaced(ax, moved: pl.DataFrame) -> None:
 def _winners(axes, study: pl.DataFrame) -> None:
     """Tuned SubOpt less that of tuned DPO, with intervals, for each loss and user."""
     for ax, (user, look) in zip(axes, USERS.items(), strict=True):
-        tables = _tables(study.filter((pl.col("user") == user) & (pl.col("n") == 300)))
+        tables = _tables(study.filter(user=user, n=300))
         base = _tuned(tables["sigmoid"])
         family = 0.05 / (len(NAMES) * len(USERS))
         for place, name in enumerate(NAMES):
