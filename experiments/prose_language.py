@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 
-from edittheory.core.statistics import worst_case_gap
 from edittheory.language.evaluate import over_seeds, summaries, user_strength
 
 from . import sentences
@@ -66,7 +65,7 @@ def _tables(rows: pl.DataFrame) -> dict[str, float]:
     found: dict[str, float] = {}
     for user, prefix in (("strong", ""), ("transfer", "transfer_")):
         scores = summaries.scores(user_strength.two_users(rows), user, summaries.COMPARATORS)
-        gaps = worst_case_gap(scores.costs)
+        gaps = summaries.worst_case_gap(scores.costs)
         for k, method in enumerate(scores.methods):
             each = {
                 "mean": over_seeds.mean(scores.costs[:, :, k].mean(axis=1)),

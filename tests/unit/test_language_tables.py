@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edittheory.core.statistics import worst_case_gap
 from edittheory.language.evaluate import summaries
 from edittheory.language.evaluate.summaries import SETTINGS
 from paper_figures import (
@@ -36,28 +35,23 @@ def test_scores_are_means_over_rounds(rows):
     for name, each in found.means().items():
         for (task, user), value in each.items():
             assert value == pytest.approx(cost_of(name, user), abs=1e-6), (name, task, user)
-
-
-def worst(found):
-    """Max SubOpt of each method: per seed, then the mean."""
-    five = [found.methods.index(name) for name in summaries.COMPARATORS]
-    return dict(zip(found.methods, worst_case_gap(found.costs, five).mean(axis=0), strict=True))
+    assert found.spreads()["SFT"][SETTINGS[0]] == pytest.approx(0.01, abs=1e-6)
 
 
 def test_worst_gap_is_to_the_fixed_comparators(rows):
     """RL is worse than all and "Late, theory" no comparator: neither moves the others' gaps."""
-    gaps = worst(summaries.scores(rows, "strong"))
+    gaps = summaries.scores(rows, "strong").gaps()
     # strong: best SFT .2; weak: DPO .2, SFT .5, Early .25, Late .22
-    assert gaps["SFT"] == pytest.approx(0.3, abs=1e-6)
-    assert gaps["Late"] == pytest.approx(0.02, abs=1e-6)
-    assert gaps["Late, theory"] == pytest.approx(0.1, abs=1e-6)
+    assert gaps["SFT"][0] == pytest.approx(0.3, abs=1e-6)
+    assert gaps["Late"][0] == pytest.approx(0.02, abs=1e-6)
+    assert gaps["Late, theory"][0] == pytest.approx(0.1, abs=1e-6)
     less = rows.filter(pl.col("method") != "RL")
-    assert worst(summaries.scores(less, "strong"))["Early"] == gaps["Early"]
+    assert summaries.scores(less, "strong").gaps()["Early"] == gaps["Early"]
     cheap = rows.with_columns(
         pl.when(pl.col("method") == "Late, theory").then(0.0).otherwise("cost").alias("cost")
     )
-    assert worst(summaries.scores(cheap, "strong"))["Late, theory"] < 0
-    assert worst(summaries.scores(cheap, "strong"))["SFT"] == gaps["SFT"]
+    assert summaries.scores(cheap, "strong").gaps()["Late, theory"][0] < 0
+    assert summaries.scores(cheap, "strong").gaps()["SFT"] == gaps["SFT"]
 
 
 def test_the_gap_is_taken_in_every_seed():
@@ -73,7 +67,7 @@ def test_the_gap_is_taken_in_every_seed():
     each = (found.costs - found.costs.min(axis=2, keepdims=True)).max(axis=1)
     index = found.methods.index("SFT")
     np.testing.assert_allclose(each[:, index], [0.7, 0.3], atol=1e-6)
-    assert worst(found)["SFT"] == pytest.approx(0.5, abs=1e-6)
+    assert found.gaps()["SFT"][0] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_missing_rows_are_named(rows):
@@ -132,9 +126,7 @@ def test_the_table_of_one_run_holds_both_and_what_agrees(rows):
     figure = llm_rivals.FIGURE
     assert figure.draw is None  # a table, not a picture of one
     mine = summaries.scores(rows, "strong").means()
-    trained = rows.with_columns(
-        pl.col("seed").alias("train_seed"), pl.lit(0, rows["seed"].dtype).alias("seed")
-    )
+    trained = rows.with_columns(pl.col("seed").alias("train_seed"), pl.lit(0, rows["seed"].dtype).alias("seed"))
     texts = figure.texts({"tiny_llm": trained}, {"tiny_llm": MANIFEST})
     assert f"{mine['SFT'][SETTINGS[0]]:.3f} ±0.025" in texts[".md"], "4.303 * .01 / sqrt 3"
     assert "## Ours" in texts[".md"] and "## The paper's" in texts[".md"]

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from edittheory.core.statistics import worst_case_gap
+
 Setting = tuple[str, str]
 """Task and training user."""
 
@@ -77,6 +79,21 @@ class Scores(NamedTuple):
             method: {setting: float(found[i, k]) for i, setting in enumerate(self.settings)}
             for k, method in enumerate(self.methods)
         }
+
+    def spreads(self) -> dict[str, dict[Setting, float]]:
+        """The standard deviation over seeds (0 for one seed), as `means`."""
+        found = self.costs.std(axis=0, ddof=1) if len(self.seeds) > 1 else np.zeros(self.costs.shape[1:])
+        return {
+            method: {setting: float(found[i, k]) for i, setting in enumerate(self.settings)}
+            for k, method in enumerate(self.methods)
+        }
+
+    def gaps(self, comparators: Sequence[str] = COMPARATORS) -> dict[str, tuple[float, float]]:
+        """Max SubOpt of each method: computed for every seed, then mean and standard deviation over seeds."""
+        chosen = [self.methods.index(name) for name in comparators if name in self.methods]
+        each = worst_case_gap(self.costs, chosen)
+        spread = each.std(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1])
+        return {name: (float(each[:, k].mean()), float(spread[k])) for k, name in enumerate(self.methods)}
 
 
 def full_log(rows: pl.DataFrame) -> pl.DataFrame:
