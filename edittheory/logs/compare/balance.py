@@ -58,7 +58,8 @@ def _slope(
 
 def _scores(design: np.ndarray, there: np.ndarray, both: np.ndarray) -> np.ndarray:
     """Scores of the states that make the directions likeliest, with a ridge, by damped Newton steps; (S,)."""
-    loss, slope = (functools.partial(function, design, there, both) for function in (_loss, _slope))
+    loss = functools.partial(_loss, design, there, both)
+    slope = functools.partial(_slope, design, there, both)
     return damped_newton(loss, slope, design.shape[1], 1e-8)
 
 
