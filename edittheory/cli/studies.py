@@ -70,6 +70,10 @@ STUDIES: Mapping[str, Study] = {
 }
 OTHERS: Mapping[str, tuple[str, ...]] = {
     "campaigns": ("make campaigns",),
+    "bounds_by_n": (
+        "edittheory run bound_verification --preset paper --out results",
+        "python -m experiments.verification_counts results --out results",
+    ),
 }
 """Figures of rows that no experiment leaves as they are, with the commands that make them."""
 FIGURES = {figure: name for name, study in STUDIES.items() for figure in study.figures} | {
