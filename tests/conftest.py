@@ -100,7 +100,7 @@ def pytest_runtest_makereport(item: pytest.Item, call):
     return report
 
 
-MOST_MAPPINGS = 25_000
+MOST_MAPPINGS = 40_000
 """A program that XLA compiled holds six memory mappings, and Linux allows a process 65,530 of them: a worker with more dies of a
 segmentation fault. After a file that leaves more than this, compiled programs are dropped."""
 

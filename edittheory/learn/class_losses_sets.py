@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from edittheory.core.inlined import inlined
 from edittheory.core.shapes import shaped
 from edittheory.learn import class_losses, losses
 from edittheory.learn.class_losses import Class, Policy
@@ -34,6 +35,7 @@ TOGETHER = 8
 
 
 @shaped
+@inlined
 def supervised(log_class: Class, data: EditDataset) -> Float[Array, "S K"]:
     """Mean -log pi(y'|x) of every member on every data set; fields of `data` are (S, N)."""
     _check_sets(data)
@@ -43,6 +45,7 @@ def supervised(log_class: Class, data: EditDataset) -> Float[Array, "S K"]:
 
 
 @shaped
+@inlined
 def preference(
     log_class: Class, log_reference: Policy, data: EditDataset, scale: float | Float[Array, ""] = 1.0
 ) -> Float[Array, "S K"]:

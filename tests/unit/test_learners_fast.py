@@ -1,5 +1,7 @@
 """The fast class losses give the values of their definition, in every branch, and the learners choose by them."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from edittheory.problem import EditDataset
 K, X, Y = 7, 3, 5
 
 
+@functools.partial(jax.jit, static_argnames=("n", "num_k", "num_x", "num_y", "batch"))
 def random_case(key, n, num_k=K, num_x=X, num_y=Y, spread=1.0, batch=()):
     """A class, a reference, and data sets of n pairs, all with leading axes `batch`."""
     keys = jax.random.split(key, 5)
@@ -24,12 +27,14 @@ def random_case(key, n, num_k=K, num_x=X, num_y=Y, spread=1.0, batch=()):
     return log_class, log_reference, EditDataset(*parts, jnp.zeros((*batch, n)))
 
 
+@jax.jit
 def plain_supervised(log_class, data):
     return class_losses.class_loss(
         lambda edit, *_: losses.supervised(edit), log_class, jnp.zeros(log_class.shape[1:]), data
     )
 
 
+@jax.jit
 def plain_preference(log_class, log_reference, data, scale=1.0):
     return class_losses.class_loss(
         lambda *args: losses.preference(*args, scale), log_class, log_reference, data
