@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from scipy import optimize
 
 from edittheory.claims.exact.attack_space import Point, Space, starting_vectors
+from edittheory.claims.hunt.control import Control, kind
 from edittheory.claims.hunt.falsify import TINY
 from edittheory.claims.statement import Sides, Statement, rounding
 from edittheory.claims.trial import make_trial
@@ -80,12 +81,13 @@ class RandomCheck(NamedTuple):
 
 
 class RandomFound(NamedTuple):
-    """The worst problem found for one attack, what fresh data say of it, and how many problems were tried."""
+    """The worst problem found for one attack, what fresh data say of it, problems tried for all, generations for this one."""
 
     name: str
     theta: Float[np.ndarray, " d"]
     check: RandomCheck
     tried: int
+    generations: int
 
 
 @eqx.filter_jit
@@ -178,12 +180,15 @@ class Arena:
         generations: int,
         seed: int,
         enough: float = np.inf,
-    ) -> None:
-        """Differential evolution for one attack from the best of the screened problems, until its best score exceeds `enough`."""
+    ) -> int:
+        """Differential evolution for one attack from the best of the screened problems, until its best score exceeds `enough`.
+
+        Returns how many generations it took: 0 where the screened problems were enough.
+        """
         if self.best_scores[index] > enough:
-            return
+            return 0
         first = thetas[np.argsort(-scores[:, index], kind="stable")[: self.population]]
-        optimize.differential_evolution(
+        result = optimize.differential_evolution(
             lambda x: -self.scores(np.ascontiguousarray(x.T))[:, index],
             [(-BOUNDS, BOUNDS)] * self.space.size,
             init=first,
@@ -197,6 +202,7 @@ class Arena:
             callback=lambda intermediate_result: bool(self.best_scores[index] > enough),
             rng=np.random.default_rng(seed),
         )
+        return int(result.nit)
 
     def confirm(self, index: int, theta: np.ndarray, level: float) -> RandomCheck:
         """Judge one problem on population * data_sets fresh data sets, at the given level."""
@@ -254,25 +260,39 @@ def falsify_random(
     level: float = 1e-3,
     seed: int = 0,
     stop_refuted: bool = False,
+    control: Control | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> list[RandomFound]:
     """The worst problem found for each statistical attack with n interactions, judged on population * data_sets fresh data sets.
 
     `batches` populations of random problems are scored once for all attacks; each attack then evolves its best for
     `generations`. `level` is the chance that any true claim of the list is called refuted. With `stop_refuted` the climb of a
-    statement that is false on purpose ends once a problem scores above `ENOUGH`; true ones get all generations.
+    statement that is false on purpose ends once a problem scores above `ENOUGH`; true ones get all generations, or with
+    `control` what that says.
     """
     check_probability("level", level, open_left=True)
     arena = Arena(attacks, space, n, population, data_sets, key)
     thetas, scores = arena.screen(check_int("batches", batches, 1))
-    if generations > 0:
-        for index, attack in enumerate(arena.attacks):
-            enough = ENOUGH if stop_refuted and attack.mutant else np.inf
-            arena.evolve(index, thetas, scores, generations, seed + index, enough)
-            if notify is not None:
-                notify(f"{attack.name}: log-ratio {arena.best_scores[index]:.3g}")
+    spent = [0] * len(arena.attacks)
+    needed: dict[str, int] = {}
+    false_first = control is not None
+    order = sorted(
+        range(len(arena.attacks)), key=lambda index: false_first and not arena.attacks[index].mutant
+    )
+    for index in order if generations > 0 else ():
+        attack, enough, budget = arena.attacks[index], np.inf, generations
+        own = kind(attack.statement.source)
+        if attack.mutant:
+            enough = ENOUGH if stop_refuted or control is not None else np.inf
+        elif control is not None:
+            budget = control.budget(needed.get(own), generations)
+        spent[index] = arena.evolve(index, thetas, scores, budget, seed + index, enough)
+        if attack.mutant:
+            needed[own] = max(spent[index], needed.get(own, 0))
+        if notify is not None:
+            notify(f"{attack.name}: log-ratio {arena.best_scores[index]:.3g}")
     share = statistics.bonferroni(level, len(arena.attacks))
     return [
-        RandomFound(attack.name, theta, arena.confirm(index, theta, share), arena.tried)
+        RandomFound(attack.name, theta, arena.confirm(index, theta, share), arena.tried, spent[index])
         for index, (attack, theta) in enumerate(zip(arena.attacks, arena.best_thetas, strict=True))
     ]
