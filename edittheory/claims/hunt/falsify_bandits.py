@@ -18,8 +18,7 @@ from scipy import optimize
 
 from edittheory.bounds import online
 from edittheory.claims.exact.attack_space import bounded
-from edittheory.claims.hunt.control import Control, kind
-from edittheory.claims.hunt.falsify_random import ENOUGH
+from edittheory.claims.hunt.control import ENOUGH, Control, kind
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_probability
 from edittheory.deploy.ensembles import LateEnsemble, theory_exploration
