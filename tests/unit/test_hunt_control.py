@@ -1,5 +1,6 @@
 """How long true statements are hunted at `quick`: as long as the false ones of their kind needed, and it is written down."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -22,25 +23,30 @@ def test_the_budget_is_a_multiple_between_a_floor_and_all(needed, generations, b
 
 
 class StandIn:
-    """An arena in which the false statements fall after a given number of generations."""
+    """An arena in which false statements fall after a number of generations, confirmed by fresh data at a given attempt."""
 
     falls: dict[str, int]
+    confirmed_at = 1
 
     def __init__(self, attacks, space, n, population, data_sets, key):
-        self.attacks, self.tried, self.hunted = tuple(attacks), 0, []
+        self.attacks, self.population, self.tried, self.hunted = tuple(attacks), 5, 0, []
         self.best_scores, self.best_thetas = np.zeros(len(attacks)), np.zeros((len(attacks), 1))
         StandIn.last = self
 
     def screen(self, batches):
         return np.zeros((1, 1)), np.zeros((1, len(self.attacks)))
 
-    def evolve(self, index, thetas, scores, generations, seed, enough):
+    def evolve(self, index, first, generations, seed, enough):
         name = self.attacks[index].name
-        self.hunted.append((name, generations, np.isfinite(enough)))
-        return min(generations, self.falls.get(name, generations))
+        self.hunted.append((name, generations, bool(np.isfinite(enough))))
+        return min(generations, self.falls.get(name, generations)), first
 
-    def confirm(self, index, theta, level):
-        return None
+    def afresh(self, number):
+        return self
+
+    def confirm(self, index, theta, level, number=0):
+        verdict = number == 0 or number >= self.confirmed_at
+        return falsify_random.RandomCheck(0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, verdict)
 
 
 def hunted(monkeypatch, falls, **options):
@@ -59,7 +65,7 @@ def test_a_false_statement_that_falls_slowly_lengthens_the_hunt_of_the_true_ones
     falls = {"mutant.B1.nobias": 0, "mutant.B1.c.noM": 6, "mutant.B3.set16": 0}
     order, spent = hunted(monkeypatch, falls, control=CONTROL)
     assert [name for name, *_ in order[:3]] == ["mutant.B1.nobias", "mutant.B1.c.noM", "mutant.B3.set16"]
-    assert all(generations == 30 and stops for _, generations, stops in order[:3])
+    assert all(generations == 8 * 30 and stops for _, generations, stops in order[:3])
     budgets = {name: generations for name, generations, _ in order[3:]}
     assert budgets == {
         "B1.b": 18,
@@ -73,7 +79,16 @@ def test_a_false_statement_that_falls_slowly_lengthens_the_hunt_of_the_true_ones
 
 def test_a_false_statement_that_stands_gives_the_true_ones_all_generations(monkeypatch):
     _, spent = hunted(monkeypatch, {}, control=CONTROL)
-    assert set(spent.values()) == {30}
+    assert {n for name, n in spent.items() if name.startswith("mutant.")} == {8 * 30}
+    assert {n for name, n in spent.items() if not name.startswith("mutant.")} == {30}
+
+
+def test_a_false_statement_is_hunted_on_until_fresh_data_confirm(monkeypatch):
+    monkeypatch.setattr(StandIn, "confirmed_at", 3)
+    falls = {"mutant.B1.nobias": 0, "mutant.B1.c.noM": 4, "mutant.B3.set16": 0}
+    order, spent = hunted(monkeypatch, falls, control=CONTROL)
+    assert [limit for name, limit, _ in order if name == "mutant.B1.c.noM"] == [240, 236, 232]
+    assert spent["mutant.B1.c.noM"] == 12 and spent["B1.b"] == 30
 
 
 def test_without_a_control_all_are_hunted_to_the_end_in_their_order(monkeypatch):
@@ -118,8 +133,6 @@ def test_apart_each_source_climbs_alone_from_the_same_starts(monkeypatch):
     monkeypatch.setattr(falsify, "_climbed", climbed)
     monkeypatch.setattr(falsify, "check_all", lambda attacks, points, fast: [None] * len(attacks))
     attacks = [a for a in attackable.ATTACKS if not a.balanced and a.source in ("B0", "B1(c)")]
-    import jax
-
     space = Space(False, 2, 3)
     for apart in (False, True):
         falsify.falsify(attacks, space, jax.random.key(0), starts=2, steps=1, apart=apart)
@@ -127,7 +140,7 @@ def test_apart_each_source_climbs_alone_from_the_same_starts(monkeypatch):
     together, fast = seen.pop(whole)
     assert not fast and {attacks[0].source for _ in seen} and len(seen) == 2
     for names, (theta, fast) in seen.items():
-        assert fast
+        assert fast  # neither is over a path
         for place, name in enumerate(names):
             at = whole.index(name)
             np.testing.assert_array_equal(theta[2 * place : 2 * place + 2], together[2 * at : 2 * at + 2])
