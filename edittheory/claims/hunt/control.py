@@ -55,10 +55,10 @@ def hunt(
     for index in sorted(order, key=lambda index: control is not None and not arena.attacks[index].mutant):
         attack = arena.attacks[index]
         own = kind(attack.statement.source)
-        first = thetas[np.argsort(-scores[:, index], kind="stable")[: arena.population]]
+        first = best(thetas, scores[:, index], arena.population)
         if control is not None and attack.mutant:
             limit = control.patience * generations
-            spent[index] = _until_it_falls(arena, index, first, limit, seed + index, level)
+            spent[index] = until_it_falls(arena, index, first, limit, seed + index, level)
             needed[own] = max(spent[index], needed.get(own, 0))
         else:
             budget = generations if control is None else control.budget(needed.get(own), generations)
@@ -69,7 +69,13 @@ def hunt(
     return spent
 
 
-def _until_it_falls(arena: Arena, index: int, first: np.ndarray, limit: int, seed: int, level: float) -> int:
+def best(thetas: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
+    """The vectors of the highest scores."""
+    found: np.ndarray = thetas[np.argsort(-scores, kind="stable")[:count]]
+    return found
+
+
+def until_it_falls(arena: Arena, index: int, first: np.ndarray, limit: int, seed: int, level: float) -> int:
     """Evolve a false statement until fresh data confirm what was found; its generations, `limit` if it stands.
 
     What only the search's own data sets refute was chosen for them: the population goes on with others. Confirmed means
