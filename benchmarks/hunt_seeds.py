@@ -42,14 +42,14 @@ def evolution(config: falsification.Config, name: str, seed: int) -> tuple[int, 
         level = config.level / falsification.confirmations(config)
         space = Space(balanced, 1, config.num_responses)
         arena = falsify_random.Arena(
-            attacks, space, sizes[0], config.population, config.data_sets, jax.random.key(seed)
+            attacks, space, sizes[0], config.population, config.data_sets, jax.random.key(100 + seed)
         )
         index = [attack.name for attack in attacks].index(name)
         control = Control(config.control_multiple, config.control_floor)
         thetas, scores = arena.screen(config.batches)
         first = best(thetas, scores[:, index], arena.population)
         limit = control.patience * config.generations
-        spent = until_it_falls(arena, index, first, limit, seed, level)
+        spent = until_it_falls(arena, index, first, limit, seed + index, level)
         return spent, arena.confirm(index, arena.best_thetas[index], level).refuted
     raise KeyError(name)
 
