@@ -135,9 +135,9 @@ def _statistical(config: Config, cell: dict, key) -> pl.DataFrame:
     group = attackable_random.groups(cell["balanced"])[cell["group"]]
     space = Space(cell["balanced"], 1, config.num_responses)
     control = _control(config)
-    rows = {}
+    found = {}
     for attacks in parts(group) if config.apart else [group]:
-        found = falsify_random.falsify_random(
+        for one in falsify_random.falsify_random(
             attacks,
             space,
             cell["n"],
@@ -150,18 +150,22 @@ def _statistical(config: Config, cell: dict, key) -> pl.DataFrame:
             seed=config.seed,
             stop_refuted=config.stop_refuted,
             control=control,
+        ):
+            found[one.name] = one
+    points = falsify.points_of(space, np.stack([found[attack.name].theta for attack in group]))
+    rows = []
+    for attack, point in zip(group, points, strict=True):
+        one = found[attack.name]
+        how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
+        how |= {"generations": one.generations} if control else {}
+        content = instance_files.record(
+            attack.name, "statistical", point, one.check.ratio, one.check.refuted, how, cell["n"]
         )
-        points = falsify.points_of(space, np.stack([one.theta for one in found]))
-        for attack, one, point in zip(attacks, found, points, strict=True):
-            how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
-            how |= {"generations": one.generations} if control else {}
-            content = instance_files.record(
-                attack.name, "statistical", point, one.check.ratio, one.check.refuted, how, cell["n"]
-            )
-            rows[attack.name] = _row(
-                attack.statement, "statistical", cell["n"], one.tried, one.check, content, attack.mutant
-            )
-    return pl.DataFrame([rows[attack.name] for attack in group], schema=SCHEMA)
+        statement = attack.statement
+        rows.append(
+            _row(statement, "statistical", cell["n"], one.tried, one.check, content, mutant=attack.mutant)
+        )
+    return pl.DataFrame(rows, schema=SCHEMA)
 
 
 def _bandit(config: Config, cell: dict, key) -> pl.DataFrame:
