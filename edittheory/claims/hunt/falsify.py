@@ -7,7 +7,7 @@ Statistical statements: `falsify_random`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -91,7 +91,8 @@ FAST = {"xla_backend_optimization_level": 0}
 """Options of XLA for programs that take longer to compile than they run."""
 PATHS = ("B2(c)", "B3(b)")
 """Sources whose sides are maxima over a path: they run for longer."""
-_sides_of = {fast: eqx.filter_jit(_sides, compiler_options=FAST if fast else None) for fast in (False, True)}
+_jit: Any = eqx.filter_jit  # its annotations leave out what it hands on to jax.jit
+_sides_of = {fast: _jit(_sides, compiler_options=FAST if fast else None) for fast in (False, True)}
 
 
 def check(attack: Attack, point: Point) -> Check:
