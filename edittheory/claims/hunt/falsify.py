@@ -155,9 +155,7 @@ def _ascend(attacks: tuple[Attack, ...], space: Space, climb: _Climb, which: Arr
     return climb
 
 
-_ascend_of = {
-    fast: eqx.filter_jit(_ascend, compiler_options=FAST if fast else None) for fast in (False, True)
-}
+_ascend_of = {fast: _jit(_ascend, compiler_options=FAST if fast else None) for fast in (False, True)}
 
 
 def falsify(
