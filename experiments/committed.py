@@ -86,7 +86,7 @@ def page(found: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         "",
         "## Below `standard`",
         "",
-        "The reason is time, on two cores that did much else. The language models' rows: [language](language.md).",
+        WHY,
         "",
         *smaller,
     ]
