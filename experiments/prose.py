@@ -21,6 +21,7 @@ from . import (
     prose_people,
     prose_pretrained,
     prose_readme,
+    prose_verification,
     prose_words,
 )
 from .sentences import Sentence, differences, write
@@ -39,6 +40,7 @@ PAGES = (
     prose_words,
     prose_people,
     prose_pretrained,
+    prose_verification,
 )
 SENTENCES: tuple[Sentence, ...] = tuple(one for page in PAGES for one in page.SENTENCES)
 

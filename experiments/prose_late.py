@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from . import online_learning
-from .prose_docs import manifest, settings
+from .committed import manifest
+from .prose_docs import settings
 from .sentences import Numbers, Sentence, rows, said
 
 PAGE = "docs/late-ensembles.md"

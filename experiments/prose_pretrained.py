@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from . import tiny_llm_smollm
-from .prose_docs import manifest
+from .committed import manifest
 from .sentences import Numbers, Sentence, rows
 
 PAGE = "docs/language.md"
