@@ -34,7 +34,7 @@ class Config:
 
 def cells(config: Config) -> list[dict]:
     """One cell for each corner."""
-    return [{"corner": corner.name} for corner in corners.corners(config.large)]
+    return [{"corner": name} for name in corners.names(config.large)]
 
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:

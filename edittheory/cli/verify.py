@@ -1,22 +1,27 @@
 """`edittheory verify`: the experiments of the verification, several at a time in processes of their own, then their figures.
 
 At the preset `quick` most of the time would be XLA's compiling, so the processes are told to compile fast (`fast_compiling`): rows then
-differ from those of `edittheory run` in last bits, and manifests name the flags. What is there already is only reported.
+differ from those of `edittheory run` in last bits, and manifests name the flags. The processes are forked from one that has done all
+imports (`edittheory.cli.processes`). What is there already is only reported.
 """
 
-import contextlib
+import importlib
 import importlib.metadata
 import json
+import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from edittheory.cli import studies
+from edittheory.cli import processes, studies
+from edittheory.core import stops
 from edittheory.core.errors import RunError
 
 Command = Callable[[list[str]], int]
@@ -26,7 +31,7 @@ LONGEST_FIRST = ("falsification", "bound_verification", "corners", "late_ensembl
 """The order in which they are started: what takes longest must not come last."""
 
 
-EXECUTES = ("falsification", "bound_verification")
+EXECUTES = ("falsification", "bound_verification", "late_ensemble")
 """Experiments whose programs run for long once compiled: LLVM optimises a little."""
 UNCHANGED = ("preference_scale",)
 """Experiments that would lose more to slower programs than compiling them fast gains."""
@@ -130,8 +135,8 @@ def _drawn(figure: str, name: str, out: Path) -> tuple[Path, ...]:
 class Running(NamedTuple):
     """An experiment in a process of its own, and the file that its report goes to."""
 
-    process: subprocess.Popen[bytes]
-    said: IO[bytes]
+    process: BaseProcess
+    said: Path
 
 
 def _side_by_side(options: Options) -> list[int]:
@@ -168,30 +173,64 @@ def _place(name: str) -> int:
 
 def _start(name: str, options: Options, folder: str) -> Running:
     """Its progress goes to this process's stderr, its report to a file."""
-    said: IO[bytes] = open(os.path.join(folder, name), "w+b")
-    width = str(shutil.get_terminal_size().columns)
-    command = [sys.executable, "-m", "edittheory", "run", name, *options.rest]
-    environment = {"COLUMNS": width} | os.environ
+    said = Path(folder) / name
+    said.touch()
+    changed = {"COLUMNS": os.environ.get("COLUMNS", str(shutil.get_terminal_size().columns))}
     if options.fast:
         given = os.environ.get("XLA_FLAGS", "")
         flags = f"{fast_compiling(name, importlib.metadata.version('jaxlib'))} {given}".strip()
-        environment |= {"XLA_FLAGS": flags} if flags else {}
-    return Running(subprocess.Popen(command, stdout=said, env=environment), said)
+        changed |= {"XLA_FLAGS": flags} if flags else {}
+    place = f"{options.out}/figures"
+    figures = [[one, "--results", options.out, "--out", place] for one in studies.STUDIES[name].figures]
+    arguments = ([name, *options.rest], figures, str(said), os.getcwd(), changed)
+    return Running(processes.started(_work, arguments, list(_imports())), said)
+
+
+def _work(
+    words: list[str], figures: list[list[str]], said: str, here: str, changed: Mapping[str, str]
+) -> None:
+    """Inside the process: run an experiment, draw its figures if no trouble came, and end with the run's exit code.
+
+    JAX reads its flags when it first compiles, so they may come after the imports.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # stopped while this was being started
+        sys.exit(stops.INTERRUPTED)
+    os.chdir(here)
+    os.environ.update(changed)
+    with open(said, "wb") as report:
+        os.dup2(report.fileno(), 1)
+    code: int = importlib.import_module(f"{studies.package('experiments').__name__}.__main__").main(words)
+    sys.stdout.flush()
+    if code <= 1:
+        with open(os.devnull, "wb") as nothing:  # `verify` names the files
+            os.dup2(nothing.fileno(), 1)
+        for each in figures:
+            importlib.import_module(f"{studies.package('paper_figures').__name__}.__main__").main(each)
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _imports() -> Iterator[str]:
+    """The modules of all verified experiments and their figures, and those that run and draw them."""
+    for kind, names in (
+        ("experiments", studies.VERIFIED),
+        ("paper_figures", [figure for name in studies.VERIFIED for figure in studies.STUDIES[name].figures]),
+    ):
+        package = studies.package(kind).__name__
+        yield from (f"{package}.{name}" for name in ("__main__", *names))
 
 
 def _first_to_end(running: Mapping[str, Running]) -> str:
     """Wait for one of them to end, and name it."""
-    while True:
-        for name, one in running.items():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                one.process.wait(timeout=0.05)
-                return name
+    names = {one.process.sentinel: name for name, one in running.items()}
+    return names[multiprocessing.connection.wait(list(names))[0]]  # type: ignore[index]
 
 
 def _ended(one: Running) -> tuple[int, str]:
     """Exit code (128 and the number of a signal, as in a shell) and report, once the process is gone."""
-    code = one.process.wait()
-    with one.said as said:
-        said.seek(0)
-        text = said.read().decode(errors="replace")
+    one.process.join()
+    code = one.process.exitcode or 0
+    text = one.said.read_text(encoding="utf-8", errors="replace")
     return (128 - code if code < 0 else code), text

@@ -54,7 +54,7 @@ def test_package_and_plain_numpy_agree(points, balanced):
     attacks = tuple(attack for attack in attackable.ATTACKS if attack.balanced == balanced)
     for point in points[balanced]:
         case = plain_oracle.Case(falsify.arrays_of(point))
-        found = falsify._sides(attacks, [point] * len(attacks))
+        found = falsify._sides_of[False](attacks, [point] * len(attacks))
         for attack, (left, right, scale) in zip(attacks, found, strict=True):
             again = plain_oracle.ORACLES[attack.name](case)
             allowance = 1e-9 * float(np.max(scale))

@@ -3,10 +3,12 @@
 import importlib.metadata
 import json
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
-from edittheory.cli import main, studies, verify
+from edittheory.cli import main, processes, studies, verify
 
 PAIR = ("preference_scale", "contraction")
 
@@ -33,6 +35,25 @@ def test_side_by_side_is_one_after_the_other(two_studies, tmp_path, capfd):
     manifest = json.loads((tmp_path / "1" / "contraction" / "manifest.json").read_text())
     flags = verify.fast_compiling("contraction", importlib.metadata.version("jaxlib"))
     assert manifest["sessions"][0]["software"]["xla_flags"].startswith(flags)
+
+
+def _tell(path, *modules):
+    Path(path).write_text(json.dumps([os.getpid(), *(module in sys.modules for module in modules)]))
+
+
+def test_processes_share_imports_and_nothing_else(tmp_path):
+    """What was imported for all is there without being asked for; each is a process of its own."""
+    found = []
+    for number in range(2):
+        path = tmp_path / str(number)
+        process = processes.started(
+            _tell, (str(path), f"experiments.{PAIR[0]}", "experiments.rates"), list(verify._imports())
+        )
+        process.join()
+        assert process.exitcode == 0
+        found.append(json.loads(path.read_text()))
+    assert found[0][1:] == found[1][1:] == [True, False]
+    assert len({os.getpid(), found[0][0], found[1][0]}) == 3
 
 
 def test_a_second_run_starts_no_process(two_studies, monkeypatch, tmp_path, capfd):

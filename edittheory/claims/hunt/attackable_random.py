@@ -281,6 +281,8 @@ def groups(balanced: bool) -> dict[str, tuple[RandomAttack, ...]]:
         "learners": tuple(attack for attack in mine if attack.run is None),
         "online": tuple(attack for attack in mine if attack.statement.source == "B5"),
         "certificates": tuple(attack for attack in mine if attack.statement.source == "B6"),
-        "agnostic": tuple(attack for attack in mine if attack.statement.source in ("M4", "G2", "G3", "G4", "C17")),
+        "agnostic": tuple(
+            attack for attack in mine if attack.statement.source in ("M4", "G2", "G3", "G4", "C17")
+        ),
     }
     return {name: attacks for name, attacks in found.items() if attacks}

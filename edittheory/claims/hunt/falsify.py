@@ -7,7 +7,7 @@ Statistical statements: `falsify_random`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -81,11 +81,18 @@ def arrays_of(point: Point) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
 
-@eqx.filter_jit
 def _sides(attacks: tuple[Attack, ...], points: list[Point]) -> list[tuple[Array, Array, Array]]:
     """The sides of each attack at its own point."""
     sides = [attack.sides(point) for attack, point in zip(attacks, points, strict=True)]
     return [tuple(jnp.asarray(side, dtype=float) for side in three) for three in sides]  # type: ignore[misc]
+
+
+FAST = {"xla_backend_optimization_level": 0}
+"""Options of XLA for programs that take longer to compile than they run."""
+PATHS = ("B2(c)", "B3(b)")
+"""Sources whose sides are maxima over a path: they run for longer."""
+_jit: Any = eqx.filter_jit  # its annotations leave out what it hands on to jax.jit
+_sides_of = {fast: _jit(_sides, compiler_options=FAST if fast else None) for fast in (False, True)}
 
 
 def check(attack: Attack, point: Point) -> Check:
@@ -93,12 +100,10 @@ def check(attack: Attack, point: Point) -> Check:
     return check_all((attack,), [point])[0]
 
 
-def check_all(attacks: Sequence[Attack], points: Sequence[Point]) -> list[Check]:
-    """`check` of each attack at its own point, compiled as one program."""
-    return [
-        _judge(attack, point, sides)
-        for attack, point, sides in zip(attacks, points, _sides(tuple(attacks), list(points)), strict=True)
-    ]
+def check_all(attacks: Sequence[Attack], points: Sequence[Point], fast: bool = False) -> list[Check]:
+    """`check` of each attack at its own point, compiled as one program; fast: at XLA's lowest level."""
+    found = _sides_of[fast](tuple(attacks), list(points))
+    return [_judge(attack, point, sides) for attack, point, sides in zip(attacks, points, found, strict=True)]
 
 
 def _judge(attack: Attack, point: Point, sides: tuple[Array, Array, Array]) -> Check:
@@ -122,7 +127,6 @@ class _Climb(NamedTuple):
     best_theta: Array
 
 
-@eqx.filter_jit
 def _ascend(attacks: tuple[Attack, ...], space: Space, climb: _Climb, which: Array, rate: Array, steps: int):
     """`steps` of Adam on all starts at once; the best point so far of each attack, whichever start it came from."""
     adam = optax.scale_by_adam(b1=0.9, b2=0.99)
@@ -151,6 +155,9 @@ def _ascend(attacks: tuple[Attack, ...], space: Space, climb: _Climb, which: Arr
     return climb
 
 
+_ascend_of = {fast: _jit(_ascend, compiler_options=FAST if fast else None) for fast in (False, True)}
+
+
 def falsify(
     attacks: Sequence[Attack],
     space: Space,
@@ -160,11 +167,13 @@ def falsify(
     steps: int = 300,
     rate: float = 0.1,
     chunk: int = 100,
+    apart: bool = False,
 ) -> list[Found]:
     """The worst point found for each attack of one space, by gradient ascent from `starts` random vectors for each of them.
 
     All attacks climb in one compiled program, `starts` of them for each, in chunks of `chunk` steps, with a step size that
-    falls from `rate` to a hundredth of it; every attack is evaluated at every point that any of them visits. Raises
+    falls from `rate` to a hundredth of it; every attack is evaluated at every point that any of them visits. With `apart`
+    those of one source have a program of their own, compiled fast, and see each other's points only. Raises
     ValueError naming the argument, FloatingPointError where a statement was not a number everywhere.
     """
     attacks = tuple(check_not_empty("attacks", attacks))
@@ -177,28 +186,42 @@ def falsify(
             raise ValueError(
                 f"attacks: {attack.name} needs a space with balanced = {attack.balanced}, but it is {space.balanced}"
             )
-    theta = starting_vectors(key, space, starts * len(attacks))
-    which = jnp.repeat(jnp.arange(len(attacks)), starts)
-    climb = _Climb(
-        theta,
-        optax.scale_by_adam().init(theta),
-        jnp.full(len(attacks), -jnp.inf, dtype=theta.dtype),
-        jnp.zeros((len(attacks), space.size), dtype=theta.dtype),
-    )
+    theta = np.asarray(starting_vectors(key, space, starts * len(attacks)))
     rounds = -(-steps // chunk)
     rates = rate * 0.01 ** np.linspace(0.0, 1.0, rounds * chunk)
-    for number in range(rounds):
-        piece = jnp.asarray(rates[number * chunk : (number + 1) * chunk])
-        climb = _ascend(attacks, space, climb, which, piece, chunk)
-    for attack, value in zip(attacks, np.asarray(climb.best_value), strict=True):
-        if not np.isfinite(value):
-            raise FloatingPointError(f"{attack.name}: not a number at every point that was visited")
-    vectors = np.asarray(climb.best_theta)
-    checks = check_all(attacks, points_of(space, vectors))
+    vectors = np.zeros((len(attacks), space.size))
+    sources = np.array([attack.source if apart else "all" for attack in attacks])
+    for source in dict.fromkeys(sources):
+        mine = np.flatnonzero(sources == source)
+        own = theta.reshape(len(attacks), starts, -1)[mine].reshape(-1, space.size)
+        vectors[mine] = _climbed(
+            tuple(attacks[i] for i in mine), space, own, rates, chunk, apart and source not in PATHS
+        )
+    checks = check_all(attacks, points_of(space, vectors), apart)
     return [
         Found(attack.name, vector, result, starts, rounds * chunk)
         for attack, vector, result in zip(attacks, vectors, checks, strict=True)
     ]
+
+
+def _climbed(
+    attacks: tuple[Attack, ...], space: Space, theta: np.ndarray, rates: np.ndarray, chunk: int, fast: bool
+) -> np.ndarray:
+    """The best vector of each attack; the rows of theta are its starts, as many for each."""
+    which = jnp.asarray(np.repeat(np.arange(len(attacks)), len(theta) // len(attacks)))
+    climb = _Climb(
+        jnp.asarray(theta),
+        optax.scale_by_adam().init(theta),
+        jnp.asarray(np.full(len(attacks), -np.inf, dtype=theta.dtype)),
+        jnp.asarray(np.zeros((len(attacks), space.size), dtype=theta.dtype)),
+    )
+    for number in range(len(rates) // chunk):
+        piece = jnp.asarray(rates[number * chunk : (number + 1) * chunk])
+        climb = _ascend_of[fast](attacks, space, climb, which, piece, chunk)
+    for attack, value in zip(attacks, np.asarray(climb.best_value), strict=True):
+        if not np.isfinite(value):
+            raise FloatingPointError(f"{attack.name}: not a number at every point that was visited")
+    return np.asarray(climb.best_theta)
 
 
 @eqx.filter_jit

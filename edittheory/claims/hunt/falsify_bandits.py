@@ -18,7 +18,7 @@ from scipy import optimize
 
 from edittheory.bounds import online
 from edittheory.claims.exact.attack_space import bounded
-from edittheory.claims.hunt.falsify_random import ENOUGH
+from edittheory.claims.hunt.control import ENOUGH, Control, kind
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_probability
 from edittheory.deploy.ensembles import LateEnsemble, theory_exploration
@@ -57,12 +57,13 @@ class BanditCheck(NamedTuple):
 
 
 class BanditFound(NamedTuple):
-    """The worst mean costs found for one attack, what fresh runs say, and how many candidates were tried."""
+    """The worst mean costs found for one attack, what fresh runs say, how many candidates were tried in how many generations."""
 
     name: str
     means: Float[np.ndarray, " K"]
     check: BanditCheck
     tried: int
+    generations: int
 
 
 def _gaps(means: Array) -> Array:
@@ -224,10 +225,11 @@ def falsify_bandits(
     level: float = 1e-3,
     seed: int = 0,
     stop_refuted: bool = False,
+    control: Control | None = None,
 ) -> list[BanditFound]:
     """The worst mean costs found for each attack, judged on population * runs fresh runs; `level` is divided over attacks.
 
-    stop_refuted: as of `falsify_random`.
+    stop_refuted, control: as of `falsify_random`.
     """
     check_int("horizon", horizon, num_policies)
     check_int("population", population, 5)
@@ -235,8 +237,16 @@ def falsify_bandits(
     check_probability("level", level, open_left=True)
     share = statistics.bonferroni(level, len(attacks))
     keys = jnp.broadcast_to(jax.random.split(key, runs), (population, runs))
-    found = []
-    for index, attack in enumerate(attacks):
+    found: dict[int, BanditFound] = {}
+    needed: dict[str, int] = {}
+    for index in sorted(
+        range(len(attacks)), key=lambda index: control is not None and not attacks[index].mutant
+    ):
+        attack, enough, budget, own = attacks[index], np.inf, generations, kind(attacks[index].source)
+        if attack.mutant:
+            enough = ENOUGH if stop_refuted or control is not None else np.inf
+        elif control is not None:
+            budget = control.budget(needed.get(own), generations)
         best_score, best_means, tried = -np.inf, np.full(num_policies, 0.5), 0
 
         def score(x, attack=attack):
@@ -251,21 +261,23 @@ def falsify_bandits(
                 best_score, best_means = values.max(), np.asarray(means[values.argmax()])
             return -values
 
-        optimize.differential_evolution(
+        result = optimize.differential_evolution(
             score,
             [(-REACH, REACH)] * num_policies,
             init=np.clip(
                 np.random.default_rng([seed, index]).normal(0, 2, (population, num_policies)), -8, 8
             ),
-            maxiter=generations,
+            maxiter=budget,
             tol=0.0,
             polish=False,
             updating="deferred",
             vectorized=True,
-            callback=_ends_above(ENOUGH if stop_refuted and attack.mutant else np.inf),
+            callback=_ends_above(enough),
             rng=np.random.default_rng([seed, index, 1]),
         )
         fresh = jax.random.fold_in(key, 10**6 + index)
         verdict = judge(attack, best_means, horizon, fresh, population * runs, share)
-        found.append(BanditFound(attack.name, best_means, verdict, tried))
-    return found
+        found[index] = BanditFound(attack.name, best_means, verdict, tried, result.nit)
+        if attack.mutant:
+            needed[own] = max(result.nit, needed.get(own, 0))
+    return [found[index] for index in range(len(attacks))]

@@ -7,6 +7,7 @@ and still has a slope where no violation is in sight. What it finds is judged on
 of `statistics.violation_check` at a level divided over all confirmations, so the search cannot talk itself into a refutation.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float
 from scipy import optimize
 
 from edittheory.claims.exact.attack_space import Point, Space, starting_vectors
+from edittheory.claims.hunt.control import Control, hunt
 from edittheory.claims.hunt.falsify import TINY
 from edittheory.claims.statement import Sides, Statement, rounding
 from edittheory.claims.trial import make_trial
@@ -32,8 +34,6 @@ WIDTH = 8
 """Problems evaluated side by side."""
 BOUNDS = 6.0
 """The evolutionary search keeps coordinates in [-BOUNDS, BOUNDS]; all functions of them are flat beyond."""
-ENOUGH = 0.05
-"""Where false statements are climbed no further once refuted, a score (a log-ratio) above this is taken as a refutation to confirm."""
 WORST = 1e3
 """Stands for an infinite score, which the search cannot add and subtract."""
 
@@ -80,12 +80,13 @@ class RandomCheck(NamedTuple):
 
 
 class RandomFound(NamedTuple):
-    """The worst problem found for one attack, what fresh data say of it, and how many problems were tried."""
+    """The worst problem found for one attack, what fresh data say of it, problems tried for all, generations for this one."""
 
     name: str
     theta: Float[np.ndarray, " d"]
     check: RandomCheck
     tried: int
+    generations: int
 
 
 @eqx.filter_jit
@@ -171,19 +172,15 @@ class Arena:
         return np.concatenate(thetas), np.concatenate(scores)
 
     def evolve(
-        self,
-        index: int,
-        thetas: np.ndarray,
-        scores: np.ndarray,
-        generations: int,
-        seed: int,
-        enough: float = np.inf,
-    ) -> None:
-        """Differential evolution for one attack from the best of the screened problems, until its best score exceeds `enough`."""
+        self, index: int, first: np.ndarray, generations: int, seed: int, enough: float = np.inf
+    ) -> tuple[int, np.ndarray]:
+        """Differential evolution for one attack from a population, until its best score exceeds `enough`.
+
+        Returns how many generations it took, 0 if what was scored before is enough, and the population at the end.
+        """
         if self.best_scores[index] > enough:
-            return
-        first = thetas[np.argsort(-scores[:, index], kind="stable")[: self.population]]
-        optimize.differential_evolution(
+            return 0, first
+        result = optimize.differential_evolution(
             lambda x: -self.scores(np.ascontiguousarray(x.T))[:, index],
             [(-BOUNDS, BOUNDS)] * self.space.size,
             init=first,
@@ -197,11 +194,21 @@ class Arena:
             callback=lambda intermediate_result: bool(self.best_scores[index] > enough),
             rng=np.random.default_rng(seed),
         )
+        return int(result.nit), np.asarray(result.population)
 
-    def confirm(self, index: int, theta: np.ndarray, level: float) -> RandomCheck:
-        """Judge one problem on population * data_sets fresh data sets, at the given level."""
+    def afresh(self, number: int) -> "Arena":
+        """The same program on other data sets, with nothing found yet; `number` >= 1 says which."""
+        other = copy.copy(self)
+        keys = jax.random.split(self._key(2 * 10**6 + number), self.data_sets)
+        other._common = jnp.broadcast_to(keys, self._common.shape)
+        other.best_scores = np.full_like(self.best_scores, -np.inf)
+        other.best_thetas = self.best_thetas.copy()
+        return other
+
+    def confirm(self, index: int, theta: np.ndarray, level: float, number: int = 0) -> RandomCheck:
+        """Judge one problem on population * data_sets fresh data sets, at the given level; `number` says on which."""
         points = _decode(self.space, jnp.broadcast_to(jnp.asarray(theta), (self.population, self.space.size)))
-        fresh = jax.random.split(self._key(10**6 + index), self.population * self.data_sets)
+        fresh = jax.random.split(self._key(10**6 + index + 10**7 * number), self.population * self.data_sets)
         left, right = _ratios(self.attacks, points, fresh.reshape(self.population, self.data_sets), self.n)
         return _judge_sides(points, left, right, index, self.claims[index], level)
 
@@ -254,25 +261,22 @@ def falsify_random(
     level: float = 1e-3,
     seed: int = 0,
     stop_refuted: bool = False,
+    control: Control | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> list[RandomFound]:
     """The worst problem found for each statistical attack with n interactions, judged on population * data_sets fresh data sets.
 
     `batches` populations of random problems are scored once for all attacks; each attack then evolves its best for
     `generations`. `level` is the chance that any true claim of the list is called refuted. With `stop_refuted` the climb of a
-    statement that is false on purpose ends once a problem scores above `ENOUGH`; true ones get all generations.
+    statement that is false on purpose ends once a problem scores above `ENOUGH`; true ones get all generations, or with
+    `control` what that says.
     """
     check_probability("level", level, open_left=True)
     arena = Arena(attacks, space, n, population, data_sets, key)
     thetas, scores = arena.screen(check_int("batches", batches, 1))
-    if generations > 0:
-        for index, attack in enumerate(arena.attacks):
-            enough = ENOUGH if stop_refuted and attack.mutant else np.inf
-            arena.evolve(index, thetas, scores, generations, seed + index, enough)
-            if notify is not None:
-                notify(f"{attack.name}: log-ratio {arena.best_scores[index]:.3g}")
     share = statistics.bonferroni(level, len(arena.attacks))
+    spent = hunt(arena, thetas, scores, generations, seed, share, stop_refuted, control, notify)
     return [
-        RandomFound(attack.name, theta, arena.confirm(index, theta, share), arena.tried)
+        RandomFound(attack.name, theta, arena.confirm(index, theta, share), arena.tried, spent[index])
         for index, (attack, theta) in enumerate(zip(arena.attacks, arena.best_thetas, strict=True))
     ]
