@@ -27,6 +27,8 @@ GROUPS = {
     "L6": "L6: lower bounds",
     "O7": "O7: shared feedback",
     "O8": "O8: warm start",
+    "O10": "O10: shared, sure",
+    "O11": "O11: prior floors",
     "M4": "M4: mixture by costs",
     "M5": "M5: two users",
     "G2": "G2: SUP, no truth",
