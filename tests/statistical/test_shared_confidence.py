@@ -170,7 +170,7 @@ def test_bad_input_is_refused():
     table, contexts = jnp.zeros((2, 1, 1)), jnp.ones(1)
     with pytest.raises(ValueError, match="horizon: got 1"):
         optimistic.SharedUCB(table, contexts, 1.0, 1)
-    with pytest.raises(ValueError, match="growth: got 0.5"):
+    with pytest.raises(ValueError, match=r"growth: got 0\.5"):
         optimistic.SharedUCB(table, contexts, 1.0, 5, growth=0.5)
     with pytest.raises((ValueError, TypeError), match="context_probs: shape"):
         optimistic.SharedUCB(table, jnp.ones(3), 1.0, 5)

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from edittheory.bounds import online_shared
+from edittheory.bounds import online, online_shared
 from edittheory.claims.hunt.bandit_attacks import BanditAttack, gaps_of, policies
 from edittheory.deploy.elimination import SharedElimination
-from edittheory.deploy.ensembles import Bandit
+from edittheory.deploy.ensembles import Bandit, theory_exploration
+from edittheory.deploy.floors import FlooredEnsemble, Floors
 from edittheory.deploy.optimistic import SharedUCB
 from edittheory.deploy.sharing import overlap
 
@@ -110,13 +111,59 @@ def _elimination_bound(share: float) -> Callable[[Array, int], Array]:
     return right
 
 
+SLACK = 0.1
+"""How far floors lie below the policies' values in O11's attacks."""
+
+
+def _floored(excess: float) -> Callable[[Array, Array, int], Array]:
+    """Regrets of FlooredEnsemble; the best policy's floor lies `excess` above its value, or SLACK below where that is 0."""
+
+    @eqx.filter_jit
+    def play(means: Array, keys: Array, horizon: int) -> Array:
+        def run(mean, key):
+            gaps = gaps_of(mean)
+            low = jnp.where((gaps == 0) & (excess > 0), mean + excess, mean - SLACK)
+            floors = Floors(low, jnp.full_like(low, jnp.inf))
+            ensemble = FlooredEnsemble(len(mean), theory_exploration(1.0), floors)
+
+            def step(state, uniform):
+                arm = ensemble.select(state)
+                cost = (uniform < mean[arm]).astype(mean.dtype)
+                return ensemble.update(state, arm, cost), gaps[arm]
+
+            uniforms = jax.random.uniform(key, (horizon,), dtype=mean.dtype)
+            return jnp.sum(jax.lax.scan(step, ensemble.init(), uniforms)[1])
+
+        return jax.vmap(lambda mean, row: jax.vmap(lambda key: run(mean, key))(row))(means, keys)
+
+    return play
+
+
+def _floored_bound(excess: float, share: float = 1.0) -> Callable[[Array, int], Array]:
+    def right(means: Array, horizon: int) -> Array:
+        gaps = gaps_of(means)
+        return share * online.floored(gaps, gaps > SLACK + excess, 1.0, horizon, excess).value
+
+    return right
+
+
 TRUE = (
     BanditAttack("O10.intervals", "O10", "the chance that an interval of SharedUCB ever misses, delta = .5", _often,
                  play=_intervals(SharedUCB)),
     BanditAttack("O10.index", "O10", "E regret of SharedUCB", _index_bound(1.0), play=_index),
+    BanditAttack("O11.floors", "O11", "E regret of FlooredEnsemble with floors .1 below the values", _floored_bound(0.0),
+                 play=_floored(0.0)),
+    BanditAttack("O11.excess", "O11", "the same with the best policy's floor .05 above its value", _floored_bound(0.05),
+                 play=_floored(0.05)),
     BanditAttack("O10.elimination", "O10", "E regret of SharedElimination", _elimination_bound(1.0), play=_elimination),
 )  # fmt: skip
 MUTANTS = (
+    BanditAttack("mutant.O11.false", "O11", "the bound of floors that hold, with one .5 too high", _floored_bound(0.0), True,
+                 play=_floored(0.5)),
+    BanditAttack("mutant.O11.excess", "O11", "a fifth of the bound with a floor .05 too high", _floored_bound(0.05, 0.2),
+                 True, play=_floored(0.05)),
+    BanditAttack("mutant.O11.floors", "O11", "a fifth of the bound of floors that hold", _floored_bound(0.0, 0.2), True,
+                 play=_floored(0.0)),
     BanditAttack("mutant.O10.union", "O10", "the intervals without a union over counts", _often, True,
                  play=_intervals(_NoUnion)),
     BanditAttack("mutant.O10.weights", "O10", "the intervals with all weights 1", _often, True,
