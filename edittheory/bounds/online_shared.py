@@ -11,7 +11,7 @@ from edittheory.bounds.bound import Bound
 Scalar = Float[Array, ""]
 
 FACTOR = (math.sqrt(2.0) + 1.0 / math.sqrt(3.0)) / 2.0
-"""Half-width of O10's interval over c_max sqrt(v L): just below 1."""
+"""Half-width of O10's interval over c_max sqrt(v l): just below 1."""
 
 
 def count_grid(horizon: int, growth: float) -> tuple[int, ...]:
@@ -32,7 +32,7 @@ def count_grid(horizon: int, growth: float) -> tuple[int, ...]:
 def confidence_levels(
     num_policies: int, horizon: int, delta: float | Scalar, growth: float
 ) -> tuple[Scalar, Scalar]:
-    """O10's L = log(4 K V / delta) and L' = log(4 K T / delta), V the vectors of rounded counts.
+    """O10's l = log(4 K V / delta) and l' = log(4 K T / delta), V the vectors of rounded counts.
 
     V = g^K, g = len(count_grid), or C(T, K), the vectors of counts that sum to at most T, where that is less.
     """
@@ -96,7 +96,7 @@ def phase_lengths(horizon: int, first: int) -> tuple[int, ...]:
 
 
 def elimination_level(num_policies: int, horizon: int, delta: float | Scalar, first: int) -> Scalar:
-    """L = log(2 K phases / delta)."""
+    """O10 (iii)'s l = log(2 K phases / delta)."""
     tails = 2.0 * num_policies * len(phase_lengths(horizon, first))
     return jnp.log(tails / jnp.asarray(delta, dtype=float))
 
@@ -113,7 +113,8 @@ def elimination(
 
     size: the largest V of its designs (`SharedElimination.size`), or S. In phase m every policy left has a gap of at most 4
     half-widths of phase m - 1: the sum over phases of rounds times the largest gap that is left. Terms: `free`, with 4
-    half-widths (or the largest gap) in their place, O(c_max sqrt(V L T)) for all users; L; `expected` as in `index`.
+    half-widths (or the largest gap) in its place, at most 13.7 f c_max sqrt(V l T) + first max gap for all users; L, the l of
+    the page; `expected` as in `index`.
     """
     gaps = jnp.asarray(gaps, dtype=float)
     level = elimination_level(gaps.shape[-1], horizon, delta, first)

@@ -22,6 +22,7 @@ class Designs(NamedTuple):
     sizes: Float[Array, " sets"]
 
 
+@eqx.filter_jit
 def designs(
     log_policies: Float[Array, "K X Y"], context_probs: Float[Array, " X"], steps: int = 500
 ) -> Designs:
@@ -79,7 +80,7 @@ class SharedElimination(Bandit):
     """Plays draws of the best design for the policies left, and after each phase drops those that are worse; O10 (iii).
 
     Phases have first, 2 first, 4 first, ... rounds. After one, a policy is dropped if its estimate is more than two
-    half-widths above the least; half-width cost_max f sqrt(V L / rounds), V the size of the design, L = log(2 K phases /
+    half-widths above the least; half-width cost_max f sqrt(V l / rounds), V the size of the design, l = log(2 K phases /
     delta). With chance 1 - delta the best policy stays and `bounds.online_shared.elimination` bounds the regret, in which S
     takes the place of K and no counts are united over. Memory and time of a round do not grow. At most 10 policies.
     """

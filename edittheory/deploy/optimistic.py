@@ -39,7 +39,7 @@ class SharedUCB(Bandit):
     """Plays each policy once, then the one of least lower confidence bound; O10.
 
     The bound is the larger of two: the balance heuristic's estimate over rounded counts less
-    scale cost_max f sqrt(v L), f = `FACTOR`, and the policy's own mean less scale cost_max sqrt(L' / (2 N)). v_k =
+    scale cost_max f sqrt(v l), f = `FACTOR`, and the policy's own mean less scale cost_max sqrt(l' / (2 N)). v_k =
     E_x sum_y pi_k^2 / sum_j n_j pi_j is what 1 / N is without sharing. At scale 1 all bounds of all policies hold in all
     `horizon` rounds with chance 1 - delta, and `bounds.online_shared.index` bounds the regret. growth: ratio of the grid
     of counts, 1 for all counts. Rounds beyond the horizon are dropped. A round costs O(horizon x K + K X Y).
@@ -92,7 +92,7 @@ class SharedUCB(Bandit):
         )
 
     def levels(self) -> tuple[Scalar, Scalar]:
-        """L and L' of O10."""
+        """l and l' of O10."""
         return confidence_levels(self.num_policies, self.horizon, self.delta, self.growth)
 
     def intervals(self, state: OptimistState) -> Intervals:
