@@ -22,6 +22,7 @@ from . import (
     prose_people,
     prose_pretrained,
     prose_readme,
+    prose_shared,
     prose_words,
 )
 from .sentences import Sentence, differences, rows, write
@@ -34,6 +35,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *prose_docs.SENTENCES,
     *prose_late.SENTENCES,
     *prose_drift.SENTENCES,
+    *prose_shared.SENTENCES,
     *prose_medley.SENTENCES,
     *prose_words.SENTENCES,
     *prose_people.SENTENCES,
