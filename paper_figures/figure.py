@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import matplotlib
 import matplotlib.figure
 import polars as pl
 
-from edittheory.core.errors import InputError
-from edittheory.runs.files import make_folder, sha256_file, write_atomically
+from edittheory.cli.finished import read_inputs
+from edittheory.runs.files import make_folder, write_atomically
 
 from . import latex
 
@@ -74,47 +73,6 @@ class Figure:
         for suffix, data in files.items():
             _write_whole(out / f"{self.name}{suffix}", data)
         return tuple(out / f"{self.name}{suffix}" for suffix in files)
-
-
-def read_inputs(
-    results: Sequence[Path], needs: tuple[str, ...]
-) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
-    """Rows and manifests of the named experiments, checked against each other. Raises InputError naming every fault."""
-    rows, manifests, faults = {}, {}, []
-    for name in needs:
-        try:
-            folders = [folder / name for folder in results]
-            folder = next((folder for folder in folders if folder.exists()), folders[0])
-            rows[name], manifests[name] = _read_input(folder, name)
-        except InputError as error:
-            faults.append(str(error))
-    if faults:
-        raise InputError("; ".join(faults))
-    return rows, manifests
-
-
-def _read_input(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
-    rows, manifest_path = folder / "rows.parquet", folder / "manifest.json"
-    again = "run `make campaigns`" if name.startswith("campaign_") else f"run `python -m experiments {name}`"
-    try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict):
-            raise ValueError
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{manifest_path} is missing; {again}") from None
-    except (OSError, ValueError, RecursionError):
-        raise InputError(
-            f"{manifest_path} cannot be read as a manifest in JSON; {again} into another folder"
-        ) from None
-    if manifest.get("status") != "complete":
-        raise InputError(f"{folder} is incomplete; {again} with the same --out to finish it")
-    if not rows.is_file():
-        raise InputError(f"{rows} is missing; {again}")
-    if sha256_file(rows) != manifest.get("rows_sha256"):
-        raise InputError(
-            f"{rows} is stale: its sha256 is not the one in its manifest.json; {again} into another folder"
-        )
-    return pl.read_parquet(rows), manifest
 
 
 def _bytes(figure: matplotlib.figure.Figure, kind: str, metadata: dict[str, str | None]) -> bytes:

@@ -75,8 +75,7 @@ def page(figure: Any) -> str:
         table = (OUT / f"{name}.md").read_text(encoding="utf-8")
         lines += ["", *(line for line in table.splitlines() if not line.startswith(("<!--", "# ")))]
     lines += ["", "## Again", "", "```bash"]
-    if name == studies.CAMPAIGNS:
-        lines.append("make campaigns")
+    lines += studies.OTHERS.get(name, ())
     for experiment in (need for need in figure.needs if need in studies.STUDIES):
         found = manifest(experiment)
         lines.append(f"edittheory run {experiment}{_options(found['label']) if found else ''} --out results")

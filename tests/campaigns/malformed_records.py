@@ -15,7 +15,7 @@ import numpy as np
 
 from edittheory.claims.exact.attack_space import starting_vectors
 from edittheory.claims.hunt import falsify, instance_files
-from paper_figures.figure import read_inputs
+from edittheory.cli.finished import read_inputs
 from tests.attack_cases import ATTACKS, SPACES
 from tests.campaigns.attempts import Attempt
 from tests.campaigns.malformed_files import FIXTURES

@@ -14,10 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 import paper_figures
+from edittheory.cli.finished import read_inputs
 from edittheory.core.errors import RunError
 from paper_figures import certificates, latex, medley, style, targets
 from paper_figures.__main__ import main
-from paper_figures.figure import read_inputs
 
 ROWS = Path(__file__).resolve().parents[2] / "paper_figures" / "rows"
 DRAWN = tuple(name for name in paper_figures.REGISTRY if paper_figures.get(name).draw is not None)
