@@ -77,7 +77,8 @@ SENTENCES: tuple[Sentence, ...] = (
     ),
     Sentence(
         PAGE,
-        "at 5,000 O7's bound is for {o7} of the {logs} logs, O10 (ii)'s (its form of own means) for {o10}, B4's for {b4} and (iii)'s for {phases}",
+        "at 5,000 O7's bound is for {o7} of the {logs} logs, O10 (ii)'s (its form of own "
+        "means) for {o10}, B4's for {b4} and (iii)'s for {phases}",
         ratios,
     ),
     Sentence(PAGE, "at T = 5,000 `SharedUCB` pays {best_low:.0f} to {best_high:.0f} times as much", ratios),

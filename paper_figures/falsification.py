@@ -99,11 +99,11 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             name,
             best.row(by_predicate=pl.col("statement") == name, named=True),
         )
-    identities = int((true["ratio"] < ROUNDING).sum())
+    identities = true.filter((pl.col("ratio") < ROUNDING) & (pl.col("kind") == "deterministic")).height
     style.key(
         figure,
-        f"Each mark is a statement at the worst problem an optimiser found; right of 1 it is false. The {identities} at 0 are "
-        "identities, off by rounding. Below: two problems that refute false ones.",
+        f"Each mark is a statement at the worst problem an optimiser found; right of 1 it is false. The {identities} circles at 0 "
+        "are identities, off by rounding. Below: two problems that refute false ones.",
     )
     return figure
 

@@ -15,7 +15,7 @@ from edittheory.deploy.floors import FlooredEnsemble, Floors
 from edittheory.deploy.optimistic import SharedUCB
 from edittheory.deploy.sharing import overlap
 
-ROUNDS = 300
+ROUNDS = 150
 """Rounds of an attack on O10's index, whose round costs as much as there are rounds."""
 DELTA, OFTEN = 0.05, 0.5
 """delta where regret is attacked, and where the intervals are."""
