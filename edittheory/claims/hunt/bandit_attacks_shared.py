@@ -96,8 +96,12 @@ def _index_bound(share: float) -> Callable[[Array, int], Array]:
     return right
 
 
+def _in_phases(count: int, horizon: int) -> SharedElimination:
+    return SharedElimination(_laws(count), jnp.ones(1), 1.0, horizon, DELTA, min(32, horizon))
+
+
 def _elimination(means: Array, keys: Array, horizon: int) -> Array:
-    ensemble = SharedElimination(_laws(means.shape[-1]), jnp.ones(1), 1.0, horizon, DELTA)
+    ensemble = _in_phases(means.shape[-1], horizon)
     return _play(ensemble, means, keys, horizon, False, False)
 
 
@@ -105,8 +109,9 @@ def _elimination_bound(share: float) -> Callable[[Array, int], Array]:
     def right(means: Array, horizon: int) -> Array:
         count = means.shape[-1]
         gaps = gaps_of(means @ policies(count).T)
-        size = SharedElimination(_laws(count), jnp.ones(1), 1.0, horizon, DELTA).size
-        return share * online_shared.elimination(gaps, size, 1.0, horizon, DELTA).terms["expected"]
+        ensemble = _in_phases(count, horizon)
+        found = online_shared.elimination(gaps, ensemble.size, 1.0, horizon, DELTA, ensemble.first)
+        return share * found.terms["expected"]
 
     return right
 
