@@ -167,7 +167,7 @@ MUTANTS = (
                  play=_floored(0.5)),
     BanditAttack("mutant.O11.excess", "O11", "a fifth of the bound with a floor .05 too high", _floored_bound(0.05, 0.2),
                  True, play=_floored(0.05)),
-    BanditAttack("mutant.O11.floors", "O11", "a fifth of the bound of floors that hold", _floored_bound(0.0, 0.2), True,
+    BanditAttack("mutant.O11.floors", "O11", "a tenth of the bound of floors that hold", _floored_bound(0.0, 0.1), True,
                  play=_floored(0.0)),
     BanditAttack("mutant.O10.union", "O10", "the intervals without a union over counts", _often, True,
                  play=_intervals(_NoUnion)),
