@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from language_peer import cpu_name
+
 D, Y, X, N = 32, 128, 8, 1024
 RATE = 0.01
 
@@ -164,14 +166,6 @@ def ours(options):
         "mean_loss": round(float(np.mean(trained.loss)), 6),
     }
     return result, folder
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def plot(times: dict[int, float], name: str, path: Path) -> None:

@@ -90,9 +90,7 @@ def _records(key, distances, knobs, beta, *, trials, num_contexts, num_features,
 def log_linear(config: Any, knobs: Parameters, beta: float, number: int, key) -> Iterator[Log]:
     """`config.trials` worlds and the first n of their interactions for every sample size."""
     sizes = config.sample_sizes
-    distances = jnp.asarray(
-        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
-    )
+    distances = jnp.asarray(worlds.bank_of(config))
     traced = jax.tree.map(jnp.float64, worlds.Knobs(**knobs))
     world_key, train_key = jax.random.split(key)
     shape = {

@@ -21,6 +21,7 @@ from . import spaces
 from .balance_users import KINDS, Drawn, draw
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 SEQUENTIAL: tuple[balance_test.Combination, ...] = ("union", "average", "joint", "rich")
 FIXED = "goodness of fit"
@@ -117,22 +118,19 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                 time = found[test]
                 rejected = time <= n
             frames.append(
-                pl.DataFrame(
-                    {
-                        "kind": [name] * config.trials,
-                        "balanced": [KINDS[name].balanced] * config.trials,
-                        "seed": np.arange(config.trials, dtype=np.int32),
-                        "test": [test] * config.trials,
-                        "n": np.full(config.trials, n, dtype=np.int32),
-                        "rejected": rejected,
-                        "time": time.astype(np.int32),
-                        "violation": found["violation"].astype(np.float32),
-                    }
-                ).with_columns(
-                    pl.when(pl.col("time") <= max(config.sizes)).then(pl.col("time")).alias("time")
+                frame(
+                    kind=name,
+                    balanced=KINDS[name].balanced,
+                    seed=seeds(config.trials),
+                    test=test,
+                    n=n,
+                    rejected=rejected,
+                    time=time.astype(np.int32),
+                    violation=found["violation"].astype(np.float32),
                 )
             )
-    return pl.concat(frames)
+    reached = pl.col("time") <= max(config.sizes)
+    return pl.concat(frames).with_columns(pl.when(reached).then(pl.col("time")).alias("time"))
 
 
 def cells(config: Config) -> list[dict]:

@@ -75,9 +75,6 @@ KINDS = {
 }
 
 
-UNBALANCED = tuple(name for name, kind in KINDS.items() if not kind.balanced)
-
-
 class Base(NamedTuple):
     """K balanced users, their optima, and what goes with them; `other` (X, Y) is a random table without a role yet."""
 

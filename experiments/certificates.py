@@ -17,6 +17,7 @@ from . import certificate_trials, spaces
 from .certificate_trials import BOUNDS, SETS
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 
 class Fault(NamedTuple):
@@ -111,28 +112,18 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     frames = []
 
     def add(form, player, n, value, realised, covers=None, size=None):
-        count = config.trials
-        frames.append(
-            pl.DataFrame(
-                {
-                    "family": [cell["family"]] * count,
-                    "fault": [cell["fault"]] * count,
-                    "seed": np.arange(count, dtype=np.int32),
-                    "n": np.full(count, n, dtype=np.int32),
-                    "form": [form] * count,
-                    "player": [player] * count,
-                    "value": value,
-                    "realised": realised.astype(np.float32),
-                    "holds": realised <= value * (1 + 1e-9) + 1e-12,
-                    "covers": pl.Series(covers, dtype=pl.Boolean)
-                    if covers is not None
-                    else pl.Series([None] * count, dtype=pl.Boolean),
-                    "size": pl.Series(size, dtype=pl.Int32)
-                    if size is not None
-                    else pl.Series([None] * count, dtype=pl.Int32),
-                }
-            )
+        made = frame(
+            **cell,
+            seed=seeds(config.trials),
+            n=n,
+            form=form,
+            player=player,
+            value=value,
+            realised=realised.astype(np.float32),
+            holds=realised <= value * (1 + 1e-9) + 1e-12,
         )
+        of_set = {"covers": pl.lit(covers, dtype=pl.Boolean), "size": pl.lit(size, dtype=pl.Int32)}
+        frames.append(made.with_columns(**of_set))
 
     for index, n in enumerate(config.sizes):
         for form, source in SETS.items():
@@ -218,7 +209,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
             ("form", "player"),
             (*(f"n = {n:,}" for n in config.sizes), f"realised, n = {last:,}", f"empty, n = {last:,}"),
         )
-        plain = rows.filter((pl.col("fault") == "none") & (pl.col("family") == family))
+        plain = rows.filter(fault="none", family=family)
         for (form, player), part in means(plain).group_by("form", "player", maintain_order=True):
             values = part.sort("n")
             row = [f"{value:.3g}" for value in values["value"]]

@@ -31,11 +31,17 @@ Every figure and every checked number is of the rows in `paper_figures/rows`. Th
 (`python -m experiments.prose --write`).
 *dirty*: the working tree had changes that were not committed when the rows were made, so that the commit does not tell the code exactly.
 Times are of the whole run, compiling included (*over*: parts were taken from earlier runs);
-some runs shared their cores with many other programs.
+some runs shared their cores with many other programs. Not in the table: `campaign_*` ([campaigns](campaigns.md)), and `bound_verification_counts`, of the
+`paper` preset ([experiments](../experiments/README.md#bound_verification)).
 
 | experiment | preset | rows | time | commit | tree |
 | :-- | :-- | --: | --: | :-- | :-- |
 """
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """The manifest of one folder of committed rows."""
+    return json.loads((ROWS / name / "manifest.json").read_text(encoding="utf-8"))
 
 
 def manifests(folder: Path = ROWS) -> dict[str, dict[str, Any]]:
@@ -86,7 +92,7 @@ def page(found: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         "",
         "## Below `standard`",
         "",
-        "The reason is time, on two cores that did much else. The language models' rows: [language](language.md).",
+        WHY,
         "",
         *smaller,
     ]

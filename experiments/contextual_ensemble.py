@@ -18,6 +18,7 @@ from edittheory.runs.identity import execution_field
 from . import deployments, spaces
 from .columns import Column, table
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 # Domain: (strength of the user, share of the habit, logged edits). The last one's log is of a user with another taste.
 DOMAINS = {
@@ -163,23 +164,13 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         return costs, jnp.argmin(values, axis=-1)
 
     costs, best = map_trials(trial, key, config.trials, config.width)
-    frames = [
-        pl.DataFrame(
-            {
-                "method": [name] * config.trials,
-                "horizon": np.full(config.trials, horizon, dtype=np.int32),
-                "seed": np.arange(config.trials, dtype=np.int32),
-                "cost": values[:, index],
-                **{
-                    f"best in {domain_name}": [ARMS[arm] for arm in best[:, d]]
-                    for d, domain_name in enumerate(DOMAINS)
-                },
-            }
-        )
+    trials, arms = seeds(config.trials), np.asarray(ARMS)
+    leading = {f"best in {domain_name}": arms[best[:, d]] for d, domain_name in enumerate(DOMAINS)}
+    return pl.concat(
+        frame(method=name, horizon=horizon, seed=trials, cost=values[:, index], **leading)
         for name, values in costs.items()
         for index, horizon in enumerate(config.horizons)
-    ]
-    return pl.concat(frames)
+    )
 
 
 def margins(rows: pl.DataFrame, config: Config) -> list[dict]:
@@ -226,9 +217,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
         title = f"T = {horizon:,}: mean edit cost over {config.trials:,} problems; best single arm {mine[0]['best_single']}"
         views.append(table(title, COLUMNS, mine))
     share = {
-        name: rows.filter((pl.col("method") == ARMS[0]) & (pl.col("horizon") == config.horizons[0]))[
-            f"best in {name}"
-        ]
+        name: rows.filter(method=ARMS[0], horizon=config.horizons[0])[f"best in {name}"]
         .value_counts(sort=True)
         .rows()[0]
         for name in DOMAINS

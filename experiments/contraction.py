@@ -16,6 +16,7 @@ from edittheory.runs.identity import execution_field, later_field
 from . import spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +87,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: strength, seed, the three coefficients, the largest realised ratio, and total variation after each edit."""
     found = map_trials(trial, key, config.trials, config.width, config, jnp.asarray(cell["strength"]))
     path = found.pop("path")
-    columns = {
-        "strength": np.full(config.trials, cell["strength"]),
-        "seed": np.arange(config.trials, dtype=np.int32),
-        **found,
-    }
-    columns |= {f"tv_{k}": path[:, k] for k in range(config.rounds + 1)}
-    return pl.DataFrame(columns)
+    after = {f"tv_{k}": path[:, k] for k in range(config.rounds + 1)}
+    return frame(**cell, seed=seeds(config.trials), **found, **after)
 
 
 FORMS = ("gamma", "doeblin", "dobrushin")

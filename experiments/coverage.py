@@ -2,7 +2,6 @@
 n."""
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from edittheory.problem import coverage
 from . import worlds
 from .columns import Column, numbers, table
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 from .world_configs import WorldConfig
 
 SERIES = {"PREF": "pair_coverage", "RL plug-in": "cost_coverage", "RL": "cost_coverage"}
@@ -82,45 +82,27 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: sweep, value, seed, learner, suboptimality, reference (its SubOpt), pair_coverage (C of B2 at the learned
     PREF policy), cost_coverage."""
     settings = worlds.Knobs(strength=config.strength)._asdict() | {cell["sweep"]: cell["value"]}
-    knobs = worlds.Knobs(**{name: jnp.float64(value) for name, value in settings.items()})
-    distances = jnp.asarray(
-        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
-    )
+    knobs = worlds.Knobs(**settings)
     world_key, train_key = jax.random.split(key)
-    simulate = partial(worlds.simulate, trials=config.trials, num_contexts=config.num_contexts)
-    drawn, logs = simulate(
-        world_key,
-        distances,
-        knobs,
-        config.beta,
-        jnp.array([float(config.n)]),
-        0.1,
-        num_features=config.num_features,
-        most=config.n,
-    )
+    drawn, logs = worlds.simulated(config, world_key, knobs, (config.n,))
     found = worlds.ridge_policies(drawn, logs)
     found["PREF"] = worlds.fit(drawn, logs, Preference(), train_key)
     pairs = np.asarray(learned_pair_coverage(drawn, found["PREF"]))
     costs = np.asarray(cost_coverage(drawn))
     doing_nothing = np.asarray(worlds.suboptimality(drawn, drawn.problem.log_reference[:, None]))[:, 0]
-    frames = [
-        pl.DataFrame(
-            {
-                "sweep": [cell["sweep"]] * config.trials,
-                "value": np.full(config.trials, cell["value"]),
-                "seed": np.arange(config.trials, dtype=np.int32),
-                "learner": [name] * config.trials,
-                "suboptimality": np.asarray(worlds.suboptimality(drawn, found[name]))[:, 0].astype(
-                    np.float32
-                ),
-                "reference": doing_nothing.astype(np.float32),
-                "pair_coverage": pairs.astype(np.float32),
-                "cost_coverage": costs.astype(np.float32),
-            }
+    losses = {name: np.asarray(worlds.suboptimality(drawn, found[name]))[:, 0] for name in SERIES}
+    return pl.concat(
+        frame(
+            **cell,
+            seed=seeds(config.trials),
+            learner=name,
+            suboptimality=loss.astype(np.float32),
+            reference=doing_nothing.astype(np.float32),
+            pair_coverage=pairs.astype(np.float32),
+            cost_coverage=costs.astype(np.float32),
         )
-        for name in SERIES
-    ]
-    return pl.concat(frames)
+        for name, loss in losses.items()
+    )
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, level: float) -> tuple[float, float, float]:
@@ -141,7 +123,7 @@ def associations(rows: pl.DataFrame, config: Config) -> list[dict]:
     records = []
     for sweep in SWEEPS:
         for learner, measure in SERIES.items():
-            mine = rows.filter((pl.col("sweep") == sweep) & (pl.col("learner") == learner))
+            mine = rows.filter(sweep=sweep, learner=learner)
             x, y = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
             record = {
                 "sweep": sweep,
@@ -164,7 +146,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     medians = rows.group_by("sweep", "value", "learner").median()
     found = []
     for cell in cells(config):
-        mine = medians.filter((pl.col("sweep") == cell["sweep"]) & (pl.col("value") == cell["value"]))
+        mine = medians.filter(sweep=cell["sweep"], value=cell["value"])
         by_name = {row["learner"]: row for row in mine.iter_rows(named=True)}
         losses = {name: by_name[name]["suboptimality"] for name in ("PREF", "RL plug-in", "RL")}
         pairs, concentration = by_name["PREF"]["pair_coverage"], by_name["RL"]["cost_coverage"]

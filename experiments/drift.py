@@ -15,6 +15,7 @@ from edittheory.problem.kernels import balanced_kernel
 from . import deployments, spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 CHANGES = ("none", "strong to weak", "new taste", "three users in turn", "misleading order")
 
@@ -95,17 +96,14 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             # Regret sums the expectations the round's bandit could know; under fixed orders they are given the context.
             spent = np.asarray(curves.conditional[:, 0])
             frames.append(
-                pl.DataFrame(
-                    {
-                        "change": [change] * config.seeds,
-                        "problem": np.full(config.seeds, cell["problem"], dtype=np.int32),
-                        "horizon": np.full(config.seeds, horizon, dtype=np.int32),
-                        "bandit": [name] * config.seeds,
-                        "seed": np.arange(config.seeds, dtype=np.int32),
-                        "regret": np.asarray(curves.regret[:, 0]),
-                        "excess": spent - best,
-                        "best_fixed": np.full(config.seeds, best),
-                    }
+                frame(
+                    change=change,
+                    **cell,
+                    bandit=name,
+                    seed=seeds(config.seeds),
+                    regret=np.asarray(curves.regret[:, 0]),
+                    excess=spent - best,
+                    best_fixed=best,
                 )
             )
     return pl.concat(frames)

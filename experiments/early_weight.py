@@ -15,6 +15,7 @@ from edittheory.learn.objectives import EarlyEnsemble
 from . import worlds
 from .columns import Column, table
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 from .world_configs import WorldConfig
 
 # user: (strength, habit)
@@ -46,40 +47,23 @@ def cells(config: Config) -> list[dict]:
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: user, weight, n, seed, suboptimality, and the held-out loss of each rule."""
     strength, habit = USERS[cell["user"]]
-    knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    distances = jnp.asarray(
-        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
-    )
     world_key, train_key = jax.random.split(key)
-    sizes = len(config.sample_sizes)
-    drawn, logs = worlds.simulate(
-        world_key,
-        distances,
-        knobs,
-        config.beta,
-        jnp.asarray(config.sample_sizes, dtype=float),
-        0.1,
-        trials=config.trials,
-        num_contexts=config.num_contexts,
-        num_features=config.num_features,
-        most=max(config.sample_sizes),
-    )
+    knobs = worlds.Knobs(strength=strength, habit=habit)
+    drawn, logs = worlds.simulated(config, world_key, knobs, config.sample_sizes)
     frames = []
     for weight in config.weights:
         policies = worlds.fit(drawn, logs, EarlyEnsemble(jnp.asarray(weight)), train_key)
         held = held_out_losses(policies, drawn.problem.log_reference, logs.held_out)
-        columns = {
-            "user": [cell["user"]] * (config.trials * sizes),
-            "weight": np.full(config.trials * sizes, weight),
-            "n": np.tile(np.asarray(config.sample_sizes, dtype=np.int32), config.trials),
-            "seed": np.repeat(np.arange(config.trials, dtype=np.int32), sizes),
-            "suboptimality": np.asarray(worlds.suboptimality(drawn, policies)).reshape(-1).astype(np.float32),
-        }
-        columns |= {
-            f"held_out_{rule}": np.asarray(values).reshape(-1).astype(np.float32)
-            for rule, values in held.items()
-        }
-        frames.append(pl.DataFrame(columns))
+        frames.append(
+            frame(
+                user=cell["user"],
+                weight=weight,
+                n=np.asarray(config.sample_sizes, dtype=np.int32),
+                seed=seeds(config.trials)[:, None],
+                suboptimality=np.asarray(worlds.suboptimality(drawn, policies), dtype=np.float32),
+                **{f"held_out_{rule}": np.asarray(values, dtype=np.float32) for rule, values in held.items()},
+            )
+        )
     return pl.concat(frames)
 
 

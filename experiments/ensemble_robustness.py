@@ -16,6 +16,7 @@ from edittheory.runs.identity import execution_field
 from . import deployments, spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 TESTED = {"strong": ("strong", "weak"), "weak": ("strong", "weak"), "habit": ("strong", "same")}
 """The users met in deployment, by the user of the log; "same" is the log's own."""
@@ -110,20 +111,11 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
     costs, cost_max = map_trials(trial, key, config.trials, config.width)
     settings = [setting for setting, (log, _) in SETTINGS.items() if log == log_user]
+    trials = seeds(config.trials)
     return pl.concat(
-        [
-            pl.DataFrame(
-                {
-                    "setting": [setting] * config.trials,
-                    "method": [name] * config.trials,
-                    "seed": np.arange(config.trials, dtype=np.int32),
-                    "cost": values[:, index],
-                    "cost_max": cost_max,
-                }
-            )
-            for name, values in costs.items()
-            for index, setting in enumerate(settings)
-        ]
+        frame(setting=setting, method=name, seed=trials, cost=values[:, index], cost_max=cost_max)
+        for name, values in costs.items()
+        for index, setting in enumerate(settings)
     )
 
 

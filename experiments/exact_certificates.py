@@ -166,12 +166,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     promised = wrong.filter(pl.col("fault") == "none").height
     records, refuted, intervals = [], [], []
     for family, fault, n, form, bad, of in wrong.iter_rows():
-        here = problems.filter(
-            (pl.col("family") == family)
-            & (pl.col("fault") == fault)
-            & (pl.col("n") == n)
-            & (pl.col("form") == form)
-        )
+        here = problems.filter(family=family, fault=fault, n=n, form=form)
         usable = here.filter(pl.col("quantile") > 1e-9)
         low, high = statistics.clopper_pearson(bad, of, 0.05)
         check = statistics.violation_check(bad, of, config.delta, config.level / promised)

@@ -22,6 +22,7 @@ from edittheory.medley import held_out
 from . import worlds
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 from .medley_rival_learners import EVERY, logs_of
 from .world_configs import WorldConfig
 
@@ -89,7 +90,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: user, n, seed, policy, rival, upper, estimate, realised (SubOpt of the policy less that of the rival)."""
     strength, habit = USERS[cell["user"]]
     knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    bank = jnp.asarray(worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts))
+    bank = jnp.asarray(worlds.bank_of(config))
     world_key, *train_keys = jax.random.split(key, 3)
     most = max(config.sizes)
     drawn, data = _draw(world_key, bank, knobs, config, most)
@@ -116,15 +117,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
                         label: np.asarray(side[:, a, b], dtype=np.float32)
                         for label, side in zip(("upper", "estimate", "realised"), sides, strict=True)
                     }
-                    seeds = np.arange(config.trials, dtype=np.int32)
-                    fixed = {
-                        label: pl.lit(value)
-                        for label, value in (("user", cell["user"]), ("policy", policy), ("rival", rival))
-                    }
-                    frame = pl.DataFrame({"seed": seeds} | values).with_columns(
-                        n=pl.lit(n, dtype=pl.Int32), **fixed
-                    )
-                    frames.append(frame)
+                    labels = {"user": cell["user"], "policy": policy, "rival": rival}
+                    frames.append(frame(seed=seeds(config.trials), **values, n=n, **labels))
     return pl.concat(frames)
 
 

@@ -34,9 +34,7 @@ def quality_table(rows: pl.DataFrame) -> Table:
     """What the cost does not show: recall of facts, loops, missing ends, length."""
     methods = METHODS[:5]
     table = blank("Answers: recall / loops / no end / words", ["task"], ["keep_prob", *methods])
-    mine = rows.filter(
-        (pl.col("rule") == "cost") & (pl.col("test_user") == "strong") & (pl.col("kind") == "policy")
-    )
+    mine = rows.filter(rule="cost", test_user="strong", kind="policy")
     means = mine.group_by("task", "keep_prob", "method").agg(
         pl.col("recall", "loops", "unended", "length").mean()
     )

@@ -16,6 +16,7 @@ from edittheory.deploy import deployment, online
 from . import deployments, spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 SETTINGS = {
     "strong log, strong user": ("strong", "same"),
@@ -81,22 +82,19 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     frames = []
     for name, bandit in deployments.plain_bandits(met.num_policies, cost_max, config.horizon).items():
         curves = online.simulate(bandit, met, run_key, config.seeds, config.horizon, marks)
-        size = config.seeds * len(marks)
         frames.append(
-            pl.DataFrame(
-                {
-                    "setting": [cell["setting"]] * size,
-                    "bandit": [name] * size,
-                    "seed": np.repeat(np.arange(config.seeds, dtype=np.int32), len(marks)),
-                    "t": np.tile(marks.astype(np.int32), config.seeds),
-                    "cost": np.asarray(curves.costs, dtype=np.float32).reshape(-1),
-                    "regret": np.asarray(curves.regret, dtype=np.float32).reshape(-1),
-                    "bound": np.tile(paper, config.seeds),
-                    "bound_sharp": np.tile(sharp, config.seeds),
-                    "cost_max": np.full(size, cost_max),
-                    "best_value": np.full(size, float(jnp.min(values))),
-                    "largest_gap": np.full(size, float(jnp.max(gaps))),
-                }
+            frame(
+                setting=cell["setting"],
+                bandit=name,
+                seed=seeds(config.seeds)[:, None],
+                t=marks.astype(np.int32),
+                cost=np.asarray(curves.costs, dtype=np.float32),
+                regret=np.asarray(curves.regret, dtype=np.float32),
+                bound=paper,
+                bound_sharp=sharp,
+                cost_max=cost_max,
+                best_value=float(jnp.min(values)),
+                largest_gap=float(jnp.max(gaps)),
             )
         )
     return pl.concat(frames)

@@ -40,27 +40,11 @@ def _linear_medley(drawn: worlds.World, counts: likelihoods.Counts, config: line
 
 def linear_cell(config: Any, cell: dict, key):
     """SubOpt of every learner and the medley on the worlds of one cell: {learner: (trials, sizes)}, None, sizes."""
-    knobs = worlds.Knobs(
-        **{name: jnp.float64(cell.get(name, value)) for name, value in worlds.Knobs()._asdict().items()}
-    )
-    distances = jnp.asarray(
-        worlds.bank(
-            cell["space"], config.num_letters, config.max_length, config.text_source, config.num_texts
-        )
-    )
+    knobs = worlds.Knobs(**{name: cell[name] for name in worlds.Knobs._fields if name in cell})
     world_key, train_key = jax.random.split(key)
     sizes, most = config.linear_sizes, max(config.linear_sizes)
-    drawn, logs = worlds.simulate(
-        world_key,
-        distances,
-        knobs,
-        config.beta,
-        jnp.asarray(sizes, dtype=float),
-        config.delta,
-        trials=config.linear_trials,
-        num_contexts=config.num_contexts,
-        num_features=config.num_features,
-        most=most,
+    drawn, logs = worlds.simulated(
+        config, world_key, knobs, sizes, config.delta, cell["space"], config.linear_trials
     )
     # `worlds.simulate` splits each world's key in three, the second for its log.
     log_keys = jax.vmap(lambda each: jax.random.split(each, 3)[1])(

@@ -74,7 +74,7 @@ def violations(rows: pl.DataFrame, level: float, delta: float) -> list[dict[str,
     "always": V_C, in every cell. "if balanced": the set of both, in cells without a habit, where it claims to
     hold, and with one, where it does not.
     """
-    medley = rows.filter((pl.col("learner") == "medley") & (pl.col("track") == "finite"))
+    medley = rows.filter(learner="medley", track="finite")
     found = []
     for name, column, part, claimed in (
         ("always", "certificate", medley, True),
@@ -143,7 +143,7 @@ def _prototype_table(rows: pl.DataFrame) -> Table:
 def report(rows: pl.DataFrame, config) -> Report:
     """Ratios to the best plain learner, the goal's figures, the prototype's table, certificates; ok if no certificate is refuted."""
     table = ratios(rows)
-    finite = table.filter((pl.col("track") == "finite") & (pl.col("panel") == "grid"))
+    finite = table.filter(track="finite", panel="grid")
     linear = table.filter(pl.col("track") == "linear")
     renderables: list[Any] = []
     summary: dict[str, Any] = {}
@@ -157,7 +157,7 @@ def report(rows: pl.DataFrame, config) -> Report:
             )
         )
         for learner in ("medley", "prototype", "posterior cost", "oracle"):
-            other = ratios(rows, learner).filter((pl.col("track") == "finite") & (pl.col("panel") == "grid"))
+            other = ratios(rows, learner).filter(track="finite", panel="grid")
             summary[f"finite {learner}"] = goal(other)
         renderables.append(_prototype_table(rows))
     for space in linear["space"].unique(maintain_order=True):
@@ -169,9 +169,7 @@ def report(rows: pl.DataFrame, config) -> Report:
         )
         summary[f"linear {space} medley"] = goal(mine)
         if "medley by risk" in rows["learner"]:
-            other = ratios(rows, "medley by risk").filter(
-                (pl.col("track") == "linear") & (pl.col("space") == space)
-            )
+            other = ratios(rows, "medley by risk").filter(track="linear", space=space)
             summary[f"linear {space} medley by risk"] = goal(other)
     for name, found in summary.items():
         worst = found["worst"]

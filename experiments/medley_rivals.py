@@ -21,6 +21,7 @@ from edittheory.runs.identity import execution_field
 from . import medley, spaces, worlds
 from . import medley_rival_learners as learn
 from .experiment import Experiment
+from .frames import frame, seeds
 from .medley_rival_rules import rivals, tally
 from .medley_rivals_report import report
 from .world_configs import provenance, resolve
@@ -88,9 +89,7 @@ def _trained(config: Config, cell: dict, key, trials: int):
     knobs = worlds.Knobs(
         **{name: jnp.float64(cell.get(name, value)) for name, value in worlds.Knobs()._asdict().items()}
     )
-    bank = worlds.bank(
-        cell["space"], config.num_letters, config.max_length, config.text_source, config.num_texts
-    )
+    bank = worlds.bank_of(config, cell["space"])
     world_key, train_key = jax.random.split(key)
     sizes = config.linear_sizes
     drawn, data = _worlds(
@@ -165,17 +164,16 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         sizes = config.linear_sizes
         trials = config.network_trials if cell["track"] == "network" else config.linear_trials
         losses = _trained(config, cell, key, trials)
-    frames = []
-    for name, values in losses.items():
-        count = values.size
-        columns = {label: [value] * count for label, value in cell.items()} | {
-            "n": np.tile(np.asarray(sizes, dtype=np.int32), len(values)),
-            "seed": np.repeat(np.arange(len(values), dtype=np.int32), len(sizes)),
-            "learner": [name] * count,
-            "suboptimality": np.asarray(values).reshape(-1).astype(np.float32),
-        }
-        frames.append(pl.DataFrame(columns))
-    return pl.concat(frames)
+    return pl.concat(
+        frame(
+            **cell,
+            n=np.asarray(sizes, dtype=np.int32),
+            seed=seeds(len(values))[:, None],
+            learner=name,
+            suboptimality=np.asarray(values, dtype=np.float32),
+        )
+        for name, values in losses.items()
+    )
 
 
 EXPERIMENT = Experiment(

@@ -32,7 +32,7 @@ GROUPS = {
 def part(rows: pl.DataFrame, group: str) -> pl.DataFrame:
     """The rows of a group."""
     track, space, noise = GROUPS[group]
-    found = rows.filter((pl.col("track") == track) & (pl.col("space") == space))
+    found = rows.filter(track=track, space=space)
     return found if noise is None else found.filter(pl.col("noise") == noise)
 
 

@@ -17,6 +17,7 @@ from edittheory.problem import cost_classes, coverage, random_problems
 from . import spaces
 from .columns import Column, Record, table, text, where_known
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 # name: (strength of the balanced user, is the class closed under the user, as B5 asks?)
 SETTINGS = {
@@ -122,27 +123,24 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     for name, learner in learners.items():
         lengths = short if name == MLE_SHORT else long
         run = iterated.run_epochs(learner, problem, run_key, config.seeds, jnp.asarray(lengths))
-        size = config.seeds * len(lengths)
         if closed and name in (MLE, MLE_SHORT):
             slow, fast = bounds_of(lengths)
         else:
             slow = fast = np.full(len(lengths), np.nan)
         frames.append(
-            pl.DataFrame(
-                {
-                    "setting": [cell["setting"]] * size,
-                    "problem": np.full(size, cell["problem"], dtype=np.int32),
-                    "learner": [name] * size,
-                    "seed": np.repeat(np.arange(config.seeds, dtype=np.int32), len(lengths)),
-                    "t": np.tile(np.cumsum(lengths).astype(np.int32), config.seeds),
-                    "regret": np.asarray(run.regret).reshape(-1),
-                    "suboptimality": np.asarray(run.suboptimality).reshape(-1),
-                    "bound": np.tile(slow, config.seeds),
-                    "bound_fast": np.tile(fast, config.seeds),
-                    "class_size": np.full(size, len(log_class), dtype=np.int32),
-                    "closed": np.full(size, closed),
-                    "contraction": np.full(size, float(contraction)),
-                }
+            frame(
+                setting=cell["setting"],
+                problem=cell["problem"],
+                learner=name,
+                seed=seeds(config.seeds)[:, None],
+                t=np.cumsum(lengths).astype(np.int32),
+                regret=np.asarray(run.regret),
+                suboptimality=np.asarray(run.suboptimality),
+                bound=slow,
+                bound_fast=fast,
+                class_size=len(log_class),
+                closed=closed,
+                contraction=float(contraction),
             )
         )
     return pl.concat(frames)

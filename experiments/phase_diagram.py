@@ -7,7 +7,6 @@ On short strings and on style variants of real sentences.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import scipy.stats
@@ -21,6 +20,7 @@ from edittheory.runs.identity import later_field
 from . import worlds
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 from .world_configs import TextWorldConfig, provenance, resolve
 
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
@@ -121,30 +121,9 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     the best itself, and for the reference and `losses`, which are no contestants).
     """
     knob, *_, others = PANELS[cell["panel"]]
-    knobs = worlds.Knobs(
-        **{
-            name: jnp.float64(value)
-            for name, value in (worlds.Knobs()._asdict() | others | {knob: cell["value"]}).items()
-        }
-    )
-    distances = jnp.asarray(
-        worlds.bank(
-            cell["space"], config.num_letters, config.max_length, config.text_source, config.num_texts
-        )
-    )
+    knobs = worlds.Knobs(**(others | {knob: cell["value"]}))
     world_key, train_key, test_key = jax.random.split(key, 3)
-    drawn, logs = worlds.simulate(
-        world_key,
-        distances,
-        knobs,
-        config.beta,
-        jnp.asarray(config.sample_sizes, dtype=float),
-        config.delta,
-        trials=config.trials,
-        num_contexts=config.num_contexts,
-        num_features=config.num_features,
-        most=max(config.sample_sizes),
-    )
+    drawn, logs = worlds.simulated(config, world_key, knobs, config.sample_sizes, config.delta, cell["space"])
     found = worlds.every_learner(drawn, logs, train_key, config.supervised_weight)
     found |= {name: worlds.fit(drawn, logs, PairLoss(name), train_key) for name in config.losses}
     described = {name: np.asarray(values) for name, values in worlds.covariates(drawn).items()}
@@ -154,21 +133,19 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(test_key)))
     bounds = excesses({name: losses[name] for name in LEARNERS}, tail, rng)
     bounds |= {name: np.full(sizes, np.nan) for name in ("reference", *config.losses)}
-    frames = []
-    for name, values in losses.items():
-        columns = {
-            "space": [cell["space"]] * values.size,
-            "panel": [cell["panel"]] * values.size,
-            "value": np.full(values.size, cell["value"]),
-            "n": np.tile(np.asarray(config.sample_sizes, dtype=np.int32), config.trials),
-            "seed": np.repeat(np.arange(config.trials, dtype=np.int32), sizes),
-            "learner": [name] * values.size,
-            "suboptimality": values.reshape(-1).astype(np.float32),
-            "excess_low": np.tile(bounds[name], config.trials).astype(np.float32),
-        }
-        columns |= {label: np.repeat(each, sizes).astype(np.float32) for label, each in described.items()}
-        frames.append(pl.DataFrame(columns).with_columns(pl.col("excess_low").fill_nan(None)))
-    return pl.concat(frames)
+    frames = (
+        frame(
+            **cell,
+            n=np.asarray(config.sample_sizes, dtype=np.int32),
+            seed=seeds(config.trials)[:, None],
+            learner=name,
+            suboptimality=values.astype(np.float32),
+            excess_low=bounds[name].astype(np.float32),
+            **{label: each[:, None].astype(np.float32) for label, each in described.items()},
+        )
+        for name, values in losses.items()
+    )
+    return pl.concat(frames).with_columns(pl.col("excess_low").fill_nan(None))
 
 
 def winners(rows: pl.DataFrame) -> list[dict]:

@@ -16,6 +16,7 @@ from edittheory.problem import features
 from . import worlds
 from .columns import Column, table, text
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 from .world_configs import WorldConfig
 
 # user: (strength, habit)
@@ -132,23 +133,9 @@ def models(config: Config, drawn: worlds.World) -> dict:
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: user, class, learner, n, seed, suboptimality."""
     strength, habit = USERS[cell["user"]]
-    knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    distances = jnp.asarray(
-        worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
-    )
     world_key, class_key, train_key = jax.random.split(key, 3)
-    drawn, logs = worlds.simulate(
-        world_key,
-        distances,
-        knobs,
-        config.beta,
-        jnp.asarray(config.sample_sizes, dtype=float),
-        0.1,
-        trials=config.trials,
-        num_contexts=config.num_contexts,
-        num_features=config.num_features,
-        most=max(config.sample_sizes),
-    )
+    knobs = worlds.Knobs(strength=strength, habit=habit)
+    drawn, logs = worlds.simulated(config, world_key, knobs, config.sample_sizes)
     reference = drawn.problem.log_reference
     wrong = finite_class(class_key, drawn, jnp.zeros(config.members))
     truths = jax.vmap(lambda p: jnp.stack([p.log_optimal, p.edited(p.log_reference)]))(drawn.problem)
@@ -156,21 +143,10 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     frames = []
 
     def add(name, learner, policies):
-        sizes = len(config.sample_sizes)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "user": [cell["user"]] * (config.trials * sizes),
-                    "class": [name] * (config.trials * sizes),
-                    "learner": [learner] * (config.trials * sizes),
-                    "n": np.tile(np.asarray(config.sample_sizes, dtype=np.int32), config.trials),
-                    "seed": np.repeat(np.arange(config.trials, dtype=np.int32), sizes),
-                    "suboptimality": np.asarray(worlds.suboptimality(drawn, policies))
-                    .reshape(-1)
-                    .astype(np.float32),
-                }
-            )
-        )
+        loss = np.asarray(worlds.suboptimality(drawn, policies), dtype=np.float32)
+        n, seed = np.asarray(config.sample_sizes, dtype=np.int32), seeds(config.trials)[:, None]
+        labels = {"user": cell["user"], "class": name, "learner": learner}
+        frames.append(frame(**labels, n=n, seed=seed, suboptimality=loss))
 
     for learner, objective in LEARNERS.items():
         for name, members in (("finite, right", right), ("finite, wrong", wrong)):

@@ -84,14 +84,9 @@ def objective(config: Any, name: str, value: float, scale: float = 1.0) -> OnAll
 def simulate(config: Any, user: str, sizes, trials: int):
     """The worlds of a user and their logs, the same for every loss and class; pairs flipped where the user asks for it."""
     strength, habit, flips = USERS[user]
-    knobs = jax.tree.map(jnp.float64, worlds.Knobs(strength=strength, habit=habit))
-    bank = worlds.bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
     key = jax.random.fold_in(jax.random.key(config.seed), tuple(USERS).index(user))
-    shape = {"num_contexts": config.num_contexts, "num_features": config.num_features}
-    drawn, logs = worlds.simulate(
-        key, jnp.asarray(bank), knobs, config.beta, jnp.asarray(sizes, dtype=float), 0.1,
-        trials=trials, most=max(sizes), **shape,
-    )  # fmt: skip
+    knobs = worlds.Knobs(strength=strength, habit=habit)
+    drawn, logs = worlds.simulated(config, key, knobs, sizes, trials=trials)
     keys = jax.random.split(jax.random.fold_in(key, 1), 2)
     tables = (drawn.problem.num_contexts, *[drawn.problem.num_responses] * 2)
 

@@ -17,6 +17,7 @@ from edittheory.runs.identity import execution_field
 from . import spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 SCALES = ("1", "beta")
 POPULATION = 0
@@ -83,23 +84,19 @@ def trial(key, config: Config, beta) -> dict:
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: beta, n (0 = population), seed, scale, temperature, suboptimality, reference (its SubOpt)."""
-    count = config.trials
-    found = map_trials(trial, key, count, config.width, config, jnp.asarray(cell["beta"]))
-    frames = [
-        pl.DataFrame(
-            {
-                "beta": np.full(count, cell["beta"]),
-                "n": np.full(count, n, dtype=np.int32),
-                "seed": np.arange(count, dtype=np.int32),
-                "scale": [name] * count,
-                "temperature": temperature,
-                "suboptimality": loss,
-                "reference": found["reference"],
-            }
+    found = map_trials(trial, key, config.trials, config.width, config, jnp.asarray(cell["beta"]))
+    return pl.concat(
+        frame(
+            **cell,
+            n=n,
+            seed=seeds(config.trials),
+            scale=name,
+            temperature=temperature,
+            suboptimality=loss,
+            reference=found["reference"],
         )
         for (n, name), (temperature, loss) in found["picked"].items()
-    ]
-    return pl.concat(frames)
+    )
 
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
@@ -115,7 +112,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     wrong = 0
     for beta in config.betas:
         for name, predicted in zip(SCALES, (1.0, beta), strict=True):
-            mine = rows.filter((pl.col("beta") == beta) & (pl.col("scale") == name))
+            mine = rows.filter(beta=beta, scale=name)
             population = (mine.filter(pl.col("n") == POPULATION)["temperature"] / beta).to_numpy()
             wrong += int(np.sum(np.abs(np.log(population / predicted)) > np.log(grid)))
             final = mine.filter(pl.col("n") == largest)

@@ -6,7 +6,6 @@ page cannot say what its rows do not.
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from . import (
     committed,
@@ -23,24 +22,29 @@ from . import (
     prose_pretrained,
     prose_readme,
     prose_shared,
+    prose_verification,
     prose_words,
 )
-from .sentences import Sentence, differences, rows, write
+from .sentences import Sentence, differences, write
 
-SENTENCES: tuple[Sentence, ...] = (
-    *prose_readme.SENTENCES,
-    *(Sentence(*one) for module in (prose_agents, prose_language, prose_logs) for one in module.SENTENCES),
-    *(Sentence(page, text, partial(numbers, rows)) for page, text, numbers in prose_certificates.SENTENCES),
-    *(Sentence(prose_losses.PAGE, text, prose_losses.numbers) for text in prose_losses.TEXTS),
-    *prose_docs.SENTENCES,
-    *prose_late.SENTENCES,
-    *prose_drift.SENTENCES,
-    *prose_shared.SENTENCES,
-    *prose_medley.SENTENCES,
-    *prose_words.SENTENCES,
-    *prose_people.SENTENCES,
-    *prose_pretrained.SENTENCES,
+PAGES = (
+    prose_readme,
+    prose_agents,
+    prose_language,
+    prose_logs,
+    prose_certificates,
+    prose_losses,
+    prose_docs,
+    prose_late,
+    prose_drift,
+    prose_shared,
+    prose_medley,
+    prose_words,
+    prose_people,
+    prose_pretrained,
+    prose_verification,
 )
+SENTENCES: tuple[Sentence, ...] = tuple(one for page in PAGES for one in page.SENTENCES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,17 +1,17 @@
 """Numbers of docs/theory-certificates.md (C14, C15) and docs/theory-linear.md (L6) from rows; `prose` checks the sentences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from . import feedback_bounds, linear_certificates, robust_certificates
+from .sentences import Sentence, rows, said
 
-Rows = Callable[[str], pl.DataFrame]
 CERTIFICATES, LINEAR = "docs/theory-certificates.md", "docs/theory-linear.md"
 
 
-def _linear(rows: Rows) -> Mapping[str, Any]:
+def _linear() -> Mapping[str, Any]:
     data = rows("linear_certificates")
     medians = (
         linear_certificates.by_problem(data, 0.1).group_by("class", "form", "n").agg(pl.col("ratio").median())
@@ -33,14 +33,14 @@ def _linear(rows: Rows) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _feedback(rows: Rows) -> Mapping[str, Any]:
+def _feedback() -> Mapping[str, Any]:
     data = rows("feedback_bounds")
     beside = feedback_bounds.beside(data)
     named = feedback_bounds.winners(data)
     missed = named.filter(pl.col("predicted") != pl.col("measured"))
     informed = beside.filter(pl.col("name").is_in(["labels, informed", "PREF", "RL", "all"]))
     middle = informed.group_by("name", "n").agg(pl.col("ratio").median())["ratio"]
-    biased = beside.filter((pl.col("name") == "SUP") & (pl.col("n") == 3000))["ratio"]
+    biased = beside.filter(name="SUP", n=3000)["ratio"]
     return {
         "below": beside.filter(pl.col("mean") < pl.col("bound")).height, "of": beside.height, "named": named.height - missed.height,
         "cells": named.height, "margin": 100 * (missed["measured_margin"].max() - 1), "low": middle.min(), "high": middle.max(),  # type: ignore[operator]
@@ -48,7 +48,7 @@ def _feedback(rows: Rows) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _robust(rows: Rows) -> Mapping[str, Any]:
+def _robust() -> Mapping[str, Any]:
     data = rows("robust_certificates")
     worst = (
         robust_certificates.somewhere(data)
@@ -65,14 +65,14 @@ def _robust(rows: Rows) -> Mapping[str, Any]:
     ):
         mine = worst.filter(pl.col("form") == form)["share"]
         found |= {f"{key}_low": mine.min(), f"{key}_high": mine.max()}
-    last = data.filter((pl.col("habit") == 0.3) & (pl.col("n") == 3000) & (pl.col("family") == "line"))
+    last = data.filter(habit=0.3, n=3000, family="line")
     for form, key in (("own radius", "own"), ("own radius and costs", "joint"), ("costs", "costs")):
         found[f"{key}_value"] = last.filter(pl.col("form") == form)["value"].median()
     return found
 
 
-def _readme(rows: Rows) -> Mapping[str, Any]:
-    found = _linear(rows)
+def _readme() -> Mapping[str, Any]:
+    found = _linear()
     exact = [found[f"d{d}_exact_{n}"] for d in (2, 3) for n in (300, 3000)]
     return {
         "low": min(exact),
@@ -81,61 +81,40 @@ def _readme(rows: Rows) -> Mapping[str, Any]:
     }
 
 
-SENTENCES: tuple[tuple[str, str, Callable[[Rows], Mapping[str, Any]]], ...] = (
-    (
+SENTENCES: tuple[Sentence, ...] = (
+    Sentence(
         "README.md",
         "exact ones are {low:.1f} to {high:.1f} times the quantile at n = 300 and 3,000 ({problems} problems; `linear_certificates`)",
         _readme,
     ),
-    (
+    *said(
         CERTIFICATES,
+        _linear,
         "at n = 30, 300 and 3,000 the exact certificate is {d2_exact_30:.1f}, {d2_exact_300:.1f} and {d2_exact_3000:.1f} times the "
         "problem's own 90% quantile at d = 2, where C8's is {d2_prefer_30:.1f}, {d2_prefer_300:.1f} and {d2_prefer_3000:.1f} times",
-        _linear,
-    ),
-    (
-        CERTIFICATES,
         "at d = 3 {d3_exact_30:.1f}, {d3_exact_300:.1f} and {d3_exact_3000:.1f} times against {d3_prefer_30:.1f}, {d3_prefer_300:.1f} "
         "and {d3_prefer_3000:.1f}",
-        _linear,
-    ),
-    (
-        CERTIFICATES,
         "The net lost the truth's cell in {lost_low:.1f} to {lost_high:.1f}% of {counted} logs at each n and d (claimed: 10% "
         "with C8's set), and {wrong} of {certified} certificates of log-linear classes, exact and anytime, were wrong",
-        _linear,
-    ),
-    (
-        CERTIFICATES,
         "Networks of four units, searched: {net_prefer_30:.1f}, {net_prefer_300:.1f} and {net_prefer_3000:.1f} times by preferences, "
         "{net_costs_30:.1f}, {net_costs_300:.1f} and {net_costs_3000:.1f} times by costs",
-        _linear,
     ),
-    (
+    *said(
         CERTIFICATES,
+        _robust,
         "wrong at some n in {balance_low:.1f} to {balance_high:.1f}% of {logs} logs each where balance is assumed, "
         "{own_low:.1f} to {own_high:.1f}% at the user's own radius (median {radius_low:.1f} to {radius_high:.1f} nats), "
         "{joint_low:.1f} to {joint_high:.1f}% with costs, "
         "{costs_low:.1f} to {costs_high:.1f}% by costs alone",
-        _robust,
-    ),
-    (
-        CERTIFICATES,
         "the median certificate at n = 3,000 is {own_value:.4f} at the own radius, {joint_value:.4f} with costs, "
         "{costs_value:.4f} by costs alone",
-        _robust,
     ),
-    (
+    *said(
         LINEAR,
+        _feedback,
         "{below} of {of} mean risks lie below their bound; informed learners are {low:.1f} to {high:.1f} times above it (median over "
         "problems), SUP {sup:.0f} times at n = 3,000",
-        _feedback,
-    ),
-    (
-        LINEAR,
         "the bounds name the feedback of least measured risk in {named} of {cells} cells of strength, noise and n; in the others "
         "first and second are within {margin:.1f}% of each other",
-        _feedback,
     ),
 )
-"""(page, template, numbers): as `sentences.Sentence`, numbers from a function that reads the rows of an experiment by name."""

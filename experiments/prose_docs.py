@@ -1,13 +1,13 @@
 """Sentences of the guides: times from manifests, and numbers of the figures' pages; checked as those of README are."""
 
-import json
 from functools import partial
 from typing import Any
 
 import polars as pl
 
 from . import committed
-from .sentences import ROOT, Numbers, Sentence, rows
+from .committed import manifest
+from .sentences import Numbers, Sentence, rows
 
 GUIDE, TRADEOFFS, LATE, ATTACKS = (
     "experiments/README.md",
@@ -15,11 +15,6 @@ GUIDE, TRADEOFFS, LATE, ATTACKS = (
     "docs/late-ensembles.md",
     "docs/falsification.md",
 )
-
-
-def manifest(name: str) -> dict:
-    """The manifest of an experiment's committed rows."""
-    return json.loads((ROOT / "paper_figures" / "rows" / name / "manifest.json").read_text(encoding="utf-8"))
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -85,7 +80,9 @@ SENTENCES: tuple[Sentence, ...] = (
     ),
     Sentence(GUIDE, "won by one kind of feedback. `--preset quick`: {wall} s.", partial(_time, "separation")),
     Sentence(
-        GUIDE, "false statements as a control. The committed rows took {wall} s;", partial(_time, "falsification")
+        GUIDE,
+        "false statements as a control. The committed rows took {wall} s;",
+        partial(_time, "falsification"),
     ),
     Sentence(LATE, "(`late_ensemble`, {seeds:,} seeds)", partial(_size, "late_ensemble")),
     Sentence(

@@ -7,7 +7,7 @@ import polars as pl
 from edittheory.core.statistics import student_half
 
 from .prose_late import PAGE
-from .sentences import Numbers, Sentence, rows
+from .sentences import Numbers, Sentence, rows, said
 
 
 @functools.lru_cache(maxsize=1)
@@ -96,29 +96,21 @@ def drift_pairs() -> Numbers:
 
 
 SENTENCES: tuple[Sentence, ...] = (
-    Sentence(
+    *said(
         PAGE,
+        drift,
         "change of taste half-way: alpha/4 {taste_quarter:.1f}%, sliding window {taste_window:.1f}%, discounted {taste_discounted:.1f}%, "
         "follow the leader {taste_leader:.1f}%. Strong to weak: {weak_best} {weak_least:.1f}%, others {others_least:.0f} to "
         "{others_most:.0f}%.",
-        drift,
-    ),
-    Sentence(
-        PAGE,
         "costs follow the leader {order_leader:.1f}% and alpha/4 {order_quarter:.1f}%. At T = 5,000 alpha/4 follows the change of taste "
         "and is {long_quarter:.1f}% above (so below) the best fixed policy, the sliding window {long_window:.1f}%.",
-        drift,
     ),
-    Sentence(
+    *said(
         PAGE,
+        drift_pairs,
         "alpha/4 is {window:.1f} [{window_low:.1f}, {window_high:.1f}] points ahead of the sliding window, in a misleading order "
         "{leader:.1f} [{leader_low:.1f}, {leader_high:.1f}] ahead of follow the leader",
-        drift_pairs,
-    ),
-    Sentence(
-        PAGE,
         "divided over all {comparisons} comparisons with the best bandit of a column, only the change of taste has bandits that are "
         "clearly worse than its best, alpha/4: {clear} at T = 1,000 and {clear_long} at T = 5,000",
-        drift_pairs,
     ),
 )

@@ -1,7 +1,6 @@
-"""Sentences on language models whose numbers are in the rows of `keep_prob_study`: (page, text, numbers), for `prose`."""
+"""Sentences on language models whose numbers are in the rows of `keep_prob_study`."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -9,6 +8,7 @@ import polars as pl
 from edittheory.language.evaluate import over_seeds, summaries, user_strength
 
 from . import sentences
+from .sentences import Sentence, said
 
 TASKS = {"s": "summarization", "e": "email"}
 METHODS = {"base": "base", "sft": "SFT", "dpo": "DPO", "mix": "Mix", "early": "Early", "late": "Late"}
@@ -55,13 +55,7 @@ def numbers() -> dict[str, Any]:
 
 
 def _answers(rows: pl.DataFrame, keep: float, task: str, method: str, measure: str) -> float:
-    mine = rows.filter(
-        (pl.col("rule") == "cost")
-        & (pl.col("test_user") == "strong")
-        & (pl.col("keep_prob") == keep)
-        & (pl.col("task") == task)
-        & (pl.col("method") == method)
-    )
+    mine = rows.filter(rule="cost", test_user="strong", keep_prob=keep, task=task, method=method)
     found = mine[measure].mean()
     return float("nan") if found is None else float(found)  # type: ignore[arg-type]
 
@@ -94,101 +88,56 @@ def _rules(rows: pl.DataFrame) -> dict[str, float]:
     return found | {"rule_strong_worst": max(gap.gap.mean for gap in gaps if gap.keep_prob == 1)}
 
 
-Numbers = Callable[[], dict[str, Any]]
 README, PAGE = "README.md", "docs/language.md"
 
 
-def _row(task: str, keep: str) -> tuple[str, str, Numbers]:
+def _row(task: str, keep: str) -> Sentence:
     """A row of the page's table."""
     place = f"{task}{round(100 * float(keep))}"
     cells = [f"{{{place}_{m}:.3f}} ±{{{place}_{m}_half:.3f}}" for m in METHODS]
     name = "Summ" if task == "s" else "Email"
-    return PAGE, f"| {name} | {keep} | {{{place}_gamma:.2g}} | {' | '.join(cells)} |", numbers
+    return Sentence(PAGE, f"| {name} | {keep} | {{{place}_gamma:.2g}} | {' | '.join(cells)} |", numbers)
 
 
-SENTENCES: tuple[tuple[str, str, Numbers], ...] = tuple(
-    _row(task, keep) for task in TASKS for keep in ("1", "0.55", "0.4", "0.3", "0.2")
-) + tuple(
-    (page, text, numbers)
-    for page, text in (
-        (
-            PAGE,
-            "From strong edits SFT costs {s100_sft:.3f} (summaries) and {e100_sft:.3f} (emails); at keep_prob .4 it costs {s40_sft:.3f} "
-            "and {e40_sft:.3f}, at .2 {s20_sft:.3f} and {e20_sft:.3f}, and",
-        ),
-        (
-            PAGE,
-            "goes from {s100_dpo:.3f} to {s20_dpo:.3f} and from {e100_dpo:.3f} to {e20_dpo:.3f}.",
-        ),
-        (
-            PAGE,
-            "ends at {s20_gap:+.3f} ±{s20_gap_half:.3f} at .2, DPO ahead in {s20_gap_wins} of 5 seeds; in emails it ends at "
-            "{e20_gap:+.3f} ±{e20_gap_half:.3f}. SFT is",
-        ),
-        (
-            PAGE,
-            "raises the held-out edit by {s100_dpo_drift_edit:.1f} nats in summaries and lowers the response by "
-            "{s100_dpo_fall:.1f}, SFT raises the edit by {s100_sft_drift_edit:.1f}; the mix of both, which pushes the response "
-            "down less ({s100_mix_fall:.1f}), costs nothing clearly more than SFT. DPO's answers also forget most: recall of facts "
-            "{s100_dpo_recall:.2f}, SFT {s100_sft_recall:.2f}, doing nothing {s100_base_recall:.2f}.",
-        ),
-        (
-            PAGE,
-            "better only in summaries at .3 ({s30_mix_gap:+.3f} ±{s30_mix_gap_half:.3f} and {s30_early_gap:+.3f} "
-            "±{s30_early_gap_half:.3f}), as good",
-        ),
-        (
-            PAGE,
-            "SFT {worst_sft:.3f} ±{worst_sft_half:.3f}, Late {worst_late:.3f} ±{worst_late_half:.3f}, Early {worst_early:.3f} "
-            "±{worst_early_half:.3f}, DPO {worst_dpo:.3f} ±{worst_dpo_half:.3f}: between",
-        ),
-        (
-            PAGE,
-            "at .2 DPO then saves {s20_loss_gap:+.3f} ±{s20_loss_gap_half:.3f} (summaries) and {e20_loss_gap:+.3f} "
-            "±{e20_loss_gap_half:.3f} (emails) beside SFT, in all five seeds; at .4 nothing clear ({s40_loss_gap:+.3f} "
-            "±{s40_loss_gap_half:.3f}, {e40_loss_gap:+.3f} ±{e40_loss_gap_half:.3f}). Most of that is SFT, which the rule leaves "
-            "under-trained ({s20_sft_by_loss:.3f} and {e20_sft_by_loss:.3f} at .2)",
-        ),
-        (
-            PAGE,
-            "SFT then costs {s40_sft_rule:.3f} more in summaries and {e40_sft_rule:.3f} more in emails at .4 "
-            "(±{s40_sft_rule_half:.3f}, ±{e40_sft_rule_half:.3f}); Early {s40_early_rule:.3f} and {e40_early_rule:.3f}.",
-        ),
-        (
-            PAGE,
-            "For strong users it does not matter ({rule_strong_worst:.3f} at most).",
-        ),
-        (
-            PAGE,
-            "is least for SFT ({mean_sft:.3f} ±{mean_sft_half:.3f}) and Late ({mean_late:.3f} ±{mean_late_half:.3f}), Early's "
-            "{mean_early:.3f} ±{mean_early_half:.3f} is",
-        ),
-        (
-            README,
-            "then by {s20_loss_gap:.3f} ±{s20_loss_gap_half:.3f} and {e20_loss_gap:.3f} ±{e20_loss_gap_half:.3f}, for that",
-        ),
-        (
-            README,
-            "it costs {s100_sft:.3f} (summaries) and {e100_sft:.3f} (emails), DPO {s100_dpo:.3f} and {e100_dpo:.3f}, doing nothing "
-            "{s100_base:.3f} and {e100_base:.3f}.",
-        ),
-        (
-            README,
-            "At a chance of 0.2 an item SFT costs {s20_sft:.3f} and {e20_sft:.3f}, DPO {s20_dpo:.3f} and {e20_dpo:.3f}:",
-        ),
-        (
-            README,
-            "(summaries {s20_gap:+.3f} ±{s20_gap_half:.3f}, emails {e20_gap:+.3f} ±{e20_gap_half:.3f}), which",
-        ),
-        (
-            README,
-            "DPO + SFT costs {s100_mix:.3f} and {e100_mix:.3f} on strong edits; beside SFT it is clearly better only in summaries at 0.3 "
-            "({s30_mix_gap:+.3f} ±{s30_mix_gap_half:.3f}).",
-        ),
-        (
-            README,
-            "SFT {worst_sft:.3f} ±{worst_sft_half:.3f}, Late {worst_late:.3f} ±{worst_late_half:.3f}, Early {worst_early:.3f} "
-            "±{worst_early_half:.3f}, DPO {worst_dpo:.3f} ±{worst_dpo_half:.3f}.",
-        ),
-    )
+SENTENCES: tuple[Sentence, ...] = (
+    *(_row(task, keep) for task in TASKS for keep in ("1", "0.55", "0.4", "0.3", "0.2")),
+    *said(
+        PAGE,
+        numbers,
+        "From strong edits SFT costs {s100_sft:.3f} (summaries) and {e100_sft:.3f} (emails); at keep_prob .4 it costs {s40_sft:.3f} "
+        "and {e40_sft:.3f}, at .2 {s20_sft:.3f} and {e20_sft:.3f}, and",
+        "goes from {s100_dpo:.3f} to {s20_dpo:.3f} and from {e100_dpo:.3f} to {e20_dpo:.3f}.",
+        "ends at {s20_gap:+.3f} ±{s20_gap_half:.3f} at .2, DPO ahead in {s20_gap_wins} of 5 seeds; in emails it ends at "
+        "{e20_gap:+.3f} ±{e20_gap_half:.3f}. SFT is",
+        "raises the held-out edit by {s100_dpo_drift_edit:.1f} nats in summaries and lowers the response by "
+        "{s100_dpo_fall:.1f}, SFT raises the edit by {s100_sft_drift_edit:.1f}; the mix of both, which pushes the response "
+        "down less ({s100_mix_fall:.1f}), costs nothing clearly more than SFT. DPO's answers also forget most: recall of facts "
+        "{s100_dpo_recall:.2f}, SFT {s100_sft_recall:.2f}, doing nothing {s100_base_recall:.2f}.",
+        "better only in summaries at .3 ({s30_mix_gap:+.3f} ±{s30_mix_gap_half:.3f} and {s30_early_gap:+.3f} "
+        "±{s30_early_gap_half:.3f}), as good",
+        "SFT {worst_sft:.3f} ±{worst_sft_half:.3f}, Late {worst_late:.3f} ±{worst_late_half:.3f}, Early {worst_early:.3f} "
+        "±{worst_early_half:.3f}, DPO {worst_dpo:.3f} ±{worst_dpo_half:.3f}: between",
+        "at .2 DPO then saves {s20_loss_gap:+.3f} ±{s20_loss_gap_half:.3f} (summaries) and {e20_loss_gap:+.3f} "
+        "±{e20_loss_gap_half:.3f} (emails) beside SFT, in all five seeds; at .4 nothing clear ({s40_loss_gap:+.3f} "
+        "±{s40_loss_gap_half:.3f}, {e40_loss_gap:+.3f} ±{e40_loss_gap_half:.3f}). Most of that is SFT, which the rule leaves "
+        "under-trained ({s20_sft_by_loss:.3f} and {e20_sft_by_loss:.3f} at .2)",
+        "SFT then costs {s40_sft_rule:.3f} more in summaries and {e40_sft_rule:.3f} more in emails at .4 "
+        "(±{s40_sft_rule_half:.3f}, ±{e40_sft_rule_half:.3f}); Early {s40_early_rule:.3f} and {e40_early_rule:.3f}.",
+        "For strong users it does not matter ({rule_strong_worst:.3f} at most).",
+        "is least for SFT ({mean_sft:.3f} ±{mean_sft_half:.3f}) and Late ({mean_late:.3f} ±{mean_late_half:.3f}), Early's "
+        "{mean_early:.3f} ±{mean_early_half:.3f} is",
+    ),
+    *said(
+        README,
+        numbers,
+        "then by {s20_loss_gap:.3f} ±{s20_loss_gap_half:.3f} and {e20_loss_gap:.3f} ±{e20_loss_gap_half:.3f}, for that",
+        "it costs {s100_sft:.3f} (summaries) and {e100_sft:.3f} (emails), DPO {s100_dpo:.3f} and {e100_dpo:.3f}, doing nothing "
+        "{s100_base:.3f} and {e100_base:.3f}.",
+        "At a chance of 0.2 an item SFT costs {s20_sft:.3f} and {e20_sft:.3f}, DPO {s20_dpo:.3f} and {e20_dpo:.3f}:",
+        "(summaries {s20_gap:+.3f} ±{s20_gap_half:.3f}, emails {e20_gap:+.3f} ±{e20_gap_half:.3f}), which",
+        "DPO + SFT costs {s100_mix:.3f} and {e100_mix:.3f} on strong edits; beside SFT it is clearly better only in summaries at 0.3 "
+        "({s30_mix_gap:+.3f} ±{s30_mix_gap_half:.3f}).",
+        "SFT {worst_sft:.3f} ±{worst_sft_half:.3f}, Late {worst_late:.3f} ±{worst_late_half:.3f}, Early {worst_early:.3f} "
+        "±{worst_early_half:.3f}, DPO {worst_dpo:.3f} ±{worst_dpo_half:.3f}.",
+    ),
 )

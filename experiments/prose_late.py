@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 
 from . import online_learning
-from .prose_docs import manifest, settings
-from .sentences import Numbers, Sentence, rows
+from .committed import manifest
+from .prose_docs import settings
+from .sentences import Numbers, Sentence, rows, said
 
 PAGE = "docs/late-ensembles.md"
 SETTINGS = (
@@ -185,8 +186,13 @@ def online_runs() -> Numbers:
 
 SENTENCES: tuple[Sentence, ...] = (
     Sentence(PAGE, "| always the worst policy " + cells(5, ".1f"), partial(late, "worst")),
-    Sentence(PAGE, "Regret at T = 200, standard error at most {c0:.2f}, on one problem", partial(late, "error")),
-    *(Sentence(PAGE, f"| {shown} " + cells(5, ".2f"), partial(late, name)) for name, shown in BANDITS.items()),
+    Sentence(
+        PAGE, "Regret at T = 200, standard error at most {c0:.2f}, on one problem", partial(late, "error")
+    ),
+    *(
+        Sentence(PAGE, f"| {shown} " + cells(5, ".2f"), partial(late, name))
+        for name, shown in BANDITS.items()
+    ),
     Sentence(
         PAGE,
         "has less mean regret in {better} of the 5 settings at T = 200, and in {better_long} at T = 10,000 ({weak:.1f} against "
@@ -198,19 +204,21 @@ SENTENCES: tuple[Sentence, ...] = (
         for user in ("same user", "strong user instead")
         for bandit, shown in WARM.items()
     ),
-    Sentence(PAGE, "mean of {trials:,} problems, standard error at most {error:.2f}:", warm_sentence),
-    Sentence(PAGE, "every prior mean is {low:.2f} too low", warm_sentence),
-    Sentence(PAGE, "({long_warm:.1f} against {long_cold:.1f} at n = 100)", warm_sentence),
-    Sentence(
+    *said(
         PAGE,
+        warm_sentence,
+        "mean of {trials:,} problems, standard error at most {error:.2f}:",
+        "every prior mean is {low:.2f} too low",
+        "({long_warm:.1f} against {long_cold:.1f} at n = 100)",
         "{few_least:.0f} to {few_most:.0f} times less regret than a cold start at n = 100, {many_least:.0f} to {many_most:.0f} times "
         "at n = 1,000, with either user.",
-        warm_sentence,
     ),
     *(
         Sentence(
             PAGE,
-            f"| {shown} | " + " | ".join(f"{{r{place}:,.1f}}, T^{{e{place}:.2f}}" for place in range(3)) + " |",
+            f"| {shown} | "
+            + " | ".join(f"{{r{place}:,.1f}}, T^{{e{place}:.2f}}" for place in range(3))
+            + " |",
             partial(online, learner),
         )
         for learner, shown in LEARNERS.items()
@@ -220,11 +228,11 @@ SENTENCES: tuple[Sentence, ...] = (
         "| B5 / its fast form, short epochs | {slow0:,.0f} / {fast0:,.0f} | {slow1:,.0f} / {fast1:,.0f} | do not apply |",
         online_bounds,
     ),
-    Sentence(PAGE, "(theory-online.md O2) held in all {runs:,} runs;", online_runs),
-    Sentence(
+    *said(
         PAGE,
+        online_runs,
+        "(theory-online.md O2) held in all {runs:,} runs;",
         "with B5's epochs {stuck:.1f}% of the runs still are after the last round ({most:.0f}% in one of the problems), and they make the "
         "mean grow like T^{exponent:.2f}. Short epochs leave fewer of them: {short:.1f}%.",
-        online_runs,
     ),
-)  # fmt: skip
+)

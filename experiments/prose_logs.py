@@ -1,7 +1,7 @@
 """The numbers on docs/your-own-log.md that come from rows: tests of a log, and advice."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from edittheory.logs.advice.proxies import LEARNERS
 
 from . import advice, log_tests
-from .sentences import rows
+from .sentences import Sentence, rows, said
 
 PAGE = "docs/your-own-log.md"
 SHORT = {
@@ -108,42 +108,47 @@ def errors() -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-TESTS = (
-    "{users} simulated users of each kind with up to {edits:,} interactions, at level 10% a log: of the {true} pairs of a kind and a "
-    "hypothesis that is true of it the worst was refuted in {worst:.1f}% of logs (exact 95% interval up to {worst_high:.1f}%)",
-    'A user without a taste refutes "nothing to learn" after {direction:.0f} interactions (median), one with a taste "no taste" after '
-    "{taste:.0f}",
-    'With 16 candidates, the preferred law among them, "a candidate" falls in {without:.1f}% of logs without a habit, in {small:.0f}% with '
-    "a habit in a tenth of the edits, and in {large:.0f}% with one in three tenths, then after {needed:.0f} interactions",
+SENTENCES: tuple[Sentence, ...] = (
+    *said(
+        PAGE,
+        tests,
+        "{users} simulated users of each kind with up to {edits:,} interactions, at level 10% a log: of the {true} pairs of a kind and a "
+        "hypothesis that is true of it the worst was refuted in {worst:.1f}% of logs (exact 95% interval up to {worst_high:.1f}%)",
+        'A user without a taste refutes "nothing to learn" after {direction:.0f} interactions (median), one with a taste "no taste" after '
+        "{taste:.0f}",
+        'With 16 candidates, the preferred law among them, "a candidate" falls in {without:.1f}% of logs without a habit, in {small:.0f}% '
+        "with a habit in a tenth of the edits, and in {large:.0f}% with one in three tenths, then after {needed:.0f} interactions",
+    ),
+    *said(
+        PAGE,
+        regrets,
+        "On {logs:,} simulated logs of {f_worlds} + {p_worlds} worlds the mean SubOpt, in thousandths, is",
+        "trained on features | {f_a:.1f} | {f_s:.1f} | {f_d:.1f} | {f_e:.1f} | {f_c:.1f} | {f_h:.1f} | {f_best:.1f} | {f_r:.1f} |",
+        "candidates given | {p_a:.1f} | {p_s:.1f} | {p_d:.1f} | {p_e:.1f} | {p_c:.1f} | {p_h:.1f} | {p_best:.1f} | {p_r:.1f} |",
+        "the nearest of the first three is worse by {f_gap:.1f} [{f_low:.1f}, {f_high:.1f}] and {p_gap:.1f} [{p_low:.1f}, {p_high:.1f}]",
+        "it is clearly below all three in {all_three} of {types} types of user and clearly above one of them in {above}",
+        "for strong users {strong_a:.1f} against {strong_s:.1f} of always SFT",
+        "with a habit and candidates given {habit_a:.1f} against {habit_c:.1f} of always cost regression",
+    ),
+    *said(
+        PAGE,
+        errors,
+        "a wrong separation occurs in {low:.1f} to {high:.1f}% of the logs of one family and size (the largest upper end is {upper:.1f}%)",
+        "{at_50:.0f}% of the other learners are separated at n = 50, {at_200:.0f}% at 200 and {at_800:.0f}% at 800",
+        "of {forecasts} logs that at n = 200 were said to need no more than 600 further edits, {came:.0f}% "
+        "[{came_low:.0f}, {came_high:.0f}] were separated at 800, and of the others {surprises:.0f}%",
+    ),
+    *said(
+        PAGE,
+        texts,
+        "texts, {logs} logs | {a:.1f} | {s:.1f} | {d:.1f} | {e:.1f} | {c:.1f} | {h:.1f} | {best:.1f} | {r:.1f} |",
+        "for texts the nearest of the first three is worse by {gap:.1f} [{gap_low:.1f}, {gap_high:.1f}]; the advice is clearly below all "
+        "three in {all_three} of {types} types of user, clearly above one of them in {above}",
+        "for texts a wrong separation occurs in {low:.1f} to {high:.1f}% of the logs of one size (upper ends up to {upper:.1f}%)",
+        "in {idle:.0f}% of the logs of texts no learner is better than doing nothing",
+        "it is so called in {shown:.0f}% of the logs in which the advised learner is better than doing nothing, and in "
+        "{vain:.0f}% of the others",
+        "had {old_a:.1f} against {old_e:.1f} of always both on logs of texts, and a wrong separation in {old_wrong:.0f}% "
+        "of those of 50 edits",
+    ),
 )
-REGRETS = (
-    "On {logs:,} simulated logs of {f_worlds} + {p_worlds} worlds the mean SubOpt, in thousandths, is",
-    "trained on features | {f_a:.1f} | {f_s:.1f} | {f_d:.1f} | {f_e:.1f} | {f_c:.1f} | {f_h:.1f} | {f_best:.1f} | {f_r:.1f} |",
-    "candidates given | {p_a:.1f} | {p_s:.1f} | {p_d:.1f} | {p_e:.1f} | {p_c:.1f} | {p_h:.1f} | {p_best:.1f} | {p_r:.1f} |",
-    "the nearest of the first three is worse by {f_gap:.1f} [{f_low:.1f}, {f_high:.1f}] and {p_gap:.1f} [{p_low:.1f}, {p_high:.1f}]",
-    "it is clearly below all three in {all_three} of {types} types of user and clearly above one of them in {above}",
-    "for strong users {strong_a:.1f} against {strong_s:.1f} of always SFT",
-    "with a habit and candidates given {habit_a:.1f} against {habit_c:.1f} of always cost regression",
-)
-ERRORS = (
-    "a wrong separation occurs in {low:.1f} to {high:.1f}% of the logs of one family and size (the largest upper end is {upper:.1f}%)",
-    "{at_50:.0f}% of the other learners are separated at n = 50, {at_200:.0f}% at 200 and {at_800:.0f}% at 800",
-    "of {forecasts} logs that at n = 200 were said to need no more than 600 further edits, {came:.0f}% [{came_low:.0f}, {came_high:.0f}] "
-    "were separated at 800, and of the others {surprises:.0f}%",
-)
-TEXTS = (
-    "texts, {logs} logs | {a:.1f} | {s:.1f} | {d:.1f} | {e:.1f} | {c:.1f} | {h:.1f} | {best:.1f} | {r:.1f} |",
-    "for texts the nearest of the first three is worse by {gap:.1f} [{gap_low:.1f}, {gap_high:.1f}]; the advice is clearly below all "
-    "three in {all_three} of {types} types of user, clearly above one of them in {above}",
-    "for texts a wrong separation occurs in {low:.1f} to {high:.1f}% of the logs of one size (upper ends up to {upper:.1f}%)",
-    "in {idle:.0f}% of the logs of texts no learner is better than doing nothing",
-    "it is so called in {shown:.0f}% of the logs in which the advised learner is better than doing nothing, and in "
-    "{vain:.0f}% of the others",
-    "had {old_a:.1f} against {old_e:.1f} of always both on logs of texts, and a wrong separation in {old_wrong:.0f}% of those of 50 edits",
-)
-SENTENCES: tuple[tuple[str, str, Callable[[], Mapping[str, Any]]], ...] = tuple(
-    (PAGE, text, numbers)
-    for texts, numbers in ((TESTS, tests), (REGRETS, regrets), (ERRORS, errors), (TEXTS, texts))
-    for text in texts
-)
-"""(page, text, numbers) of each `sentences.Sentence`."""

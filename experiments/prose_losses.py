@@ -8,6 +8,7 @@ import polars as pl
 
 from . import preference_losses_report as reports
 from . import sentences
+from .sentences import Sentence
 
 PAGE = "docs/losses.md"
 LABELS = {
@@ -159,4 +160,4 @@ GROUPS: Mapping[str, Sequence[str]] = {
 }
 """The sentences and lines by the place on the page where they stand."""
 
-TEXTS: tuple[str, ...] = tuple(text for texts in GROUPS.values() for text in texts)
+SENTENCES = tuple(Sentence(PAGE, text, numbers) for texts in GROUPS.values() for text in texts)

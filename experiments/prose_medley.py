@@ -9,7 +9,7 @@ import polars as pl
 
 from . import held_out_certificates, medley, medley_report, medley_rivals, medley_rivals_report
 from .prose_docs import settings
-from .sentences import Numbers, Sentence, rows
+from .sentences import Numbers, Sentence, rows, said
 
 PAGE = "docs/medley.md"
 CERTIFICATES = "docs/theory-certificates.md"
@@ -160,14 +160,14 @@ SENTENCES: tuple[Sentence, ...] = (
         )
         for name, shown in LEARNERS.items()
     ),
-    Sentence(
+    *said(
         PAGE,
+        certificates,
         "wrong at some n in {wrong_any:.2f}% of {logs_any:,} logs, the one that assumes balance in {wrong_balanced:.2f}% of "
         "{logs_balanced} logs of balanced users (both claim 10%); issued in {issued_any:.0f}% and {issued_balanced:.0f}%; {times_any:.1f} "
         "and {times_balanced:.1f} times",
-        certificates,
+        "is wrong in {wrong_habit:.1f}%: that is why it is labelled.",
     ),
-    Sentence(PAGE, "is wrong in {wrong_habit:.1f}%: that is why it is labelled.", certificates),
     *(Sentence(PAGE, _row(name), partial(rival, name)) for name in RIVALS),
     Sentence(
         PAGE,
@@ -181,17 +181,13 @@ SENTENCES: tuple[Sentence, ...] = (
         "The least worst ratio of any rule is {fe:.2f}, {fn:.2f}, {ls:.2f}, {lt:.2f} and {nw:.2f}",
         least_worst,
     ),
-    Sentence(
+    *said(
         CERTIFICATES,
-        "wrong for some rival in {wrong} of {of} cases (promised: 10%; 0 of 40",
         held_out,
-    ),
-    Sentence(
-        CERTIFICATES,
+        "wrong for some rival in {wrong} of {of} cases (promised: 10%; 0 of 40",
         "{proved_30:.0f}, {proved_300:.0f} and {proved_3000:.0f}% of them are proved better than the reference at n = 30, 300 and 3,000 "
         "({better_30:.0f}, {better_300:.0f} and {better_3000:.0f}% are); the bound is {slack_30:.2f}, {slack_300:.2f} and {slack_3000:.3f} "
         "above the truth, where the gain over the reference is {gain_300:.3f} at 300 and {gain_3000:.3f} at 3,000",
-        held_out,
     ),
     Sentence(
         CERTIFICATES,

@@ -9,7 +9,7 @@ import polars as pl
 from edittheory.language.world.editors import STRENGTHS
 
 from .people_logs import PARTITIONS
-from .sentences import Sentence, rows
+from .sentences import Sentence, rows, said
 
 PAGE = "docs/users-and-people.md"
 FLUENCY, GRAMMAR = (f"UA-GEC {name}" for name in PARTITIONS)
@@ -33,7 +33,7 @@ def _data() -> pl.DataFrame:
 
 def fact(log: str, statistic: str, which: str | None = None, part: str = "value") -> float | None:
     """One number of a log, None where it has none."""
-    mine = _data().filter((pl.col("log") == log) & (pl.col("statistic") == statistic))
+    mine = _data().filter(log=log, statistic=statistic)
     mine = mine if which is None else mine.filter(pl.col("which") == which)
     return mine[part][0] if mine.height else None
 
@@ -100,7 +100,7 @@ def numbers() -> Mapping[str, Any]:
         found[f"{letter}_changed"] = known(log, "one way", part="n")
         states = {part: known(log, "gamma of states", part=part) for part in ("value", "low", "high", "n")}
         found |= {f"{letter}_states_{part}": value for part, value in states.items()}
-        shown = _data().filter((pl.col("log") == log) & (pl.col("statistic") == "direction shown"))
+        shown = _data().filter(log=log, statistic="direction shown")
         found[f"{letter}_directions"] = int(shown["value"].sum())
         found[f"{letter}_features"] = shown.height
     operators = [log for log in NAMES if log not in (FLUENCY, GRAMMAR)]
@@ -161,81 +161,45 @@ def another() -> Mapping[str, Any]:
     }
 
 
-TABLE: tuple[Sentence, ...] = tuple(_sentence(log) for log in NAMES)
-"""The lines of the page's table."""
-TEXTS: tuple[tuple[str, Callable[[], Mapping[str, Any]]], ...] = (
-    (
+SENTENCES: tuple[Sentence, ...] = (
+    *(_sentence(log) for log in NAMES),
+    *said(
+        PAGE,
+        numbers,
         "Two annotators leave the same text in {f_value:.0f}% [{f_low:.0f}, {f_high:.0f}] of {f_pairs:,} sentences "
         "(fluency) and in {g_value:.0f}% [{g_low:.0f}, {g_high:.0f}] of {g_pairs:,} (grammar), so no gamma_min above "
         "{f_gamma:.2f} (or {g_gamma:.2f}) holds of them",
-        numbers,
-    ),
-    (
         "their edits are {f_apart:.3f} of the words apart and {f_from:.3f} from the text, and nearer to each other than "
         "to the text in {f_closer:.0f}% of the sentences where the two differ",
-        numbers,
-    ),
-    (
         "on coarse states the least share is {f_states_value:.2f} [{f_states_low:.2f}, {f_states_high:.2f}] of "
         "{f_states_n:.0f} edits (fluency) and {g_states_value:.2f} [{g_states_low:.2f}, {g_states_high:.2f}] of "
         "{g_states_n:.0f} (grammar)",
-        numbers,
-    ),
-    (
         "Of {f_changed:,} edits that change the coarse state {f_way:.0f}% go where no edit comes back ({g_way:.0f}% of "
         "{g_changed:,} for grammar); of operator users' {way_low:.0f} to {way_high:.0f}%",
-        numbers,
-    ),
-    (
         "p = {f_p:.2f} for fluency and {g_p:.2f} for grammar",
-        numbers,
-    ),
-    (
         "p is at most .05 for {refuted} of the {tested} operator users for whom it can be computed",
-        numbers,
-    ),
-    (
         "{f_directions} of {f_features} features of people's edits have a shown direction (fluency), {g_directions} of "
         "{g_features} for grammar",
-        numbers,
-    ),
-    (
         "Operator users' costs are {least:.2f} to {most:.2f} from people's (Kolmogorov-Smirnov; the least has a lower "
         "end of {least_low:.2f}), fluency is {two:.2f} from grammar (at most {two_high:.2f})",
-        numbers,
-    ),
-    (
         "accept {accepted:.0f}% as it stands, operator users {accepted_low:.0f} to {accepted_high:.0f}%; the median cost "
         "of a changed text is {median:.2f} against {median_low:.2f} to {median_high:.2f}",
-        numbers,
-    ),
-    (
         "two weak users write the same in {weak_equal:.0f}% of cases, two noisy ones in {noisy_equal:.0f}%, two strong "
         "ones in {strong_equal:.0f}%; weak users' edits are nearer to each other than to the response in "
         "{weak_closer:.0f}%, noisy ones' in {noisy_closer:.0f}%",
-        numbers,
-    ),
-    (
         "two answers to one prompt end at the same text in so few cases that gamma_min is at most {strong_prompt:.2f} "
         "for the strong user and {weak_prompt:.2f} for the weak one",
-        numbers,
-    ),
-    (
         "held-out documents are {u_cost:.3f} from the fitted user in the distribution of costs, {d_cost:.3f} from the "
         "documents it was fitted on, and two annotators are {e_cost:.3f} from each other; in features {u_features:.3f}, "
         "{d_features:.3f} and {e_features:.3f}",
-        numbers,
-    ),
-    (
         "{u_nats:.3f} nats an edit on held-out documents, a user who leaves texts alone or writes the usual "
         "{l_nats:.3f}, the table of all steps {t_nats:.3f}",
-        numbers,
     ),
-    (
+    Sentence(
+        PAGE,
         "{edits} edits of SmolLM2-135M-Instruct as the user of its own answers: {accepted_value:.0f}% "
         "[{accepted_low:.0f}, {accepted_high:.0f}] accepted, mean cost {cost_value:.2f} [{cost_low:.2f}, "
         "{cost_high:.2f}], {apart_value:.2f} [{apart_low:.2f}, {apart_high:.2f}] from people's costs",
         another,
     ),
 )
-SENTENCES: tuple[Sentence, ...] = (*TABLE, *(Sentence(PAGE, text, compute) for text, compute in TEXTS))

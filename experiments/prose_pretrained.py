@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from . import tiny_llm_smollm
-from .prose_docs import manifest
+from .committed import manifest
 from .sentences import Numbers, Sentence, rows
 
 PAGE = "docs/language.md"
@@ -56,7 +56,7 @@ ROW = (
     "| {strong_loops:.2f} | {weak_cost:.2f} [{weak_low:.2f}, {weak_high:.2f}] "
     "| {weak_0:.2f}, {weak_1:.2f} | {weak_recall:.2f} | {weak_loops:.2f} |"
 )
-SENTENCES = (
+SENTENCES: tuple[Sentence, ...] = (
     Sentence(
         PAGE,
         "{logs} logged edits, {epochs} epochs, {base_seeds} replicates (a reference policy and a log each), {warm_examples} warm-up texts, "

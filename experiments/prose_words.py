@@ -1,13 +1,13 @@
 """The numbers of docs/learning-in-words.md, from the rows of `words`."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from . import words_config, words_report
-from .sentences import Sentence, rows
+from .sentences import Sentence, rows, said
 
 PAGE = "docs/learning-in-words.md"
 TASKS = (("summarization", "s"), ("email", "e"))
@@ -130,73 +130,46 @@ def seeds() -> Mapping[str, Any]:
     return {"seeds": config.seeds, "rounds": config.rounds, "tuning": config.tuning_seeds}
 
 
-TABLE: tuple[Sentence, ...] = (
+SENTENCES: tuple[Sentence, ...] = (
     *(_row_sentence(method, True, False) for method in WITH_WORDS),
     *(_row_sentence(method, False, False) for method in WITHOUT_WORDS),
     *(_row_sentence(method, True, False) for method in READ),
     *(_row_sentence(method, True, True) for method in (*OVER_WORDS, *OVER_BOTH)),
-)
-"""The lines of the page's table."""
-TEXTS: tuple[tuple[str, Callable[[], Mapping[str, Any]]], ...] = (
-    (
+    *said(
+        PAGE,
+        seeds,
         "A deployment has {rounds} rounds; numbers are means over {seeds} replicates, ± half a 95% t-interval",
-        seeds,
-    ),
-    (
         "the one of least total cost in {tuning} other replicates (both tasks, contexts of the validation split)",
-        seeds,
     ),
-    (
-        "{clear} of the {all} differences that were chosen before the run leave out 0, at a level divided over them",
+    *said(
+        PAGE,
         gaps,
-    ),
-    (
+        "{clear} of the {all} differences that were chosen before the run leave out 0, at a level divided over them",
         "With the 400 strong edits read, CIPHER-5 costs {d_s1:+.1f} ±{d_s1h:.1f} in summaries and {d_e1:+.1f} ±{d_e1h:.1f} in "
         "emails beside SFT",
-        gaps,
-    ),
-    (
         "from weak edits the difference is {d_s4:+.1f} ±{d_s4h:.1f} and {d_e4:+.1f} ±{d_e4h:.1f} at .4, {d_s2:+.1f} ±{d_s2h:.1f} and "
         "{d_e2:+.1f} ±{d_e2h:.1f} at .2",
-        gaps,
-    ),
-    (
         "CIPHER-5 is clearly below CIPHER-1 in {a_below} of six cells and clearly above it in {a_above}",
-        gaps,
-    ),
-    (
         "PROSE beside CIPHER-5 is clearly better in {b_above} of six cells and clearly worse in {b_below}",
-        gaps,
-    ),
-    (
         "Beside the ensemble of weights alone it pays {e_s1:+.1f} ±{e_s1h:.1f} and {e_e1:+.1f} ±{e_e1h:.1f} for the strong user",
-        gaps,
-    ),
-    (
         "beside the ensemble of words alone {f_s1:+.1f} ±{f_s1h:.1f} and {f_e1:+.1f} ±{f_e1h:.1f} there",
-        gaps,
     ),
-    (
+    *said(
+        PAGE,
+        mistakes,
         "CIPHER-5 costs {f0:.1f}, {f1:.1f} and {f3:.1f} at chances of 0, .1 and .3, CIPHER-1 {c0:.1f}, {c1:.1f} and {c3:.1f}, "
         "PROSE {p0:.1f}, {p1:.1f} and {p3:.1f}, ICL-edit {i0:.1f}, {i1:.1f} and {i3:.1f}, the oracle {o0:.1f}, {o1:.1f} and "
         "{o3:.1f}, no learning {n0:.1f}, {n1:.1f} and {n3:.1f}",
-        mistakes,
-    ),
-    (
         "CIPHER-5 recognises the source in {f_right:.0f}% of rounds on templates and in {fr_right:.0f}% on real texts, CIPHER-1 "
         "in {c_right:.0f}% and {cr_right:.0f}%, PROSE in {p_right:.0f}% and {pr_right:.0f}%",
-        mistakes,
-    ),
-    (
         "costs there are {fr:.1f} (CIPHER-5), {cr:.1f} (CIPHER-1), {pr:.1f} (PROSE), {ir:.1f} (ICL-edit), {nr:.1f} (no learning) "
         "and {or:.1f} (oracle)",
-        mistakes,
     ),
-    (
+    *said(
+        PAGE,
+        strong,
         "a strong user would charge {f_s:.0f} and {f_e:.0f} for CIPHER-5's answers, {s_s:.0f} and {s_e:.0f} for SFT's, "
         "{n_s:.0f} and {n_e:.0f} for those of no learning, {o_s:.0f} and {o_e:.0f} for the oracle's",
-        strong,
+        "recall of facts is {f_recall:.2f} for CIPHER-5 and {s_recall:.2f} for SFT",
     ),
-    ("recall of facts is {f_recall:.2f} for CIPHER-5 and {s_recall:.2f} for SFT", strong),
 )
-SENTENCES: tuple[Sentence, ...] = (*TABLE, *(Sentence(PAGE, text, numbers) for text, numbers in TEXTS))

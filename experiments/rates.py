@@ -20,6 +20,7 @@ from edittheory.runs.identity import execution_field, later_field
 from . import spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 USERS = {"strong": 0.9, "weak": 0.1}
 LEARNERS = ("SUP", "PREF", "Early", "RL", "RL plug-in")
@@ -114,18 +115,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
 
     values = map_trials(trial, (problem_root, key), config.trials, config.width)
     return pl.concat(
-        [
-            pl.DataFrame(
-                {
-                    "user": [cell["user"]] * config.trials,
-                    "n": np.full(config.trials, n, dtype=np.int32),
-                    "seed": np.arange(config.trials, dtype=np.int32),
-                    "series": [name] * config.trials,
-                    "value": column.astype(np.float64),
-                }
-            )
-            for name, column in values.items()
-        ]
+        frame(**cell, seed=seeds(config.trials), series=name, value=column.astype(np.float64))
+        for name, column in values.items()
     )
 
 
@@ -173,11 +164,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     )
     for user in USERS:
         for series in (*LEARNERS, *config.losses, "bias", "reference", "B1.c", "B2.c*", "B3.b*"):
-            mine = dict(
-                shown.filter((pl.col("user") == user) & (pl.col("series") == series))
-                .select("n", "value")
-                .iter_rows()
-            )
+            mine = dict(shown.filter(user=user, series=series).select("n", "value").iter_rows())
             fit = fits.get((user, series))
             slope = (
                 f"{fit['slope']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}]"

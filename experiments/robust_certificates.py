@@ -22,6 +22,7 @@ from . import spaces
 from .certificate_trials import draw
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame
 
 PROMISED = ("own radius", "own radius and costs", "costs")
 FORMS = ("balance assumed", "half the radius", *PROMISED)
@@ -111,21 +112,19 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         radius, value, realised = map(
             np.asarray, evaluate(fold(log_key, seeds), instances, config.sizes, config.delta)
         )
-        shape = value.shape
         frames.append(
-            pl.DataFrame(
-                {
-                    "seed": np.repeat(np.asarray(seeds), shape[1] * shape[2]).astype(np.int32),
-                    "radius": np.repeat(radius, shape[1] * shape[2]),
-                    "form": np.tile(np.repeat(FORMS, shape[2]), shape[0]),
-                    "n": np.tile(np.asarray(config.sizes, dtype=np.int32), shape[0] * shape[1]),
-                    "value": value.ravel(),
-                    "realised": realised.ravel(),
-                }
+            frame(
+                family=cell["family"],
+                habit=cell["habit"],
+                seed=np.asarray(seeds, dtype=np.int32)[:, None, None],
+                radius=radius[:, None, None],
+                form=np.asarray(FORMS)[:, None],
+                n=np.asarray(config.sizes, dtype=np.int32),
+                value=value,
+                realised=realised,
             )
         )
-    frame = pl.concat(frames).filter(pl.col("seed") < config.trials)
-    return frame.select(*(pl.lit(cell[name]).alias(name) for name in ("family", "habit")), pl.all())
+    return pl.concat(frames).filter(pl.col("seed") < config.trials)
 
 
 WRONG = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
@@ -153,9 +152,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     records, refuted = [], []
     for family, habit, form, bad, of, radius in counts.iter_rows():
         low, high = (float(end) for end in statistics.clopper_pearson(bad, of, 0.05))
-        here = medians.filter(
-            (pl.col("family") == family) & (pl.col("habit") == habit) & (pl.col("form") == form)
-        )
+        here = medians.filter(family=family, habit=habit, form=form)
         values = dict(here.select("n", "value").iter_rows())
         check = statistics.violation_check(bad, of, config.delta, config.level / promised)
         if form in PROMISED and check.violated:

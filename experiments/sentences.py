@@ -38,6 +38,11 @@ class Sentence(NamedTuple):
         return re.compile("".join(parts))
 
 
+def said(page: str, numbers: Callable[[], Numbers], *texts: str) -> tuple[Sentence, ...]:
+    """Sentences of a page that share their numbers."""
+    return tuple(Sentence(page, text, numbers) for text in texts)
+
+
 def rows(name: str) -> pl.DataFrame:
     """The committed rows of an experiment; categories as text."""
     frame = pl.read_parquet(ROOT / "paper_figures" / "rows" / name / "rows.parquet")

@@ -17,6 +17,7 @@ from edittheory.runs.identity import execution_field, later_field
 from . import spaces
 from .columns import Column, Record, table
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 SETTINGS = {"strong user": ("SUP",), "weak balanced user": ("PREF",), "habit": ("RL", "RL plug-in")}
 """Each setting, and who should win there."""
@@ -104,21 +105,11 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         return scores, coverage.balance_violation(problem)
 
     scores, violation = map_trials(trial, key, config.trials, config.width)
-    frames = [
-        pl.DataFrame(
-            {
-                "setting": [cell["setting"]] * config.trials,
-                "n": np.full(config.trials, n, dtype=np.int32),
-                "seed": np.arange(config.trials, dtype=np.int32),
-                "learner": [name] * config.trials,
-                "suboptimality": loss,
-                "value": value,
-                "violation": violation,
-            }
-        )
+    trials = seeds(config.trials)
+    return pl.concat(
+        frame(**cell, n=n, seed=trials, learner=name, suboptimality=loss, value=value, violation=violation)
         for name, (loss, value) in scores.items()
-    ]
-    return pl.concat(frames)
+    )
 
 
 def margins(rows: pl.DataFrame, config: Config) -> list[dict]:

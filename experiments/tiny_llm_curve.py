@@ -27,7 +27,7 @@ _NANO = dataclasses.replace(
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Mean cost with a strong test user by size of the log, for each task and training user."""
-    mine = rows.filter((pl.col("kind") == "policy") & (pl.col("test_user") == "strong"))
+    mine = rows.filter(kind="policy", test_user="strong")
     means = mine.group_by("task", "train_user", "method", "n", maintain_order=True).agg(pl.col("cost").mean())
     sizes = sorted(means["n"].unique().to_list())
     title = "Mean edit cost by number of logged edits, strong test user"

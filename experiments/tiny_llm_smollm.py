@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.table import Table
 
 from edittheory.core.statistics import bootstrap
 
 from . import tiny_llm
+from .columns import blank
 from .experiment import Report
 from .tiny_llm_config import Config
 from .tiny_llm_presets import PRESETS
@@ -30,7 +30,7 @@ def family(method: str) -> str:
 
 def policies(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of the policies with the strong test user, with a column `family`."""
-    mine = rows.filter((pl.col("kind") == "policy") & (pl.col("test_user") == "strong"))
+    mine = rows.filter(kind="policy", test_user="strong")
     return mine.with_columns(pl.col("method").map_elements(family, return_dtype=pl.String).alias("family"))
 
 
@@ -64,12 +64,9 @@ def summary(rows: pl.DataFrame) -> list[dict[str, Any]]:
 def report(rows: pl.DataFrame, config: Config) -> Report:
     """Costs of the families by log, each replicate's own, and what is wrong with answers that costs nothing."""
     found = summary(rows)
-    table = Table(
-        title="Mean edit cost, strong test user; 95% intervals over contexts, not over trainings",
-        title_justify="left",
-    )
-    for column in ("task", "log", "learner", "cost", "each replicate", "recall", "loops", "no end", "words"):
-        table.add_column(column, justify="left" if column in ("task", "log", "learner") else "right")
+    title = "Mean edit cost, strong test user; 95% intervals over contexts, not over trainings"
+    numbers = ("cost", "each replicate", "recall", "loops", "no end", "words")
+    table = blank(title, ("task", "log", "learner"), numbers)
     for one in found:
         table.add_row(
             one["task"],

@@ -18,6 +18,7 @@ from edittheory.problem.kernels import balanced_kernel
 from . import worlds
 from .columns import Column, table
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 from .world_configs import TextWorldConfig, provenance, resolve
 
 USERS = ("strong", "weak", "habit")
@@ -99,11 +100,7 @@ def deploy(drawn, kernels, policies):
 
 def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     """Rows: space, train_user, test_user, n, seed, learner, cost (mean edit cost), suboptimality."""
-    distances = jnp.asarray(
-        worlds.bank(
-            cell["space"], config.num_letters, config.max_length, config.text_source, config.num_texts
-        )
-    )
+    distances = jnp.asarray(worlds.bank_of(config, cell["space"]))
     # The same worlds whatever the training user.
     world_key = jax.random.fold_in(jax.random.key(config.seed), 1)
     drawn, kernels = build(
@@ -124,23 +121,18 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     sizes = jnp.asarray(config.sample_sizes, dtype=float)
     logs = log_edits(training, log_key, sizes, config.delta, most=max(config.sample_sizes))
     found = worlds.every_learner(training, logs, train_key, config.supervised_weight)
-    shape = (config.trials, len(config.sample_sizes), len(USERS))
-    seeds, ns, tests = (part.reshape(-1) for part in np.meshgrid(*map(np.arange, shape), indexing="ij"))
     frames = []
     for name, policies in found.items():
         cost, loss = deploy(drawn, kernels, policies)
         frames.append(
-            pl.DataFrame(
-                {
-                    "space": [cell["space"]] * len(seeds),
-                    "train_user": [cell["train_user"]] * len(seeds),
-                    "test_user": np.asarray(USERS)[tests],
-                    "n": np.asarray(config.sample_sizes, dtype=np.int32)[ns],
-                    "seed": seeds.astype(np.int32),
-                    "learner": [name] * len(seeds),
-                    "cost": np.asarray(cost).reshape(-1).astype(np.float32),
-                    "suboptimality": np.asarray(loss).reshape(-1).astype(np.float32),
-                }
+            frame(
+                **cell,
+                test_user=np.asarray(USERS),
+                n=np.asarray(config.sample_sizes, dtype=np.int32)[:, None],
+                seed=seeds(config.trials)[:, None, None],
+                learner=name,
+                cost=np.asarray(cost, dtype=np.float32),
+                suboptimality=np.asarray(loss, dtype=np.float32),
             )
         )
     return pl.concat(frames)
@@ -161,9 +153,9 @@ def summarise(rows: pl.DataFrame, config: Config) -> list[dict]:
     for space in config.spaces:
         for n in config.sample_sizes:
             table = np.empty((config.trials, len(pairs), len(LEARNERS)))
-            mine = rows.filter((pl.col("space") == space) & (pl.col("n") == n)).sort("seed")
+            mine = rows.filter(space=space, n=n).sort("seed")
             for p, (train, test) in enumerate(pairs):
-                part = mine.filter((pl.col("train_user") == train) & (pl.col("test_user") == test))
+                part = mine.filter(train_user=train, test_user=test)
                 for k, name in enumerate(LEARNERS):
                     table[:, p, k] = part.filter(pl.col("learner") == name)["cost"].to_numpy()
             for k, name in enumerate(LEARNERS):

@@ -15,6 +15,7 @@ from edittheory.runs.identity import execution_field
 from . import deployments, spaces
 from .columns import blank
 from .experiment import Experiment, Report
+from .frames import frame, seeds
 
 USERS = {"same user": "same", "strong user instead": "strong"}
 
@@ -121,23 +122,18 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         estimator, name = label.split("|")
         for u, user in enumerate(USERS):
             for h, horizon in enumerate(config.horizons):
-                size = config.trials
                 frames.append(
-                    pl.DataFrame(
-                        {
-                            "logged": np.full(
-                                size, 0 if estimator == "none" else cell["logged"], dtype=np.int32
-                            ),
-                            "cell": np.full(size, cell["logged"], dtype=np.int32),
-                            "user": [user] * size,
-                            "estimator": [estimator] * size,
-                            "bandit": [name] * size,
-                            "horizon": np.full(size, horizon, dtype=np.int32),
-                            "seed": np.arange(size, dtype=np.int32),
-                            "regret": regret[:, u, h].astype(np.float32),
-                            "pseudo_counts": counts[:, u].astype(np.float32),
-                            "estimate_error": error[:, u].astype(np.float32),
-                        }
+                    frame(
+                        logged=0 if estimator == "none" else cell["logged"],
+                        cell=cell["logged"],
+                        user=user,
+                        estimator=estimator,
+                        bandit=name,
+                        horizon=horizon,
+                        seed=seeds(config.trials),
+                        regret=regret[:, u, h].astype(np.float32),
+                        pseudo_counts=counts[:, u].astype(np.float32),
+                        estimate_error=error[:, u].astype(np.float32),
                     )
                 )
     return pl.concat(frames)

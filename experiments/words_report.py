@@ -52,7 +52,7 @@ def averages(rows: pl.DataFrame, level: float = 0.05) -> list[dict[str, Any]]:
 def differences(rows: pl.DataFrame, config: Config) -> list[dict[str, Any]]:
     """PAIRS in the template world with the first mistakes, for each user and task: mean difference of total cost, its interval at
     the divided level, and the replicates that both have."""
-    data = totals(rows).filter((pl.col("world") == "nano") & (pl.col("mistakes") == config.mistakes[0]))
+    data = totals(rows).filter(world="nano", mistakes=config.mistakes[0])
     level = config.level / (len(PAIRS) * len(config.keep_probs) * len(config.tasks))
     found = []
     for (keep, task), part in data.group_by("keep_prob", "task", maintain_order=True):

@@ -7,8 +7,9 @@ of the (x, y, y') cells, so that training costs the same at every n. Everything 
 values of the knobs. Style variants of real sentences take the place of the strings where a `bank` holds them.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -165,6 +166,32 @@ def simulate(key, distances, knobs, beta, sizes, delta, *, trials, num_contexts,
         return world, observe(world, log_key, sizes, most, delta)
 
     return jax.vmap(one)(jax.random.split(key, trials))
+
+
+def bank_of(config: Any, space: str | None = None) -> np.ndarray:
+    """`bank` of a configuration: its strings, one for each context, or one of its `spaces`, as large as its sentences are many."""
+    if space is None:
+        return bank("strings", config.num_letters, config.max_length, "", config.num_contexts)
+    return bank(space, config.num_letters, config.max_length, config.text_source, config.num_texts)
+
+
+def simulated(
+    config: Any, key, knobs: Knobs, sizes: Sequence[int], delta: float = 0.1, space: str | None = None,
+    trials: int | None = None,
+) -> tuple[World, Logs]:  # fmt: skip
+    """`simulate` with the bank and the sizes of a problem of a configuration; trials: its own unless given."""
+    return simulate(
+        key,
+        jnp.asarray(bank_of(config, space)),
+        jax.tree.map(jnp.float64, knobs),
+        config.beta,
+        jnp.asarray(sizes, dtype=float),
+        delta,
+        trials=trials or config.trials,
+        num_contexts=config.num_contexts,
+        num_features=config.num_features,
+        most=max(sizes),
+    )
 
 
 def all_cells(num_x: int, num_y: int) -> EditDataset:

@@ -3,11 +3,9 @@
 from typing import Any
 
 import matplotlib.figure
-import numpy as np
 import polars as pl
-import scipy.stats
 
-from edittheory.core.statistics import clopper_pearson
+from edittheory.core.statistics import clopper_pearson, student_half
 
 from . import style
 from .figure import Figure
@@ -23,13 +21,6 @@ FAMILIES = {"texts": "texts", "log-linear": "features given", "finite": "candida
 COLORS = (0, 2, 6)
 
 
-def _means(mine: pl.DataFrame, name: str) -> tuple[float, float]:
-    """Mean over worlds in thousandths, and half of its 95% t-interval."""
-    values = mine[name].to_numpy() * 1e3
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(half)
-
-
 def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
     worlds = data.group_by("family", "user", "setting", "seed", maintain_order=True).agg(
         pl.col(["advice", *LOOKS]).mean()
@@ -41,14 +32,10 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
             mine = worlds if user == "all users" else worlds.filter(pl.col("user") == user)
             if not mine.height:
                 continue
-            mean, half = _means(mine, column)
+            values = mine[column].to_numpy() * 1e3
+            mean, half = values.mean(), student_half(values)
             place = row + 0.15 * (number - 2)
-            ax.plot(
-                [max(mean - half, 1e-2), mean + half],
-                [place, place],
-                color=shown.color,
-                linewidth=style.pt(0.9),
-            )
+            style.interval(ax, max(mean - half, 1e-2), mean + half, place, shown.color)
             places.append((mean, place))
         marker = "*" if column == "advice" else shown.marker
         x, y = zip(*places, strict=True)
@@ -58,25 +45,15 @@ def _regrets(ax, data: pl.DataFrame, users: list[str]) -> list:
         )
     for row in range(len(users) - 1):
         ax.axhline(row + 0.5, color="#D9D9D9", linewidth=style.pt(0.5))
-    ax.set_yticks(range(len(users)), users)
+    style.name_rows(ax, users)
     for row, user in enumerate(users[:-1]):
         if not worlds.filter(pl.col("user") == user).height:
-            ax.text(
-                0.5,
-                row,
-                "not simulated",
-                fontsize=style.pt(7),
-                color=style.GREY,
-                ha="center",
-                va="center",
-                transform=ax.get_yaxis_transform(),
-            )
-    ax.set_ylim(len(users) - 0.5, -0.5)
+            where = {"ha": "center", "va": "center", "transform": ax.get_yaxis_transform()}
+            style.note(ax, 0.5, row, "not simulated", color=style.GREY, **where)
     ax.set_xscale("log")
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.grid(axis="y", visible=False)
     ax.set_xlabel("mean SubOpt x 1,000")
     return handles
 
@@ -95,26 +72,15 @@ def _errors(ax, data: pl.DataFrame) -> None:
         style.errorbars(ax, n * (1 + 0.08 * number), count / logs, low, high, look, markersize=style.pt(3.5))
     ax.axhline(STATED, color="black", linewidth=style.pt(0.8), linestyle=(0, (1, 2)))
     _sizes(ax, data)
-    ax.text(
-        1.0,
-        STATED,
-        "stated",
-        fontsize=style.pt(7),
-        va="bottom",
-        ha="right",
-        transform=ax.get_yaxis_transform(),
-    )
+    style.note(ax, 1.0, STATED, "stated", va="bottom", ha="right", transform=ax.get_yaxis_transform())
     ax.set_ylim(bottom=0)
     ax.set_title("share of logs with a wrong separation")
 
 
 def _sizes(ax, data: pl.DataFrame) -> None:
     sizes = sorted(data["n"].unique())
-    ax.set_xscale("log")
+    style.size_axis(ax, sizes)
     ax.set_xlim(0.75 * sizes[0], 1.4 * sizes[-1])
-    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-    ax.minorticks_off()
-    ax.set_xlabel("edits n")
 
 
 def _separated(ax, data: pl.DataFrame) -> None:

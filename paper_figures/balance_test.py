@@ -45,35 +45,19 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     for index, (test, look) in enumerate(TESTS.items()):
         shift = 0.19 * (index - (len(TESTS) - 1) / 2)
         for place, (kind, balanced, _) in enumerate(order.iter_rows()):
-            mine = data.filter((pl.col("kind") == kind) & (pl.col("test") == test))
+            mine = data.filter(kind=kind, test=test)
             rejected = mine.filter(pl.col("n") == last)["rejected"].to_numpy()
             low, high = clopper_pearson(int(rejected.sum()), len(rejected), LEVEL)
-            left.plot(
-                [float(low), float(high)], [place + shift] * 2, color=look.color, linewidth=style.pt(0.9)
-            )
+            style.interval(left, float(low), float(high), place + shift, look.color)
             left.plot(rejected.mean(), place + shift, look.marker, color=look.color, markersize=style.pt(2.8), clip_on=False,
                       label=look.label if place == 0 else None)  # fmt: skip
             if balanced or test not in SEQUENTIAL:
                 continue
             early, middle, late = times(mine, last)
-            right.plot(
-                [min(early, last), min(late, last)],
-                [place + shift] * 2,
-                color=look.color,
-                linewidth=style.pt(0.9),
-            )
+            style.interval(right, min(early, last), min(late, last), place + shift, look.color)
             marker = look.marker if middle <= last else ">"
-            right.plot(
-                min(middle, last),
-                place + shift,
-                marker,
-                color=look.color,
-                markersize=style.pt(2.8),
-                clip_on=False,
-            )
+            right.plot(min(middle, last), place + shift, marker, color=look.color, markersize=style.pt(2.8), clip_on=False)  # fmt: skip
     left.axvline(config["delta"], color=style.BLACK, linewidth=style.pt(0.7), linestyle=":")
-    left.set_yticks(range(len(names)), names)
-    left.set_ylim(len(names) - 0.5, -0.5)
     left.set_xlim(0, 1)
     left.set_xlabel(f"share refuted by n = {last:,}")
     right.set_xscale("log")
@@ -81,12 +65,10 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     right.xaxis.set_minor_formatter(NullFormatter())
     right.set_xlabel(f"edits to refutation (arrow: > {last:,})")
     for ax in axes[0]:
-        ax.grid(axis="y", visible=False)
+        style.name_rows(ax, names, "#E5E5E5")
         ax.tick_params(axis="y", length=0)
-        for place in range(1, len(names)):
-            ax.axhline(place - 0.5, color="#E5E5E5", linewidth=style.pt(0.4))
         ax.axhline(int(order["balanced"].sum()) - 0.5, color=style.BLACK, linewidth=style.pt(0.7))
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.legend_below(figure, left, 4)
     style.key(
         figure,
         f"{config['trials']:,} random users a kind (in brackets: how far balance is off). Left: {1 - LEVEL:.0%} intervals of the share; "

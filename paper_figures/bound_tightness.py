@@ -71,9 +71,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             low, middle, high = np.quantile(ratio, [0.1, 0.5, 0.9])
             least = ratio.min()
             y = place + offset
-            ax.plot(
-                [low, min(high, CAP)], [y, y], color=color, linewidth=style.pt(1.2), solid_capstyle="butt"
-            )
+            style.interval(ax, low, min(high, CAP), y, color, 1.2, solid_capstyle="butt")
             if high > CAP:
                 ax.plot(CAP, y, marker=">", color=color, markersize=style.pt(3.5), clip_on=False)
             ax.plot(

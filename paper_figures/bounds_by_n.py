@@ -53,6 +53,6 @@ FIGURE = Figure(
     name="bounds_by_n",
     needs=(NEEDS,),
     draw=draw,
-    summary="Bound over realised value at every n: none below 1. SUP's Hellinger form comes within 3 times of what happens; PREF's bounds, "
-    "but the one at the learned policy, fall behind from n = 1,000 on, since what PREF realises falls faster than any of them",
+    summary="Bound over realised value at every n: none below 1. SUP's Hellinger form comes within 3 times of what happens; PREF's bounds "
+    "fall behind from n = 1,000 on, since what PREF realises falls faster than any of them",
 )

@@ -29,30 +29,22 @@ LEVEL = 0.05
 
 
 def _quantiles(data: pl.DataFrame, column: str, sizes: list[int]) -> np.ndarray:
-    """(sizes, 3): 10%, median and 90% over logs; an empty set's certificate is infinite and counts as large."""
-    return np.array(
-        [
-            np.quantile(data.filter(pl.col("n") == n)[column].to_numpy(), [0.1, 0.5, 0.9], method="lower")
-            for n in sizes
-        ]
-    )
+    """(3, sizes): 10%, median and 90% over logs; an empty set's certificate is infinite and counts as large."""
+    return style.quantiles(data, column, "n", sizes, method="lower")
 
 
 def _ladder(ax, data: pl.DataFrame, sizes: list[int]) -> list:
     """Certificates of the posterior's policy by what they use, the bound of the theory and what is realised."""
     form, player, look = BOUND
-    bound = _quantiles(data.filter((pl.col("form") == form) & (pl.col("player") == player)), "value", sizes)
-    lines = [style.line(ax, sizes, bound[:, 1], look)]
+    _, bound, _ = _quantiles(data.filter(form=form, player=player), "value", sizes)
+    lines = [style.line(ax, sizes, bound, look)]
     mine = data.filter(pl.col("player") == PLAYER)
     for form, look in FORMS.items():
-        found = _quantiles(mine.filter(pl.col("form") == form), "value", sizes)
-        lines.append(style.line(ax, sizes, found[:, 1], look, found[:, 0], found[:, 2]))
-    found = _quantiles(mine.filter(pl.col("form") == "average"), "realised", sizes)
-    lines.append(
-        style.line(ax, sizes, np.maximum(found[:, 1], 1e-6), style.Look("realised", style.BLACK, "o"))
-    )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+        low, middle, high = _quantiles(mine.filter(form=form), "value", sizes)
+        lines.append(style.line(ax, sizes, middle, look, low, high))
+    _, middle, _ = _quantiles(mine.filter(form="average"), "realised", sizes)
+    lines.append(style.line(ax, sizes, np.maximum(middle, 1e-6), style.Look("realised", style.BLACK, "o")))
+    ax.set(xscale="log", yscale="log")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("edits $n$")
     ax.set_ylabel("SubOpt of the posterior's policy")
@@ -63,7 +55,7 @@ def _ladder(ax, data: pl.DataFrame, sizes: list[int]) -> list:
 def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     """Share of logs whose certificate at n is below the SubOpt."""
     for form, look in FORMS.items():
-        mine = data.filter((pl.col("form") == form) & (pl.col("player") == PLAYER))
+        mine = data.filter(form=form, player=PLAYER)
         parts = [mine.filter(pl.col("n") == n)["holds"].to_numpy() for n in sizes]
         bad = np.array([int((~part).sum()) for part in parts])
         counts = np.array([len(part) for part in parts])

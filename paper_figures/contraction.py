@@ -23,13 +23,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     strengths = np.array(sorted(data["strength"].unique().to_list()))
     lines = []
     for name, look in SERIES:
-        quantiles = np.array(
-            [
-                np.quantile(data.filter(pl.col("strength") == g)[name].to_numpy(), [0.1, 0.5, 0.9])
-                for g in strengths
-            ]
-        )
-        lines.append(style.line(left, strengths, quantiles[:, 1], look, quantiles[:, 0], quantiles[:, 2]))
+        low, middle, high = style.quantiles(data, name, "strength", strengths)
+        lines.append(style.line(left, strengths, middle, look, low, high))
     left.set_xlabel("strength g of the user")
     left.set_ylabel(r"TV($q\circ\pi,\pi^*$) / TV($\pi,\pi^*$)")
     left.set_title("one edit of the worst policy")

@@ -2,7 +2,6 @@
 
 import matplotlib.figure
 import numpy as np
-import polars as pl
 import scipy.stats
 from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -40,7 +39,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(2, 4, height=4.3)
     columns = [(series, sweep) for series in SERIES for sweep in SWEEPS]
     for j, ((learner, measure, label), sweep) in enumerate(columns):
-        mine = data.filter((pl.col("learner") == learner) & (pl.col("sweep") == sweep))
+        mine = data.filter(learner=learner, sweep=sweep)
         look = style.look(learner)
         x, loss = mine[measure].to_numpy(), mine["suboptimality"].to_numpy()
         for i, y in enumerate((loss, loss / mine["reference"].to_numpy())):
@@ -57,8 +56,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 linewidth=style.pt(0.9),
                 elinewidth=style.pt(0.9),
             )
-            ax.set_xscale("log")
-            ax.set_yscale("log")
+            ax.set(xscale="log", yscale="log")
             ax.set_xlim(*np.quantile(x, [0.002, 0.998]))
             ax.set_ylim(*np.quantile(y, [0.005, 0.998]))
             # Three ticks that spell their numbers: the ranges are often less than a decade.
@@ -69,15 +67,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ax.yaxis.set_minor_formatter(NullFormatter())
             r = float(scipy.stats.spearmanr(x, y).statistic)
             ends = _interval(r, len(x))
-            ax.text(
-                0.97,
-                0.04,
-                f"{r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]",
-                transform=ax.transAxes,
-                fontsize=style.pt(7),
-                ha="right",
-                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0},
-            )
+            text = f"{r:.2f}\n[{ends[0]:.2f}, {ends[1]:.2f}]"
+            behind = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
+            style.note(ax, 0.97, 0.04, text, transform=ax.transAxes, ha="right", bbox=behind)
             if i == 1:
                 ax.axhline(1.0, color=style.GREY, linestyle=":", linewidth=style.pt(0.9))
                 ax.set_xlabel(label, fontsize=style.pt(7))

@@ -17,13 +17,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     means = data.group_by("horizon", "change", "bandit", maintain_order=True).agg(
         (100 * pl.col("excess").sum() / pl.col("best_fixed").sum()).alias("excess")
     )
-    at = {
-        (row["horizon"], row["change"], row["bandit"]): row["excess"] for row in means.iter_rows(named=True)
-    }
+    at = {(horizon, change, bandit): excess for horizon, change, bandit, excess in means.iter_rows()}
     lead = {
-        (horizon, change): set(
-            _leaders(data.filter((pl.col("horizon") == horizon) & (pl.col("change") == change)), bandits)
-        )
+        (horizon, change): set(_leaders(data.filter(horizon=horizon, change=change), bandits))
         for horizon in horizons
         for change in changes
     }
@@ -35,15 +31,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         for (row, column), value in np.ndenumerate(table):
             bold = "bold" if bandits[row] in lead[horizon, changes[column]] else "normal"
             color = "white" if value > 0.6 * most else "black"
-            ax.text(
-                column,
-                row,
-                f"{value:.1f}",
-                ha="center",
-                va="center",
-                fontsize=style.pt(7),
-                fontweight=bold,
-                color=color,
+            style.note(
+                ax, column, row, f"{value:.1f}", ha="center", va="center", fontweight=bold, color=color
             )
         ax.set_xticks(range(len(changes)), changes, rotation=40, ha="right")
         ax.set_yticks(range(len(bandits)), bandits)

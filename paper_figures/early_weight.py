@@ -38,7 +38,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         regrets: dict[str, list] = {rule: [] for rule in RULES}
         lines = []
         for k, n in enumerate(sizes):
-            mine = data.filter((pl.col("user") == user) & (pl.col("n") == n))
+            mine = data.filter(user=user, n=n)
             values = _by_weight(mine, "suboptimality")
             mean, half = _mean(values)
             look = style.Look(f"n = {n:,}", colors[k], style.MARKERS[k])
@@ -57,16 +57,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ends.append((top, lines))
         for k, (rule, color) in enumerate(RULES.items()):
             middle, low, high = 100 * np.array(regrets[rule]).T
-            bottom.bar(
-                np.arange(len(sizes)) + 0.27 * (k - 1),
-                middle,
-                width=0.25,
-                color=color,
-                label=LABELS[rule],
-            )
-            bottom.vlines(
-                np.arange(len(sizes)) + 0.27 * (k - 1), low, high, color="black", linewidth=style.pt(0.8)
-            )
+            x = np.arange(len(sizes)) + 0.27 * (k - 1)
+            bottom.bar(x, middle, width=0.25, color=color, label=LABELS[rule])
+            bottom.vlines(x, low, high, color="black", linewidth=style.pt(0.8))
         top.set_yscale("log")
         top.set_title(TITLES.get(user, user))
         top.set_xticks(places[::2], [f"{weight:g}" for weight in weights[::2]])
@@ -78,8 +71,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes[0, 0].set_ylabel("mean SubOpt of Early")
     axes[1, 0].set_ylabel("regret of the chosen $\\lambda$, %")
     axes[1, 0].set_yscale("symlog", linthresh=10)
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    style.legend_below(figure, axes[1, 0], 3)
     config = manifest["config"]
     style.key(
         figure,

@@ -30,39 +30,27 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     data = rows["ensemble_robustness"]
     settings = data["setting"].unique(maintain_order=True).to_list()
     methods = [name for name in ORDER if name in set(data["method"].unique())]
-    means = {
-        (row["setting"], row["method"]): row["cost"]
-        for row in data.group_by("setting", "method", maintain_order=True)
-        .agg(pl.col("cost").mean())
-        .iter_rows(named=True)
-    }
+    table = data.group_by("setting", "method", maintain_order=True).agg(pl.col("cost").mean())
+    means = {(setting, method): cost for setting, method, cost in table.iter_rows()}
     figure, axes = style.new_figure(1, 2, height=3.7, width_ratios=(1.6, 1.0), sharey=True)
     left, right = axes[0]
     for index, setting in enumerate(settings):
         best = means[setting, "best arm"]
         excess = [100 * (means[setting, name] / best - 1) for name in methods]
         look = style.indexed(index, setting)
-        left.plot(
-            excess,
-            range(len(methods)),
-            linestyle="none",
-            marker=look.marker,
-            color=look.color,
-            label=setting,
-            alpha=0.9,
-        )
+        left.plot(excess, range(len(methods)), look.marker, color=look.color, label=setting, alpha=0.9)
     left.axvline(5, color=style.GREY, linewidth=style.pt(0.8), linestyle="--")
     left.set_xscale("symlog", linthresh=5)
     left.set_xticks([0, 1, 2, 3, 4, 5, 10, 20, 50], ["0", "", "2", "", "", "5", "10", "20", "50"])
     left.set_xlabel("% above the best arm")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.legend_below(figure, left, 3)
     left.set_yticks(range(len(methods)), methods)
     gaps = max_subopt(data, settings, methods)
     for place, (name, (estimate, low, high)) in enumerate(gaps.items()):
         color = style.BLUE if name in SINGLE else style.ORANGE
         right.barh(place, estimate, color=color, alpha=0.85, height=0.68)
-        right.plot([low, high], [place, place], color="black", linewidth=style.pt(0.9))
-        right.text(high, place, f" {estimate:.4f}", va="center", fontsize=style.pt(7))
+        style.interval(right, low, high, place, "black")
+        style.note(right, high, place, f" {estimate:.4f}", va="center")
     right.set_xlim(0, 1.45 * max(high for *_, high in gaps.values()))
     right.set_xlabel("Max SubOpt")
     right.grid(axis="y", visible=False)

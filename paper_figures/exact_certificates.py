@@ -4,8 +4,6 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from edittheory.core.statistics import clopper_pearson
-
 from . import style
 from .figure import Figure
 
@@ -15,7 +13,6 @@ LOOKS = {
     "exact set": style.Look("exact set, one n", style.VERMILLION, "^"),
     "pivot": style.Look("exact pivot, one n", style.ORANGE, "D"),
 }
-TITLES = {"line": "dense class along a line", "backwards": "scattered class"}
 
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
@@ -24,15 +21,13 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     delta = manifests["exact_certificates"]["config"]["delta"]
     sizes = sorted(data["n"].unique().to_list())
     figure, axes = style.new_figure(1, 3, height=2.8, width_ratios=(1.3, 1.0, 1.0))
-    _ratios(axes[0, 0], data.filter((pl.col("fault") == "none") & (pl.col("family") == "line")), sizes, delta)
+    _ratios(axes[0, 0], data.filter(fault="none", family="line"), sizes, delta)
     for ax, fault, title in zip(
         axes[0, 1:], ("none", "habit .3"), ("balanced users", "a 30% habit"), strict=True
     ):
-        _wrong(ax, data.filter((pl.col("fault") == fault) & (pl.col("family") == "line")), sizes, delta)
+        _wrong(ax, data.filter(fault=fault, family="line"), sizes, delta)
         ax.set_title(title)
-    handles, labels = axes[0, 1].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=4)
+    style.legend_below(figure, axes[0, 1], 4)
     config = manifests["exact_certificates"]["config"]
     style.key(
         figure,
@@ -48,12 +43,6 @@ def _places(sizes: list[int]) -> dict[tuple[str, int], float]:
     return {(form, n): i + 0.18 * (forms.index(form) - 1.5) for i, n in enumerate(sizes) for form in forms}
 
 
-def _axis(ax, sizes: list[int]) -> None:
-    ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
-    ax.set_xlabel("edits n")
-    ax.grid(axis="x", visible=False)
-
-
 def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     places = _places(sizes)
     problems = (
@@ -67,17 +56,11 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     for form, look in LOOKS.items():
         middles = []
         for n in sizes:
-            mine = problems.filter((pl.col("form") == form) & (pl.col("n") == n))
+            mine = problems.filter(form=form, n=n)
             ratio = (mine["median"] / mine["quantile"]).to_numpy()
             x = places[form, n]
             ax.plot(
-                np.full(len(ratio), x),
-                ratio,
-                linestyle="none",
-                marker=look.marker,
-                color=look.color,
-                markersize=style.pt(2.5),
-                alpha=0.5,
+                [x] * len(ratio), ratio, look.marker, color=look.color, markersize=style.pt(2.5), alpha=0.5
             )
             middles.append((x, np.median(ratio)))
         places_shown, medians = zip(*middles, strict=True)
@@ -89,7 +72,7 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     ax.set_ylabel("certificate / quantile")
     ax.set_ylim(0.03, 15)
     ax.set_title("how near")
-    _axis(ax, sizes)
+    style.size_columns(ax, sizes)
 
 
 def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
@@ -97,18 +80,12 @@ def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     bad = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
     for form, look in LOOKS.items():
         for n in sizes:
-            mine = (
-                data.filter((pl.col("form") == form) & (pl.col("n") == n))
-                .select(bad.alias("bad"))["bad"]
-                .to_numpy()
-            )
-            low, high = clopper_pearson(int(mine.sum()), len(mine), 0.05)
-            x, share = np.array([places[form, n]]), np.array([mine.mean()])
-            style.errorbars(ax, x, share, np.array([low]), np.array([high]), look)
+            mine = data.filter(form=form, n=n).select(bad=bad)["bad"]
+            style.shares(ax, places[form, n], mine, look)
     ax.axhline(delta, color=style.BLACK, linewidth=style.pt(0.7))
     ax.set_ylim(0, None)
     ax.set_ylabel("share wrong")
-    _axis(ax, sizes)
+    style.size_columns(ax, sizes)
 
 
 FIGURE = Figure(

@@ -45,13 +45,9 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
 
 
 def _least(part: pl.DataFrame) -> dict[tuple[float, float], str]:
-    means = (
-        part.group_by("strength", "noise", "name", maintain_order=True)
-        .agg(pl.col("mean").mean())
-        .sort("mean")
-    )
-    best = means.group_by("strength", "noise", maintain_order=True).agg(pl.col("name").first())
-    return {(s, noise): name for s, noise, name in best.iter_rows()}
+    means = part.group_by("strength", "noise", "name", maintain_order=True).agg(pl.col("mean").mean())
+    best = means.sort("mean").group_by("strength", "noise", maintain_order=True).agg(pl.col("name").first())
+    return {(strength, noise): name for strength, noise, name in best.iter_rows()}
 
 
 def _map(ax, data: pl.DataFrame, first: bool) -> None:
@@ -63,28 +59,12 @@ def _map(ax, data: pl.DataFrame, first: bool) -> None:
     for i, noise in enumerate(noises):
         for j, strength in enumerate(strengths):
             won, said = measured[strength, noise], predicted[strength, noise]
-            ax.add_patch(
-                Rectangle((i - 0.5, j - 0.5), 1, 1, facecolor=FEEDBACK[won], alpha=0.35, linewidth=0)
-            )
-            ax.add_patch(
-                Rectangle(
-                    (i - 0.4, j - 0.4),
-                    0.8,
-                    0.8,
-                    facecolor="none",
-                    edgecolor=FEEDBACK[said],
-                    linewidth=style.pt(1.6),
-                )
-            )
-            ax.text(
-                i,
-                j,
-                LETTERS[said],
-                ha="center",
-                va="center",
-                fontsize=style.pt(7),
-                color=FEEDBACK[said],
-            )
+            fill = Rectangle((i - 0.5, j - 0.5), 1, 1, facecolor=FEEDBACK[won], alpha=0.35, linewidth=0)
+            frame = Rectangle((i - 0.4, j - 0.4), 0.8, 0.8, facecolor="none", edgecolor=FEEDBACK[said])
+            frame.set_linewidth(style.pt(1.6))
+            ax.add_patch(fill)
+            ax.add_patch(frame)
+            style.note(ax, i, j, LETTERS[said], ha="center", va="center", color=FEEDBACK[said])
             if said != won:
                 ax.plot([i - 0.4, i + 0.4], [j - 0.4, j + 0.4], color=style.BLACK, linewidth=style.pt(0.8))
     ax.set_xlim(-0.5, len(noises) - 0.5)
@@ -102,7 +82,7 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int]) -> None:
     bounds = data.filter(pl.col("kind") == "bound").select(*keys, feedback="name", bound="mean")
     for place, (name, look) in enumerate(LOOKS.items()):
         mine = (
-            data.filter((pl.col("kind") == "learner") & (pl.col("name") == name))
+            data.filter(kind="learner", name=name)
             .with_columns(feedback=pl.lit(SEES[name]))
             .join(bounds, on=[*keys, "feedback"])
         )
@@ -114,14 +94,12 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int]) -> None:
                 ax, x, [np.median(ratio)], [low], [high], look, label=look.label if i == 0 else None
             )
     ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
-    ax.text(-0.4, 1.04, "proven floor", fontsize=style.pt(7), va="bottom")
+    style.note(ax, -0.4, 1.04, "proven floor", va="bottom")
     ax.set_ylim(0, None)
-    ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
-    ax.set_xlabel("interactions n")
+    style.size_columns(ax, sizes, "interactions n")
     ax.set_title("risk / bound")
     ax.set_xlim(-0.5, len(sizes) - 0.5)
     ax.legend(loc="lower center", ncols=2, borderaxespad=0.1, columnspacing=0.8, handletextpad=0.2)
-    ax.grid(axis="x", visible=False)
 
 
 FIGURE = Figure(

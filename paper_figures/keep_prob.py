@@ -49,7 +49,7 @@ def contest(ax: Axes, rows: pl.DataFrame, task: str, keeps: list[float]) -> None
     ax.axhline(0, color=style.BLACK, linewidth=style.pt(0.8))
     for place, keep in enumerate(keeps):
         pairs = [(LOOKS[name], shift, name, "cost") for name, shift in AGAINST.items()]
-        if rows.filter((pl.col("rule") == "loss") & (pl.col("keep_prob") == keep)).height:
+        if rows.filter(rule="loss", keep_prob=keep).height:
             pairs.append((BY_LOSS, 0.27, "DPO", "loss"))
         for look, shift, name, rule in pairs:
             mine, sft = (user_strength.costs(rows, keep, task, one, rule=rule) for one in (name, "SFT"))
@@ -87,10 +87,9 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         low, high = ax.get_ylim()
         ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
         for height, side, words in ((0.98, "top", "better than SFT"), (0.02, "bottom", "worse than SFT")):
-            ax.text(0.99, height, words, transform=ax.transAxes, ha="right", va=side, fontsize=style.pt(7))
+            style.note(ax, 0.99, height, words, transform=ax.transAxes, ha="right", va=side)
     seeds, loss_seeds = (
-        data.filter((pl.col("kind") == "policy") & (pl.col("rule") == rule))["replicate"].n_unique()
-        for rule in ("cost", "loss")
+        data.filter(kind="policy", rule=rule)["replicate"].n_unique() for rule in ("cost", "loss")
     )
     style.key(
         figure,

@@ -50,15 +50,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         left.errorbar(mean, places, xerr=half, color=look.color, marker=look.marker, linestyle="none", elinewidth=style.pt(0.9),
                       label=setting)  # fmt: skip
         late = shares(mine, "Late")
-        style.line(
-            right,
-            late["t"],
-            late["mean"],
-            look,
-            late["mean"] - late["half"],
-            late["mean"] + late["half"],
-            marker=None,
-        )
+        low, high = late["mean"] - late["half"], late["mean"] + late["half"]
+        style.line(right, late["t"], late["mean"], look, low, high, marker=None)
         right.plot(late["t"], late["bound"], color=look.color, linestyle="--", linewidth=style.pt(0.9))
     left.set_yticks(range(len(SHOWN)), SHOWN)
     left.invert_yaxis()
@@ -72,8 +65,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     right.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.8))
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     right.set_title("Late (solid) and B4 (dashed)")
-    right.text(late["t"][0], 1.2, "always the worst policy", fontsize=style.pt(7), va="bottom")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.note(right, late["t"][0], 1.2, "always the worst policy", va="bottom")
+    style.legend_below(figure, left, 3)
     style.key(
         figure,
         f"Means over {config['seeds']:,} seeds of one problem a setting (log user, deployed user), 99% intervals of the mean, mostly "

@@ -2,7 +2,6 @@
 
 import matplotlib.figure
 import numpy as np
-import polars as pl
 from matplotlib.lines import Line2D
 
 from . import style
@@ -28,13 +27,12 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             ratios = [
                 (part["bound"] / part["realised"]).to_numpy()
                 for n in sizes
-                if len(part := data.filter((pl.col("statement") == statement) & (pl.col("n") == n)))
+                if len(part := data.filter(statement=statement, n=n))
             ]
             low, middle, high = np.array([np.quantile(ratio, [0.1, 0.5, 0.9]) for ratio in ratios]).T
             lines.append(style.line(ax, sizes, middle, style.Look(label, color, marker), low, high))
-        ax.set(xscale="log", yscale="log", xlabel="n, logged edits", title=learner)
-        ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-        ax.minorticks_off()
+        ax.set(yscale="log", title=learner)
+        style.size_axis(ax, sizes, "n, logged edits")
     style.key(figure, "median over problems of 2, 4 and 8 features; bands: 10% to 90% of the problems")
     axes[0][0].set_ylabel("bound / SubOpt")
     for ax, lines in zip(axes[0], drawn.values(), strict=True):  # once the shared limits are final

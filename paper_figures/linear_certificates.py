@@ -4,8 +4,6 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from edittheory.core.statistics import clopper_pearson
-
 from . import style
 from .figure import Figure
 
@@ -29,8 +27,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.sharey(axes[0, 0])
     axes[0, 0].set_ylabel(f"certificate / {1 - delta:.0%} quantile")
     _lost(axes[0, 3], data, sizes, delta)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    style.legend_below(figure, axes[0, 0], 3)
     config = manifests["linear_certificates"]["config"]
     style.key(
         figure,
@@ -49,31 +46,17 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     for place, form in enumerate(forms):
         look = LOOKS[form]
         for i, n in enumerate(sizes):
-            mine = problems.filter((pl.col("form") == form) & (pl.col("n") == n))
+            mine = problems.filter(form=form, n=n)
             ratio = (mine["median"] / mine["quantile"]).to_numpy()
             x = i + 0.22 * (place - 0.5 * (len(forms) - 1))
             ax.plot(
-                np.full(len(ratio), x),
-                ratio,
-                linestyle="none",
-                marker=look.marker,
-                color=look.color,
-                markersize=style.pt(2.5),
-                alpha=0.6,
+                [x] * len(ratio), ratio, look.marker, color=look.color, markersize=style.pt(2.5), alpha=0.6
             )
-            ax.plot(
-                [x],
-                [np.median(ratio)],
-                linestyle="none",
-                marker="_",
-                markersize=style.pt(10),
-                markeredgewidth=style.pt(1.6),
-                color=look.color,
-                label=look.label if i == 0 else None,
-            )
+            dash = {"markersize": style.pt(10), "markeredgewidth": style.pt(1.6), "color": look.color}
+            ax.plot(x, np.median(ratio), "_", label=look.label if i == 0 else None, **dash)
     ax.set_yscale("log")
     ax.set_ylim(0.8, 70)
-    ax.text(-0.45, 3.0, "goal", fontsize=style.pt(7), va="top", color=style.GREY)
+    style.note(ax, -0.45, 3.0, "goal", va="top", color=style.GREY)
     ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
     ax.axhline(3.0, color=style.GREY, linewidth=style.pt(0.7), linestyle=":")
     _axis(ax, sizes)
@@ -84,14 +67,10 @@ def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     for place, name in enumerate(CLASSES[:2]):
         look = style.Look(name, (style.VERMILLION, style.ORANGE)[place], ("^", "D")[place])
         for i, n in enumerate(sizes):
-            lost = ~counted.filter((pl.col("class") == name) & (pl.col("n") == n))["covers"].to_numpy()
-            low, high = clopper_pearson(int(lost.sum()), len(lost), 0.05)
-            x = i + 0.2 * (place - 0.5)
-            style.errorbars(
-                ax, [x], [lost.mean()], [low], [high], look, label=f"d = {name[-1]}" if i == 0 else None
-            )
+            lost = ~counted.filter((pl.col("class") == name) & (pl.col("n") == n))["covers"]
+            style.shares(ax, i + 0.2 * (place - 0.5), lost, look, label=f"d = {name[-1]}" if i == 0 else None)
     ax.axhline(delta, color=style.BLACK, linewidth=style.pt(0.7))
-    ax.text(-0.4, delta, "promised", fontsize=style.pt(7), va="top")
+    style.note(ax, -0.4, delta, "promised", va="top")
     ax.set_ylim(0, 1.4 * delta)
     ax.legend(loc="upper right", ncols=2, handletextpad=0.2, columnspacing=0.8)
     ax.set_title("exact: truth lost")
@@ -99,10 +78,8 @@ def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
 
 
 def _axis(ax, sizes: list[int]) -> None:
-    ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
     ax.set_xlim(-0.5, len(sizes) - 0.5)
-    ax.set_xlabel("edits n")
-    ax.grid(axis="x", visible=False)
+    style.size_columns(ax, sizes)
 
 
 FIGURE = Figure(

@@ -42,12 +42,8 @@ def facts(rows: pl.DataFrame) -> tuple[list[summaries.Setting], dict[str, list[f
 
 def outcome(rows: pl.DataFrame, method: str, setting: summaries.Setting) -> float:
     """Mean cost of a method with a strong test user."""
-    mine = summaries.full_log(rows).filter(
-        (pl.col("test_user") == "strong")
-        & (pl.col("method") == method)
-        & (pl.col("task") == setting[0])
-        & (pl.col("train_user") == setting[1])
-    )
+    task, user = setting
+    mine = summaries.full_log(rows).filter(test_user="strong", method=method, task=task, train_user=user)
     return float(np.mean(mine["cost"].to_numpy().astype(float)))
 
 
@@ -68,21 +64,14 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         axes[0, 1:], ("held_cost", "log_value"), ("asked again, held-out", "weighted log"), strict=True
     ):
         ax.plot([0, top], [0, top], color=style.GREY, linewidth=style.pt(0.6))
-        ax.plot(
-            each[column],
-            each["cost"],
-            "o",
-            color=style.GREEN,
-            markersize=style.pt(3),
-            alpha=0.8,
-            clip_on=False,
-        )
+        dots = {"color": style.GREEN, "markersize": style.pt(3), "alpha": 0.8, "clip_on": False}
+        ax.plot(each[column], each["cost"], "o", **dots)
         ax.set(xlim=(0, top), ylim=(0, top), xlabel="estimated cost")
         ax.set_title(title)
     axes[0, 1].set_ylabel("cost in deployment")
     axes[0, 2].tick_params(labelleft=False)
     trainings = policies.select("base_seed", "train_seed").unique().height
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.legend_below(figure, axes[0, 0], 4)
     style.key(
         figure,
         f"Means over test contexts, {trainings} training seed{'s' if trainings > 1 else ''}; bars: least to largest "
@@ -106,32 +95,16 @@ def _costs(
             ax.plot([edits, edits], [place - 0.32, place + 0.32], color=style.BLACK, linewidth=style.pt(1.6), clip_on=False,
                     label="the logged edits" if place == 0 else None)  # fmt: skip
         for shift, (name, learner) in zip((-0.2, 0.0, 0.2), LEARNED.items(), strict=True):
-            mine = strong.filter(
-                (pl.col("method") == name) & (pl.col("task") == task) & (pl.col("train_user") == user)
-            )
-            seeds = (
-                mine.group_by("base_seed", "train_seed", maintain_order=True)
-                .agg(pl.col("cost").mean())["cost"]
-                .to_numpy()
-            )
-            look = style.look(learner)
-            ax.plot(
-                [seeds.min(), seeds.max()], [place + shift] * 2, color=look.color, linewidth=style.pt(0.9)
-            )
-            ax.plot(
-                seeds.mean(),
-                place + shift,
-                look.marker,
-                color=look.color,
-                clip_on=False,
-                label=name if place == 0 else None,
-            )
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
+            mine = strong.filter(method=name, task=task, train_user=user)
+            means = mine.group_by("base_seed", "train_seed", maintain_order=True).agg(pl.col("cost").mean())
+            seeds, look = means["cost"].to_numpy(), style.look(learner)
+            style.interval(ax, seeds.min(), seeds.max(), place + shift, look.color)
+            once = name if place == 0 else None
+            ax.plot(seeds.mean(), place + shift, look.marker, color=look.color, clip_on=False, label=once)
+    style.name_rows(ax, labels)
     ax.set_xlim(0, None)
     ax.set_xlabel("mean edit cost")
     ax.set_title("what is learned from a log")
-    ax.grid(axis="y", visible=False)
 
 
 def texts(rows, manifests) -> dict[str, str]:

@@ -38,9 +38,7 @@ def curve(rows: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
         if len(part) < replicates:
             continue
         values = part[name].to_numpy().astype(float)
-        half = 0.0
-        if len(values) > 1:
-            half = student_half(values, LEVEL)
+        half = student_half(values, LEVEL) if len(values) > 1 else 0.0
         found.append((step, values.mean(), values.mean() - half, values.mean() + half))
     step, mean, low, high = np.array(found).T
     return step, mean, low, high
@@ -52,7 +50,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
     figure, axes = style.new_figure(2 * len(settings), COLUMNS, height=3.1 * len(settings), sharex=True)
     for block, (task, user) in enumerate(settings):
-        mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
+        mine = data.filter(task=task, train_user=user)
         panels = axes[2 * block : 2 * block + 2].ravel()
         for ax, (name, title) in zip(panels, PANELS.items(), strict=False):
             for method, look in LOOKS.items():

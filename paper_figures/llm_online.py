@@ -38,7 +38,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(count, columns, height=0.5 + 1.75 * count, sharex=True)
     ends = []
     for place, (ax, (task, user)) in enumerate(zip(axes.flat, settings, strict=False)):
-        mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
+        mine = data.filter(task=task, train_user=user)
         lines, top = [], 0.0
         for name in SHOWN:
             each = curves(mine, name)

@@ -30,7 +30,7 @@ PANELS = {
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Means with 95% intervals over contexts; short marks: the replicates' own means."""
-    data = rows["tiny_llm_smollm"].filter((pl.col("kind") == "policy") & (pl.col("test_user") == "strong"))
+    data = rows["tiny_llm_smollm"].filter(kind="policy", test_user="strong")
     data = data.with_columns(
         pl.col("cost", "recall", "loops").cast(pl.Float64),
         family=pl.col("method")

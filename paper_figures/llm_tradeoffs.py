@@ -1,5 +1,7 @@
 """Cost against the number of logged edits, for strong and weak logs."""
 
+import dataclasses
+
 import matplotlib.figure
 import polars as pl
 
@@ -22,38 +24,22 @@ def candidates(data: pl.DataFrame) -> list[tuple[str, str, str]]:
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Mean cost by n with a strong test user; bands from the least to the largest seed; grey is the reference policy."""
-    data = rows["tiny_llm_curve"].filter((pl.col("test_user") == "strong") & (pl.col("kind") == "policy"))
+    data = rows["tiny_llm_curve"].filter(test_user="strong", kind="policy")
     settings = data.select("task", "train_user").unique(maintain_order=True).rows()
     figure, axes = style.new_figure(1, len(settings), height=2.3, sharey="row")
     ends = []
     for ax, (task, user) in zip(axes[0], settings, strict=True):
-        mine = data.filter((pl.col("task") == task) & (pl.col("train_user") == user))
+        mine = data.filter(task=task, train_user=user)
         seeds = mine.group_by("method", "n", "base_seed", "train_seed", "seed", maintain_order=True).agg(
             pl.col("cost").mean()
         )
         lines = []
         for name, look, dashes in candidates(data):
-            table = (
-                seeds.filter(pl.col("method") == name)
-                .group_by("n", maintain_order=True)
-                .agg(
-                    pl.col("cost").mean(),
-                    pl.col("cost").min().alias("low"),
-                    pl.col("cost").max().alias("high"),
-                )
-                .sort("n")
-            )
-            shown = style.look(look)
-            lines.append(
-                style.line(
-                    ax,
-                    table["n"],
-                    table["cost"],
-                    style.Look(name, shown.color, shown.marker, dashes),
-                    table["low"],
-                    table["high"],
-                )
-            )
+            by_n = seeds.filter(method=name).group_by("n", maintain_order=True)
+            cost = pl.col("cost")
+            table = by_n.agg(cost.mean(), low=cost.min(), high=cost.max()).sort("n")
+            shown = dataclasses.replace(style.look(look), label=name, linestyle=dashes)
+            lines.append(style.line(ax, table["n"], table["cost"], shown, table["low"], table["high"]))
         ends.append((ax, lines))
         base = seeds.filter(pl.col("method") == "base")["cost"].mean()
         ax.axhline(base, color=style.GREY, linestyle=":", linewidth=style.pt(1))

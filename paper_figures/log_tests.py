@@ -29,26 +29,20 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(1, len(NEEDS), height=2.5, sharex=True, sharey=True)
     for ax, (hypothesis, title) in zip(axes[0], NEEDS.items(), strict=True):
         for place, kind in enumerate(kinds):
-            mine = data.filter((pl.col("kind") == kind) & (pl.col("hypothesis") == hypothesis))
+            mine = data.filter(kind=kind, hypothesis=hypothesis)
             if not mine.height:
-                ax.text(
-                    0.5, place, "not tested", fontsize=style.pt(7), color=style.GREY, ha="center", va="center"
-                )
+                style.note(ax, 0.5, place, "not tested", color=style.GREY, ha="center", va="center")
                 continue
             count, true = int(mine["rejected"].sum()), bool(mine["true"][0])
             low, high = clopper_pearson(count, mine.height)
             color = style.BLUE if true else style.VERMILLION
-            ax.plot([float(low), float(high)], [place, place], color=color, linewidth=style.pt(1.2))
-            ax.plot(
-                count / mine.height, place, marker="o" if true else "s", color=color, markersize=style.pt(4)
-            )
+            rate = count / mine.height
+            style.interval(ax, float(low), float(high), place, color, 1.2)
+            ax.plot(rate, place, marker="o" if true else "s", color=color, markersize=style.pt(4))
             needed = mine["needed"].fill_null(config["edits"] + 1).median()
             if not true and needed is not None and needed <= config["edits"]:
-                rate = count / mine.height
                 at, side = (float(low) - 0.04, "right") if rate > 0.4 else (float(high) + 0.04, "left")
-                ax.text(
-                    at, place, f"after {needed:,.0f}", fontsize=style.pt(7), ha=side, va="center", bbox=PLAIN
-                )
+                style.note(ax, at, place, f"after {needed:,.0f}", ha=side, va="center", bbox=PLAIN)
         ax.axvline(config["delta"], color="black", linewidth=style.pt(0.7), linestyle=(0, (1, 2)))
         ax.set_title(title, fontsize=style.pt(7))
         ax.set_xlim(-0.04, 1.06)

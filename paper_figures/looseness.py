@@ -4,7 +4,8 @@ import matplotlib.figure
 import matplotlib.patches
 import numpy as np
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import style
 from .figure import Figure
@@ -33,8 +34,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(len(sizes), 1, height=4.8, sharey=True, sharex=True)
     for ax, n in zip(axes[:, 0], sizes, strict=True):
         for place, statement in enumerate(LABELS):
-            mine = data.filter((pl.col("n") == n) & (pl.col("statement") == statement))
-            _bar(ax, place, mine)
+            _bar(ax, place, data.filter(n=n, statement=statement))
         ax.set_yticks(range(len(LABELS)), list(LABELS.values()))
         ax.set_title(f"n = {n:,}")
         ax.set_xlim(0, 6.3)
@@ -43,9 +43,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes[0, 0].invert_yaxis()
     axes[-1, 0].set_xlabel("bound / SubOpt")
     handles = [matplotlib.patches.Patch(color=color, label=label) for label, color in LOOKS.values()]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=3, fontsize=style.pt(7), handlelength=1.0
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.0)
     trials = manifests["looseness"]["config"]["trials"]
     style.key(
         figure,
@@ -66,22 +64,14 @@ def _bar(ax, place: int, mine: pl.DataFrame) -> None:
         ax.barh(place, width, left=left, color=color, height=0.62, linewidth=0)
         if width > 0.3:
             text = f"{10**width:.0f}" if width > 1 else f"{10**width:.1f}"
-            ax.text(
-                left + width / 2, place, text, ha="center", va="center", fontsize=style.pt(7), color="white"
-            )
+            style.note(ax, left + width / 2, place, text, ha="center", va="center", color="white")
         left += width
     total = np.log10((shown["bound"] / shown["suboptimality"]).to_numpy())
-    half = scipy.stats.t.ppf(0.975, len(total) - 1) * total.std(ddof=1) / np.sqrt(len(total))
+    half = student_half(total)
     high = total.mean() + half
-    ax.plot(
-        [total.mean() - half, high],
-        [place, place],
-        color=style.BLACK,
-        linewidth=style.pt(1.4),
-        solid_capstyle="butt",
-    )
+    style.interval(ax, total.mean() - half, high, place, style.BLACK, 1.4, solid_capstyle="butt")
     exact = f"  ({1 - shown.height / mine.height:.0%} exact)" if shown.height < mine.height else ""
-    ax.text(high, place, f" {10 ** total.mean():,.0f}{exact}", va="center", fontsize=style.pt(7))
+    style.note(ax, high, place, f" {10 ** total.mean():,.0f}{exact}", va="center")
 
 
 FIGURE = Figure(

@@ -18,14 +18,10 @@ NOISE = {0.0: "exact costs", 1.0: "noisy costs"}
 
 def means(rows: pl.DataFrame) -> pl.DataFrame:
     """Mean SubOpt of every learner of each cell, and of the best plain one."""
-    table = rows.group_by(*CELL, "learner", maintain_order=True).agg(
-        pl.col("suboptimality").cast(pl.Float64).mean()
-    )
-    best = (
-        table.filter(pl.col("learner").is_in(PLAIN))
-        .group_by(CELL, maintain_order=True)
-        .agg(best=pl.col("suboptimality").min())
-    )
+    loss = pl.col("suboptimality").cast(pl.Float64)
+    table = rows.group_by(*CELL, "learner", maintain_order=True).agg(loss.mean())
+    plain = table.filter(pl.col("learner").is_in(PLAIN))
+    best = plain.group_by(CELL, maintain_order=True).agg(best=pl.col("suboptimality").min())
     return table.join(best, on=CELL).with_columns(
         ratio=pl.col("suboptimality") / pl.col("best").clip(lower_bound=NEGLIGIBLE),
         idle=(pl.col("suboptimality") <= NEGLIGIBLE) & (pl.col("best") <= NEGLIGIBLE),
@@ -50,10 +46,8 @@ def _panel(ax, table: pl.DataFrame, title: str) -> list:
     for name in PLAIN:
         sizes, ratio = curves(table, name)
         if len(sizes):
-            look = style.look(name)
-            lines.append(
-                style.line(ax, sizes, ratio[:, 1], look, linewidth=style.pt(0.8), markersize=style.pt(2.5))
-            )
+            thin = {"linewidth": style.pt(0.8), "markersize": style.pt(2.5)}
+            lines.append(style.line(ax, sizes, ratio[:, 1], style.look(name), **thin))
     cells = table.filter((pl.col("learner") == "medley") & ~pl.col("idle"))
     look = style.Look("medley", style.BLACK, "X")
     inside = cells["ratio"].to_numpy() >= LEAST

@@ -54,7 +54,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             logs = np.log(np.maximum(ratio, LEAST))
             low, middle, high = np.exp([np.quantile(logs, 0.1), logs.mean(), np.quantile(logs, 0.9)])
             color = _color(rule)
-            ax.plot([low, high], [place, place], color=color, linewidth=style.pt(1.6), alpha=0.5)
+            style.interval(ax, low, high, place, color, 1.6, alpha=0.5)
             ax.plot([middle], [place], "o", color=color, markersize=style.pt(4))
             ax.plot([ratio.max()], [place], "|", color=color, markersize=style.pt(6))
         ax.axvline(1.1, color=style.GREY, linewidth=style.pt(0.7))
@@ -63,9 +63,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         ax.set_xticks([0.1, 1, 10])
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.grid(axis="y", visible=False)
-    axes[0, 0].set_yticks(range(len(RULES)), list(RULES.values()))
-    axes[0, 0].set_ylim(len(RULES) - 0.5, -0.5)
+        style.name_rows(ax, list(RULES.values()))
     figure.supxlabel("mean SubOpt / that of the cell's best plain learner", fontsize=style.pt(8))
     config = manifests["medley_rivals"]["config"]
     style.key(
@@ -78,8 +76,8 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
 
 
 def _of(table: pl.DataFrame, track: str, space: str, noise: float | None) -> pl.DataFrame:
-    found = table.filter((pl.col("track") == track) & (pl.col("space") == space))
-    return found if noise is None else found.filter(pl.col("noise") == noise)
+    found = table.filter(track=track, space=space)
+    return found if noise is None else found.filter(noise=noise)
 
 
 FIGURE = Figure(

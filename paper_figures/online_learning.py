@@ -49,18 +49,16 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
             part = mine.filter(pl.col("learner") == learner)
             mean, low, high = interval(part, curves(part, "regret", grid))
             style.line(ax, grid, mean, look, np.maximum(low, 0.3), high)
-        short = mine.filter((pl.col("learner") == "edit-MLE, short epochs") & (pl.col("seed") == 0))
+        short = mine.filter(learner="edit-MLE, short epochs", seed=0)
         for column, look in BOUNDS.items():
             values = curves(short, column, grid).mean(axis=0)
             if np.all(np.isfinite(values)):
                 style.line(ax, grid, values, look, linewidth=style.pt(0.9))
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        ax.set(xscale="log", yscale="log", xlabel="rounds T")
         ax.set_title(setting)
-        ax.set_xlabel("rounds T")
     axes[0, 0].set_ylabel("regret")
     axes[0, 0].set_ylim(0.5, None)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend_below(figure, axes[0, 0], 2)
     style.key(
         figure,
         f"Means over {config['problems']} random problems of {config['seeds']} seeds each; bands: the least and largest "

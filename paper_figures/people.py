@@ -25,19 +25,25 @@ def _intervals(ax: Axes, data: pl.DataFrame, logs: list[str], statistic: str, wh
             continue
         place, color = logs.index(one["log"]), COLORS[one["kind"]]
         if one["low"] is not None:
-            ax.plot([one["low"], one["high"]], [place, place], color=color, linewidth=style.pt(1.2))
+            style.interval(ax, one["low"], one["high"], place, color, 1.2)
         ax.plot(one["value"], place, marker="o", color=color, markersize=style.pt(3.5))
 
 
 def _spread(ax: Axes, data: pl.DataFrame, logs: list[str]) -> None:
     """Costs of edits that changed something: from 10 to 90%, from 25 to 75% thicker, the median a dot."""
     mine = data.filter(pl.col("statistic") == "quantile of changed")
-    for (log, kind), part in mine.group_by("log", "kind"):
+    for (log, kind), part in mine.group_by("log", "kind", maintain_order=True):
         at = {which: value for which, value in part.select("which", "value").iter_rows()}
         place, color = logs.index(str(log)), COLORS[str(kind)]
         for low, high, width in (("0.1", "0.9", 0.8), ("0.25", "0.75", 2.4)):
-            ax.plot([at[low], at[high]], [place, place], color=color, linewidth=style.pt(width))
+            style.interval(ax, at[low], at[high], place, color, width)
         ax.plot(at["0.5"], place, marker="o", color=color, markersize=style.pt(3.5))
+
+
+def _shown(log: str) -> str:
+    return SHORT.get(
+        log, log.replace("_", "-").replace(", nano", ", templates").replace(", real", ", real texts")
+    )
 
 
 def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
@@ -63,15 +69,7 @@ def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
         ax.set_xlim(-0.04, 1.04)
         ax.set_xticks([0.0, 0.5, 1.0], ["0", ".5", "1"])
     cost.set_xlim(0, None)
-    accepted.set_yticks(
-        range(len(logs)),
-        [
-            SHORT.get(
-                log, log.replace("_", "-").replace(", nano", ", templates").replace(", real", ", real texts")
-            )
-            for log in logs
-        ],
-    )
+    accepted.set_yticks(range(len(logs)), [_shown(log) for log in logs])
     accepted.invert_yaxis()
     config = manifests["people"]["config"]
     style.key(

@@ -58,16 +58,9 @@ def _write(ax, best: np.ndarray, shown: np.ndarray) -> None:
             if len(across):
                 x = across[np.argmin(np.abs(across - x))]
             half = 0.022 * len(name) * best.shape[1]  # half the width of the label, in cells
-            ax.text(
-                np.clip(x, half - 0.5, best.shape[1] - 0.5 - half),
-                row,
-                name,
-                ha="center",
-                va="center",
-                fontsize=style.pt(7),
-                fontweight="bold",
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
-            )
+            at = np.clip(x, half - 0.5, best.shape[1] - 0.5 - half)
+            behind = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+            style.note(ax, at, row, name, ha="center", va="center", fontweight="bold", bbox=behind)
 
 
 def _panel(ax, mine: pl.DataFrame) -> None:
@@ -103,7 +96,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     for i, panel in enumerate(panels):
         for j, space in enumerate(spaces):
             ax = axes[i, j]
-            _panel(ax, table.filter((pl.col("space") == space) & (pl.col("panel") == panel)))
+            _panel(ax, table.filter(space=space, panel=panel))
             if i == 0:
                 ax.set_title("short strings" if space == "strings" else "real sentences")
             if j == 0:

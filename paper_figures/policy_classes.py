@@ -3,8 +3,9 @@
 import matplotlib.figure
 import numpy as np
 import polars as pl
-import scipy.stats
 from matplotlib.ticker import NullFormatter
+
+from edittheory.core.statistics import student_half
 
 from . import style
 from .figure import Figure
@@ -23,14 +24,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     every = sorted(data["n"].unique())
     sizes = (every[1], every[-1])
     figure, axes = style.new_figure(2, len(users), height=4.6, sharex=True, sharey=True)
-    stats = data.group_by("user", "class", "learner", "n", maintain_order=True).agg(
-        mean=pl.col("suboptimality").cast(pl.Float64).mean(),
-        spread=pl.col("suboptimality").cast(pl.Float64).std(),
-        count=pl.len(),
-    )
-    table = {
-        (row["user"], row["class"], row["learner"], row["n"]): row for row in stats.iter_rows(named=True)
-    }
+    table = dict(data.group_by("user", "class", "learner", "n", maintain_order=True))
     for i, n in enumerate(sizes):
         for j, user in enumerate(users):
             ax = axes[i, j]
@@ -38,14 +32,11 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
                 look = style.look(learner)
                 points = []
                 for place, name in enumerate(classes):
-                    row = table.get((user, name, learner, n))
-                    if row is not None:
-                        half = (
-                            scipy.stats.t.isf(0.025, row["count"] - 1) * row["spread"] / np.sqrt(row["count"])
-                        )
-                        points.append(
-                            (row["mean"], place + 0.15 * (k - 2), row["mean"] - half, row["mean"] + half)
-                        )
+                    mine = table.get((user, name, learner, n))
+                    if mine is not None:
+                        losses = mine["suboptimality"].cast(pl.Float64).to_numpy()
+                        mean, half = losses.mean(), student_half(losses)
+                        points.append((mean, place + 0.15 * (k - 2), mean - half, mean + half))
                 height = np.array(points)[:, 1]
                 mean, _, low, high = np.maximum(np.array(points).T, FLOOR)
                 ax.errorbar(
@@ -74,8 +65,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     axes[0, 0].invert_yaxis()
     for ax in axes[-1]:
         ax.set_xlabel("mean SubOpt")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    style.legend_below(figure, axes[0, 0], 5)
     style.key(
         figure,
         f"Means over {manifest['config']['trials']} worlds, the same for every class, 95% t-intervals; at the left "

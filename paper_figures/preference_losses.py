@@ -82,7 +82,7 @@ def _weights(ax, study: pl.DataFrame) -> None:
     """SubOpt of DPO + weight x NLL over that of DPO at s = 1, by user."""
     lines = []
     for user, look in USERS.items():
-        mine = study.filter((pl.col("user") == user) & (pl.col("n") == 300))
+        mine = study.filter(user=user, n=300)
         plain = mine.filter((pl.col("loss") == "sigmoid") & ((pl.col("value") - 1).abs() < 1e-6))
         base = plain.sort("seed")["suboptimality"].to_numpy().astype(float)
         part = mine.filter(pl.col("loss") == "sigmoid + NLL")
@@ -110,9 +110,8 @@ def _pairs(ax, study: pl.DataFrame) -> None:
         means = [by_size[n][name].mean() for n in sizes]
         (drawn,) = ax.plot(sizes, means, color=color, linestyle=dashes, linewidth=style.pt(1.0), label=name)
         lines.append(drawn)
-    ax.set(xscale="log", yscale="log", xlabel="pairs n", ylabel="SubOpt, tuned")
-    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-    ax.minorticks_off()
+    ax.set(yscale="log", ylabel="SubOpt, tuned")
+    style.size_axis(ax, sizes, "pairs n")
     ax.set_title("How many pairs? Weak user")
     style.label_ends(ax, lines)
 
@@ -144,7 +143,7 @@ def _displaced(ax, moved: pl.DataFrame) -> None:
 def _winners(axes, study: pl.DataFrame) -> None:
     """Tuned SubOpt less that of tuned DPO, with intervals, for each loss and user."""
     for ax, (user, look) in zip(axes, USERS.items(), strict=True):
-        tables = _tables(study.filter((pl.col("user") == user) & (pl.col("n") == 300)))
+        tables = _tables(study.filter(user=user, n=300))
         base = _tuned(tables["sigmoid"])
         family = 0.05 / (len(NAMES) * len(USERS))
         for place, name in enumerate(NAMES):
@@ -153,7 +152,7 @@ def _winners(axes, study: pl.DataFrame) -> None:
             clear = low > 0 or high < 0
             color = look.color if clear else style.GREY
             ax.plot([middle], [place], color=color, marker=look.marker)
-            ax.plot([low, high], [place, place], color=color, linewidth=style.pt(0.9))
+            style.interval(ax, low, high, place, color)
         ax.axvline(0.0, color=style.BLACK, linewidth=style.pt(0.7))
         ax.set_xscale("symlog", linthresh=0.01)
         ax.set_xlim(-0.1, 0.5)

@@ -1,5 +1,7 @@
 """Where PREF converges with s = 1 and with the printed s = beta."""
 
+from typing import Any
+
 import matplotlib.figure
 import numpy as np
 import polars as pl
@@ -20,30 +22,20 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     figure, axes = style.new_figure(1, 2, height=2.6)
     left, right = axes[0]
     betas = np.array(sorted(data["beta"].unique().to_list()))
-
-    def quantiles(frame, column):
-        return np.array(
-            [
-                np.quantile(frame.filter(pl.col("beta") == b)[column].to_numpy(), [0.1, 0.5, 0.9])
-                for b in betas
-            ]
-        )
-
     fine = np.geomspace(betas.min(), betas.max(), 100)
     left.plot(fine, np.ones_like(fine), color=LOOKS["1"].color, linewidth=style.pt(0.8), linestyle=":")
     left.plot(fine, fine, color=LOOKS["beta"].color, linewidth=style.pt(0.8), linestyle=":")
-    lines_left, lines_right = [], []
+    lines_left: list[Any] = []
+    lines_right: list[Any] = []
     for scale, look in LOOKS.items():
-        mine = data.filter((pl.col("scale") == scale) & (pl.col("n") == largest))
-        picked = quantiles(mine.with_columns(ratio=pl.col("temperature") / pl.col("beta")), "ratio")
-        lines_left.append(style.line(left, betas, picked[:, 1], look, picked[:, 0], picked[:, 2]))
-        lost = quantiles(mine, "suboptimality")
-        lines_right.append(style.line(right, betas, lost[:, 1], look, lost[:, 0], lost[:, 2]))
-    reference = quantiles(data.filter((pl.col("scale") == "1") & (pl.col("n") == largest)), "reference")
-    lines_right.append(style.line(right, betas, reference[:, 1], style.look("reference")))
+        mine = data.filter(scale=scale, n=largest).with_columns(ratio=pl.col("temperature") / pl.col("beta"))
+        for ax, lines, column in ((left, lines_left, "ratio"), (right, lines_right, "suboptimality")):
+            low, middle, high = style.quantiles(mine, column, "beta", betas)
+            lines.append(style.line(ax, betas, middle, look, low, high))
+    _, middle, _ = style.quantiles(data.filter(scale="1", n=largest), "reference", "beta", betas)
+    lines_right.append(style.line(right, betas, middle, style.look("reference")))
     for ax in (left, right):
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        ax.set(xscale="log", yscale="log")
         ax.set_xticks(betas, [f"{b:g}" for b in betas])
         ax.minorticks_off()
         ax.set_xlabel("β")

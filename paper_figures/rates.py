@@ -2,7 +2,6 @@
 
 import matplotlib.figure
 import numpy as np
-import polars as pl
 
 from . import style
 from .figure import Figure
@@ -22,43 +21,22 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     sizes = np.array(sorted(data["n"].unique().to_list()))
     figure, axes = style.new_figure(1, 2, height=3.1, sharey=True)
     for ax, (user, title) in zip(axes[0], USERS.items(), strict=True):
-        mine = data.filter(pl.col("user") == user)
-
-        def series(name, mine=mine):
-            return [
-                mine.filter((pl.col("series") == name) & (pl.col("n") == n))["value"].to_numpy()
-                for n in sizes
-            ]
-
         lines = []
         for name in LEARNERS:
-            values = series(name)
+            values = [data.filter(user=user, series=name, n=n)["value"].to_numpy() for n in sizes]
             mean = np.array([v.mean() for v in values])
             error = np.array([1.96 * v.std(ddof=1) / np.sqrt(len(v)) for v in values])
             low = np.maximum(mean - error, mean / 3)
             lines.append(style.line(ax, sizes, mean, style.look(name), low, mean + error))
         for name, (label, color) in BOUNDS.items():
-            middle = np.array([np.median(v) for v in series(name)])
-            lines.append(
-                style.line(ax, sizes, middle, style.Look(label, color, "", ":"), linewidth=style.pt(0.9))
-            )
-        guide = (
-            mine.filter((pl.col("series") == "RL plug-in") & (pl.col("n") == sizes[0]))["value"].mean() * 0.35
-        )
+            _, middle, _ = style.quantiles(data.filter(user=user, series=name), "value", "n", sizes)
+            look = style.Look(label, color, "", ":")
+            lines.append(style.line(ax, sizes, middle, look, linewidth=style.pt(0.9)))
+        guide = data.filter(user=user, series="RL plug-in", n=sizes[0])["value"].mean() * 0.35
         ax.plot(sizes, guide * sizes[0] / sizes, color=style.GREY, linewidth=style.pt(0.7), linestyle="--")
-        ax.text(
-            sizes[2],
-            guide * sizes[0] / sizes[2] * 0.5,
-            "1/n",
-            color=style.GREY,
-            fontsize=style.pt(7),
-            ha="right",
-            va="top",
-        )
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_ylim(1e-6, 1e4)
-        ax.set_xlabel("number of edits n")
+        below = guide * sizes[0] / sizes[2] * 0.5
+        style.note(ax, sizes[2], below, "1/n", color=style.GREY, ha="right", va="top")
+        ax.set(xscale="log", yscale="log", ylim=(1e-6, 1e4), xlabel="number of edits n")
         ax.set_title(title)
         style.label_ends(ax, lines)
     axes[0, 0].set_ylabel("SubOpt")

@@ -4,8 +4,6 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
-from edittheory.core.statistics import clopper_pearson
-
 from . import style
 from .figure import Figure
 
@@ -26,8 +24,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     habits = sorted(data["habit"].unique().to_list())
     _wrong(axes[0, 0], data, habits, delta)
     _sizes(axes[0, 1], data.filter(pl.col("habit") == habits[-1]), habits[-1])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    style.legend_below(figure, axes[0, 0], 5)
     trials = manifests["robust_certificates"]["config"]["trials"]
     style.key(
         figure,
@@ -42,19 +39,12 @@ def _wrong(ax, data: pl.DataFrame, habits: list[float], delta: float) -> None:
     logs = data.group_by("habit", "form", "seed", maintain_order=True).agg(bad=bad.any())
     for place, (form, look) in enumerate(LOOKS.items()):
         for i, habit in enumerate(habits):
-            mine = logs.filter((pl.col("habit") == habit) & (pl.col("form") == form))["bad"].to_numpy()
-            low, high = clopper_pearson(int(mine.sum()), len(mine), 0.05)
-            x = i + 0.14 * (place - 2)
-            style.errorbars(ax, [x], [mine.mean()], [low], [high], look, label=look.label if i == 0 else None)
+            mine = logs.filter(habit=habit, form=form)["bad"]
+            style.shares(ax, i + 0.14 * (place - 2), mine, look, label=look.label if i == 0 else None)
     ax.axhline(delta, color=style.BLACK, linewidth=style.pt(0.7))
-    ax.text(0.93, delta, "promised", fontsize=style.pt(7), va="bottom", ha="center")
-    radii = (
-        data.group_by("habit", "seed")
-        .agg(pl.col("radius").first())
-        .group_by("habit")
-        .agg(pl.col("radius").median())
-    )
-    found = dict(radii.iter_rows())
+    style.note(ax, 0.93, delta, "promised", va="bottom", ha="center")
+    radii = data.group_by("habit", "seed").agg(pl.col("radius").first())
+    found = dict(radii.group_by("habit").agg(pl.col("radius").median()).iter_rows())
     ax.set_xticks(range(len(habits)), [f"{habit:.0%}\nradius {found[habit]:.1f}" for habit in habits])
     ax.set_xlim(-0.5, len(habits) - 0.5)
     ax.set_ylim(0, None)
@@ -67,12 +57,8 @@ def _sizes(ax, data: pl.DataFrame, habit: float) -> None:
     for form, look in LOOKS.items():
         mine = data.filter(pl.col("form") == form).group_by("n").agg(pl.col("value").median()).sort("n")
         style.line(ax, mine["n"].to_numpy(), np.maximum(mine["value"].to_numpy(), 1e-6), look)
-    ax.set_xscale("log")
+    style.size_axis(ax, sorted(data["n"].unique().to_list()))
     ax.set_yscale("log")
-    sizes = sorted(data["n"].unique().to_list())
-    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-    ax.set_xticks([], minor=True)
-    ax.set_xlabel("edits n")
     ax.set_title(f"median certificate, {habit:.0%} habit")
 
 

@@ -1,9 +1,9 @@
 """Three problems, each won by another learner."""
 
 import matplotlib.figure
-import numpy as np
 import polars as pl
-import scipy.stats
+
+from edittheory.core.statistics import student_half
 
 from . import style
 from .figure import Figure
@@ -26,24 +26,11 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
         means = {}
         for place, learner in enumerate(ORDER):
             losses = mine.filter(pl.col("learner") == learner)["suboptimality"].to_numpy()
-            half = scipy.stats.t.ppf(0.995, len(losses) - 1) * losses.std(ddof=1) / np.sqrt(len(losses))
-            means[learner] = losses.mean()
-            look = style.look(learner)
-            ax.barh(place, means[learner], color=look.color, alpha=0.85, height=0.68)
-            ax.plot(
-                [means[learner] - half, means[learner] + half],
-                [place, place],
-                color="black",
-                linewidth=style.pt(0.9),
-            )
-            ax.text(
-                means[learner] + half,
-                place,
-                f" {_short(means[learner])}",
-                va="center",
-                ha="left",
-                fontsize=style.pt(7),
-            )
+            mean, half = losses.mean(), student_half(losses, 0.01)
+            means[learner] = mean
+            ax.barh(place, mean, color=style.look(learner).color, alpha=0.85, height=0.68)
+            style.interval(ax, mean - half, mean + half, place, "black")
+            style.note(ax, mean + half, place, f" {_short(mean)}", va="center", ha="left")
         best = min(means, key=means.__getitem__)
         ax.set_title(f"{setting}\nn = {mine['n'][0]:,}: {best} wins")
         ax.set_xlabel("mean SubOpt")

@@ -3,15 +3,18 @@
 import contextlib
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import matplotlib
 import matplotlib.figure
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
+
+from edittheory.core.statistics import clopper_pearson
 
 from . import targets
 
@@ -153,6 +156,64 @@ def errorbars(ax: Axes, x: Any, y: Any, low: Any, high: Any, style: Look, **opti
     lengths = np.maximum(np.stack([y - low, high - y]), 0.0)
     drawn = {"color": style.color, "marker": style.marker or "_", "linestyle": "none", "label": style.label}
     ax.errorbar(x, y, yerr=lengths, **{**drawn, "elinewidth": pt(0.9), **options})
+
+
+def note(ax: Axes, x: Any, y: Any, text: str, **options: Any) -> None:
+    """Words of the least size at a point; options as of `Axes.text`."""
+    ax.text(x, y, text, **{"fontsize": pt(targets.LEAST), **options})
+
+
+def interval(
+    ax: Axes, low: Any, high: Any, place: float, color: str, width: float = 0.9, **options: Any
+) -> None:
+    """A horizontal stroke from `low` to `high` at the height `place`; width in points on a page."""
+    ax.plot([low, high], [place, place], color=color, linewidth=pt(width), **options)
+
+
+def shares(ax: Axes, x: float, hits: Any, style: Look, **options: Any) -> None:
+    """The share of `hits` (bool, one of each trial) at `x`, with its exact 95% interval."""
+    hits = np.asarray(hits)
+    low, high = clopper_pearson(int(hits.sum()), len(hits), 0.05)
+    errorbars(ax, [x], [hits.mean()], [low], [high], style, **options)
+
+
+def quantiles(
+    data: pl.DataFrame, column: str, by: str, values: Iterable[Any], method: Any = "linear"
+) -> np.ndarray:
+    """(3, values): 10% quantile, median and 90% quantile of a column at each value of another."""
+    parts = (data.filter(pl.col(by) == value)[column].to_numpy() for value in values)
+    return np.array([np.quantile(part, [0.1, 0.5, 0.9], method=method) for part in parts]).T
+
+
+def name_rows(ax: Axes, names: Sequence[str], strokes: str | None = None) -> None:
+    """A row for each name, the first above, without horizontal lines but for `strokes` (a colour) between the rows."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    for place in range(1, len(names) if strokes else 0):
+        ax.axhline(place - 0.5, color=strokes, linewidth=pt(0.4))
+
+
+def size_columns(ax: Axes, sizes: Sequence[int], label: str = "edits n") -> None:
+    """A column for each sample size."""
+    ax.set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
+    ax.set_xlabel(label)
+    ax.grid(axis="x", visible=False)
+
+
+def size_axis(ax: Axes, sizes: Sequence[int] | np.ndarray, label: str = "edits n") -> None:
+    """A logarithmic axis that names the sample sizes and nothing between them."""
+    ax.set_xscale("log")
+    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    ax.minorticks_off()
+    ax.set_xlabel(label)
+
+
+def legend_below(figure: matplotlib.figure.Figure, ax: Axes, columns: int) -> None:
+    """The legend of one panel, each label once, below all panels."""
+    handles, labels = ax.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=columns)
 
 
 def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:

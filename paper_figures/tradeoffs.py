@@ -45,25 +45,18 @@ def cells(rows) -> tuple[list[tuple[str, ...]], set[tuple[int, int]]]:
     lines: list[tuple[str, ...]] = []
     bold = set()
     for name, space, panel, quantile, wanted in FACTORS:
-        mine = data.filter((pl.col("space") == space) & (pl.col("panel") == panel))
+        mine = data.filter(space=space, panel=panel)
         if mine.is_empty():
             continue
         values = sorted(mine["value"].unique())
         value = values[round(quantile * (len(values) - 1))]
         n = min(sizes, key=lambda size: abs(size - wanted))
-        here = mine.filter((pl.col("value") == value) & (pl.col("n") == n))
+        here = mine.filter(value=value, n=n)
         line = [f"{name} ({KNOBS[panel]} = {value:.2g}, n = {n:,})"]
         for learner in LEARNERS:
             found = here.filter(pl.col("learner") == learner)["suboptimality"].cast(pl.Float64)
-            half = student_half(found.to_numpy())
-            line.append(_thousandths(float(found.to_numpy().mean()), float(half)))
-        place = (
-            (pl.col("space") == space)
-            & (pl.col("panel") == panel)
-            & (pl.col("value") == value)
-            & (pl.col("n") == n)
-        )
-        for learner in won.filter(place)["best"]:
+            line.append(_thousandths(float(found.to_numpy().mean()), float(student_half(found.to_numpy()))))
+        for learner in won.filter(space=space, panel=panel, value=value, n=n)["best"]:
             bold.add((len(lines), 1 + LEARNERS.index(learner)))
         lines.append(tuple(line))
     return lines, bold

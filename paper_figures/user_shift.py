@@ -17,16 +17,10 @@ CLIP = 25.0
 
 def _costs(data: pl.DataFrame, space: str, n: int, learner: str) -> np.ndarray:
     """Edit costs (pairs, worlds) of a learner, pairs (train, test) in the order of USERS."""
-    mine = data.filter((pl.col("space") == space) & (pl.col("n") == n) & (pl.col("learner") == learner)).sort(
-        "seed"
-    )
-    return np.stack(
-        [
-            mine.filter((pl.col("train_user") == train) & (pl.col("test_user") == test))["cost"].to_numpy()
-            for train in USERS
-            for test in USERS
-        ]
-    ).astype(float)
+    mine = data.filter(space=space, n=n, learner=learner).sort("seed")
+    pairs = [(train, test) for train in USERS for test in USERS]
+    costs = [mine.filter(train_user=train, test_user=test)["cost"].to_numpy() for train, test in pairs]
+    return np.stack(costs).astype(float)
 
 
 def _matrix(ax, costs: dict[str, np.ndarray]) -> None:
@@ -39,24 +33,17 @@ def _matrix(ax, costs: dict[str, np.ndarray]) -> None:
     excess = 100 * (means / means[: len(LEARNERS)].min(axis=0) - 1)
     ax.imshow(excess, cmap="YlOrBr", vmin=0, vmax=CLIP, aspect="auto")
     for y, x in np.ndindex(means.shape):
-        best = y in lead[x]
-        ax.text(
-            x,
-            y,
-            f"{means[y, x]:.3f}"[1:] if means[y, x] < 1 else f"{means[y, x]:.2f}",
-            ha="center",
-            va="center",
-            fontsize=style.pt(7),
-            fontweight="bold" if best else "normal",
-            color="white" if excess[y, x] > 0.7 * CLIP else "black",
-        )
+        text = f"{means[y, x]:.3f}"[1:] if means[y, x] < 1 else f"{means[y, x]:.2f}"
+        bold = "bold" if y in lead[x] else "normal"
+        color = "white" if excess[y, x] > 0.7 * CLIP else "black"
+        style.note(ax, x, y, text, ha="center", va="center", fontweight=bold, color=color)
     for edge in (2.5, 5.5):
         ax.axvline(edge, color="white", linewidth=style.pt(2))
     ax.axhline(len(LEARNERS) - 0.5, color="white", linewidth=style.pt(2))
     ax.set_yticks(range(len(means)), [*LEARNERS, "reference"])
     ax.set_xticks(range(9), USERS * 3, fontsize=style.pt(7))
     for place, train in enumerate(USERS):
-        ax.text(3 * place + 1, -0.62, f"trained on {train}", ha="center", va="bottom", fontsize=style.pt(7))
+        style.note(ax, 3 * place + 1, -0.62, f"trained on {train}", ha="center", va="bottom")
     ax.grid(visible=False)
     ax.tick_params(length=0)
 
@@ -72,8 +59,8 @@ def _gaps(ax, costs: dict[str, np.ndarray], level: float) -> None:
         look = style.look(name)
         gap, low, high = mean.max(), (mean - half).max(), (mean + half).max()
         ax.barh(place, gap, color=look.color, alpha=0.85 if name != "RL plug-in" else 0.5, height=0.66)
-        ax.plot([low, high], [place, place], color="black", linewidth=style.pt(0.9))
-        ax.text(high, place, f" {gap:.4f}", va="center", fontsize=style.pt(7))
+        style.interval(ax, low, high, place, "black")
+        style.note(ax, high, place, f" {gap:.4f}", va="center")
     ax.set_ylim(len(LEARNERS) + 0.5, -0.5)
     ax.set_yticks(range(len(LEARNERS)), [""] * len(LEARNERS))
     ax.set_xlim(0, 1.35 * ax.get_xlim()[1])

@@ -22,28 +22,22 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
     for ax, user in zip(axes[0], users, strict=True):
         mine = data.filter(pl.col("user") == user)
         for index, (bandit, estimator) in enumerate(SHOWN):
-            table = (
-                mine.filter((pl.col("bandit") == bandit) & (pl.col("estimator") == estimator))
-                .group_by("logged", maintain_order=True)
-                .agg(pl.col("regret").mean(), (2.58 * pl.col("regret").std() / pl.len().sqrt()).alias("half"))
-                .sort("logged")
-            )
+            by_size = mine.filter(bandit=bandit, estimator=estimator).group_by("logged", maintain_order=True)
+            half = 2.58 * pl.col("regret").std() / pl.len().sqrt()
+            table = by_size.agg(pl.col("regret").mean(), half=half).sort("logged")
             look = style.indexed(index, f"{bandit}, {estimator}")
             mean, half = table["regret"].to_numpy(), table["half"].to_numpy()
             style.line(ax, table["logged"], mean, look, mean - half, mean + half)
             if bandit in ("Late", "Thompson"):
-                cold = mine.filter((pl.col("bandit") == bandit) & (pl.col("estimator") == "none"))[
-                    "regret"
-                ].mean()
-                ax.axhline(
-                    cold, color=look.color, linestyle="--", linewidth=style.pt(0.9), label=f"{bandit}, no log"
-                )
+                cold = mine.filter(bandit=bandit, estimator="none")["regret"].mean()
+                dashed = {"color": look.color, "linestyle": "--", "linewidth": style.pt(0.9)}
+                ax.axhline(cold, label=f"{bandit}, no log", **dashed)
         ax.set_xscale("log")
         ax.set_title("deployed to the log's user" if user == "same user" else "deployed to a stronger user")
         ax.set_xlabel("logged edits under the reference")
     axes[0, 0].set_ylim(0, None)
     axes[0, 0].set_ylabel("regret at T = 200")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend_below(figure, axes[0, 0], 2)
     style.key(
         figure,
         f"Means over {manifests['warm_start']['config']['trials']:,} random problems, bands 99% intervals of the mean; "

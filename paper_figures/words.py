@@ -31,32 +31,19 @@ def curves(ax: Axes, rows: pl.DataFrame) -> None:
     """Mean cumulative cost of each method over replicates; at the last round its 95% interval."""
     last = int(rows["round"].max())  # type: ignore[arg-type]
     for place, (name, look) in enumerate(LOOKS.items()):
-        mine = rows.filter(pl.col("method") == name).sort("replicate", "round")
+        mine = rows.filter(method=name).sort("replicate", "round")
         if not mine.height:
             continue
-        each = np.stack(
-            [part["cost"].to_numpy().cumsum() for _, part in mine.group_by("replicate", maintain_order=True)]
-        )
+        parts = mine.group_by("replicate", maintain_order=True)
+        each = np.stack([part["cost"].to_numpy().cumsum() for _, part in parts])
         rounds = mine["round"].unique().sort().to_numpy()
-        ax.plot(
-            [0, *rounds],
-            [0.0, *each.mean(axis=0)],
-            color=look.color,
-            linestyle=look.linestyle,
-            linewidth=style.pt(1.1),
+        (drawn,) = ax.plot(
+            [0, *rounds], [0.0, *each.mean(axis=0)], color=look.color, linestyle=look.linestyle
         )
+        drawn.set_linewidth(style.pt(1.1))
         end = over_seeds.mean(each[:, -1])
-        at = last * (1.03 + 0.028 * place)
-        style.errorbars(
-            ax,
-            [at],
-            [end.mean],
-            [end.low],
-            [end.high],
-            look,
-            markersize=style.pt(3.2),
-            elinewidth=style.pt(0.8),
-        )
+        at, ends = [last * (1.03 + 0.028 * place)], ([end.mean], [end.low], [end.high])
+        style.errorbars(ax, at, *ends, look, markersize=style.pt(3.2), elinewidth=style.pt(0.8))
     ax.set_xlim(0, 1.3 * last)
     ax.set_ylim(0, None)
     ax.set_xticks([0, last // 2, last])
@@ -65,17 +52,13 @@ def curves(ax: Axes, rows: pl.DataFrame) -> None:
 def draw(rows: Any, manifests: Any) -> matplotlib.figure.Figure:
     """Rows: tasks. Columns: users, from strong to weak."""
     config = manifests["words"]["config"]
-    data = rows["words"].filter(
-        (pl.col("stage") == "deployment")
-        & (pl.col("world") == "nano")
-        & (pl.col("mistakes") == config["mistakes"][0])
-    )
+    data = rows["words"].filter(stage="deployment", world="nano", mistakes=config["mistakes"][0])
     tasks, keeps = config["tasks"], config["keep_probs"]
     figure, axes = style.new_figure(len(tasks), len(keeps), height=4.4, sharex=True)
     for row, task in enumerate(tasks):
         for column, keep in enumerate(keeps):
             ax = axes[row, column]
-            curves(ax, data.filter((pl.col("task") == task) & (pl.col("keep_prob") == keep)))
+            curves(ax, data.filter(task=task, keep_prob=keep))
             if row == 0:
                 ax.set_title("strong user" if keep == 1 else f"weak, keep_prob {keep:g}")
         axes[row, 0].set_ylabel(f"{SHORT[task]}: cumulative edit cost")

@@ -9,7 +9,7 @@ import numpy as np
 from edittheory.language.model import transformer
 from edittheory.language.model.architecture import Architecture
 from edittheory.language.model.transformer import Transformer
-from edittheory.language.train import reinforcement
+from edittheory.language.train import fine_tuning, reinforcement
 from edittheory.language.train.batches import Pairs
 from edittheory.language.train.cost_net import CostEnsemble
 from edittheory.learn.policies import init_network
@@ -30,6 +30,25 @@ response_logits = jax.jit(transformer.response_logits)
 
 def one_device():
     return jax.local_devices()[:1]
+
+
+def train(model, pairs, settings, key, **options):
+    """`fine_tuning.train` on one device."""
+    return fine_tuning.train(model, pairs, settings, key, devices=one_device(), **options)
+
+
+class Stopped(Exception):
+    """A training that `stop_at` broke off."""
+
+
+def stop_at(step):
+    """A `report` that breaks a training off at a step."""
+
+    def report(progress):
+        if progress.step >= step:
+            raise Stopped
+
+    return report
 
 
 @partial(jax.jit, static_argnames="architecture")

@@ -6,7 +6,7 @@ and costs together have evidence 1/delta, and rejects when none is left: at any 
 null, however long one looks. What it rejects is balance, or that the cost is in the class.
 """
 
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,22 +114,6 @@ def every_evidence(
         "joint": evidence.average_evidence(preferring, betting, both),
         "rich": evidence.average_evidence(preferring, betting, both, free),
     }
-
-
-def null_evidence(
-    cost_class: Float[Array, "F X Y"],
-    log_reference: Policy,
-    data: EditDataset,
-    beta: Scalar,
-    cost_max: Scalar,
-    combination: str = "rich",
-    weights: Weights = None,
-) -> Evidence:
-    """One of the combinations of `every_evidence`."""
-    found = every_evidence(cost_class, log_reference, data, beta, cost_max, weights)
-    if combination not in get_args(Combination):
-        raise ValueError(f"combination: got {combination!r}, must be one of {', '.join(found)}")
-    return found[cast(Combination, combination)]
 
 
 def sequential(log_evidence: Evidence, delta: Scalar) -> SequentialTest:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from edittheory.certify.certificates import certify
 from edittheory.certify.evidence import LogLikelihood, Weights
 from edittheory.core.logspace import log_normalise
 from edittheory.learn.class_losses import Class, Policy
@@ -43,15 +42,6 @@ def geometric_mixture(log_class: Class, weights: Float[Array, " K"]) -> Policy:
     """log-probabilities proportional to prod_v v^w_v; members of weight 0 do not matter, even where they exclude a response."""
     used = weights[:, None, None] > 0
     return log_normalise(jnp.sum(jnp.where(used, weights[:, None, None] * log_class, 0.0), axis=0))
-
-
-def minimax_in_class(
-    log_class: Class, members: Bool[Array, " K"], context_probs: Float[Array, " X"], beta: Scalar
-) -> tuple[Int[Array, ""], Float[Array, ""]]:
-    """The member of the class with the least certificate over the set, and its certificate."""
-    certificate = certify(log_class, log_class, members, context_probs, beta)
-    best = jnp.argmin(certificate)
-    return best, certificate[best]
 
 
 def reverse_kl_centre(

@@ -4,25 +4,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from edittheory.core.inlined import inlined
 
+
+@inlined
 def safe_log(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """log x with log 0 = -inf and a zero (not NaN) derivative there."""
     positive = x > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, x, 1.0)), -jnp.inf)
 
 
+@inlined
 def log_normalise(logits: Float[Array, "*batch Y"]) -> Float[Array, "*batch Y"]:
     """Log-probabilities proportional to exp(logits) along the last axis."""
     top = jnp.max(logits, axis=-1, keepdims=True)
     return logits - (top + jnp.log(jnp.sum(jnp.exp(logits - top), axis=-1, keepdims=True)))
 
 
+@inlined
 def expect(log_p: Float[Array, "*batch Y"], values: Float[Array, "*batch2 Y"]) -> Float[Array, "*batch3"]:
     """Sum over the last axis of p * values, where p = 0 contributes 0 whatever the value (also an infinite one)."""
     p = jnp.exp(log_p)
     return jnp.sum(jnp.where(p > 0, p * jnp.where(p > 0, values, 0.0), 0.0), axis=-1)
 
 
+@inlined
 def kl(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Float[Array, "*batch3"]:
     """KL(p || q) in nats along the last axis; +inf where p puts mass on a zero of q."""
     log_p, log_q = jnp.broadcast_arrays(log_p, log_q)
@@ -39,6 +45,7 @@ def kl(log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]) -> Flo
     return jnp.where(jnp.any(outside, axis=-1), jnp.inf, total)
 
 
+@inlined
 def total_variation(
     log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]
 ) -> Float[Array, "*batch3"]:
@@ -46,6 +53,7 @@ def total_variation(
     return 0.5 * jnp.sum(jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)), axis=-1)
 
 
+@inlined
 def squared_hellinger(
     log_p: Float[Array, "*batch Y"], log_q: Float[Array, "*batch2 Y"]
 ) -> Float[Array, "*batch3"]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from edittheory.core.inlined import inlined
 from edittheory.learn import losses, population
 from edittheory.problem import EditDataset
 
@@ -72,6 +73,7 @@ def pair_loss(
     return jax.vmap(mean)(log_class)
 
 
+@inlined
 def supervised(log_class: Class, data: EditDataset) -> Float[Array, " K"]:
     """Mean -log pi(y'|x) of every member: counts of the (x, y') cells times log-probabilities, one matrix product."""
     num_k, num_x, num_y = log_class.shape
@@ -82,6 +84,7 @@ def supervised(log_class: Class, data: EditDataset) -> Float[Array, " K"]:
     return jnp.where(_dot(impossible.astype(counts.dtype), counts) > 0, jnp.inf, -total / data.size)
 
 
+@inlined
 def preference(
     log_class: Class, log_reference: Policy, data: EditDataset, scale: float | Float[Array, ""] = 1.0
 ) -> Float[Array, " K"]:

@@ -197,10 +197,10 @@ def _place(model, shared, job, num_runs: int, settings: Settings, devices: Seque
     check_memory(model, shared, job, settings, num_runs, width, len(devices), devices[0])
     padded = -(-num_runs // (width * len(devices))) * width * len(devices)
     mesh = Mesh(np.array(devices), ("runs",))
-    rows = np.minimum(np.arange(padded), num_runs - 1)
-    job = jax.device_put(
-        jax.tree.map(lambda leaf: leaf[rows], job), NamedSharding(mesh, PartitionSpec("runs"))
-    )
+    if padded > num_runs:
+        rows = np.minimum(np.arange(padded), num_runs - 1)
+        job = jax.tree.map(lambda leaf: leaf[rows], job)
+    job = jax.device_put(job, NamedSharding(mesh, PartitionSpec("runs")))
     shared = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
     return shared, job, Static(settings.optimizer, settings.chunk, settings.batch_size, width, mesh), padded
 

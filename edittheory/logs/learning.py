@@ -23,7 +23,6 @@ from edittheory.logs.export import EMPTY, held_out
 from edittheory.logs.records import EditLog
 from edittheory.runs.files import lock_folder, make_folder, remove_leftovers, write_json
 
-LOSSES = ("sft", "dpo", "mix")
 """sft: mean token negative log-likelihood of the edit; dpo: edit preferred to response; mix: the two added, as TRL's
 loss_type=["sigmoid", "sft"]."""
 RATES = {"sft": 2e-4, "dpo": 5e-5, "mix": 5e-5}

@@ -27,7 +27,6 @@ SCHEMA: dict[str, Any] = {
 """Columns of an `EditLog`. line: number in the file (from 1). time: seconds (of a date: since 1970, UTC). log_probability: of
 the response under the policy that wrote it, in nats. cost: the log's own measure of effort, >= 0. Optional ones may be null."""
 FIELDS = tuple(SCHEMA)[1:]
-OPTIONAL = tuple(name for name in FIELDS if name not in REQUIRED)
 TEXTS = (*REQUIRED, "source", "user", "document", "editor")
 LONGEST = 100
 """An edit of more than this many times the response's characters is taken for an accident (or another text)."""

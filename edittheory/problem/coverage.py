@@ -4,10 +4,13 @@ Maxima over the path between two policies (C~ of B2(c), C~_F of B3(b)) are upper
 maxima: along pi_t proportional to pi*^(1-t) pi^t every log pi_t(y|x) is concave in t.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from edittheory.core.inlined import inlined
 from edittheory.core.logspace import expect
 from edittheory.problem.edit_problem import EditProblem
 
@@ -28,17 +31,20 @@ def favourite(problem: EditProblem) -> Array:
     return jnp.argmax(problem.log_optimal, axis=-1)
 
 
+@inlined
 def gamma_min(problem: EditProblem) -> Float[Array, " X"]:
     """Minorisation constant: the least chance, over responses, that the user edits into the favourite y*(x)."""
     to_favourite = jnp.take_along_axis(problem.user, favourite(problem)[:, None, None], axis=-1)[..., 0]
     return jnp.min(to_favourite, axis=-1)
 
 
+@inlined
 def doeblin(problem: EditProblem) -> Float[Array, " X"]:
     """1 - sum_{y'} min_y q(y'|x, y): contraction coefficient no larger than 1 - gamma_min."""
     return jnp.maximum(1.0 - jnp.sum(jnp.min(problem.user, axis=-2), axis=-1), 0.0)
 
 
+@inlined
 def dobrushin(problem: EditProblem) -> Float[Array, " X"]:
     """max_{a,b} TV(q(.|x, a), q(.|x, b)): the best contraction coefficient in total variation."""
     rows = problem.user
@@ -65,6 +71,7 @@ def log_ratio_bound(problem: EditProblem, log_class: Class) -> Scalar:
     return problem.beta * jnp.max(jnp.abs(log_class - problem.log_reference))
 
 
+@inlined
 def log_ratio_range(problem: EditProblem, log_class: Class) -> Scalar:
     """R = max over the class and contexts of max_y h_pi - min_y h_pi; in nats."""
     ratio = log_class - problem.log_reference
@@ -84,6 +91,7 @@ def density_ratio(problem: EditProblem, log_class: Class) -> Scalar:
 # -- balance ------------------------------------------------------------------------------------------------------------
 
 
+@inlined
 def pair_gap(problem: EditProblem) -> Float[Array, "X Y Y"]:
     """|sigmoid(u*(a, b)) - P(b beats a)| for each pair that the log can hold, 0 for the others.
 
@@ -98,16 +106,19 @@ def pair_gap(problem: EditProblem) -> Float[Array, "X Y Y"]:
     return jnp.where(seen, jnp.abs(predicted - observed), 0.0)
 
 
+@inlined
 def balance_violation(problem: EditProblem) -> Scalar:
     """E_w |sigmoid(u*) - P(y' beats y)|: 0 iff the preference model of PREF is right; theory.md C."""
     return jnp.sum(problem.context_probs[:, None, None] * problem.pair_law() * pair_gap(problem))
 
 
+@inlined
 def largest_pair_gap(problem: EditProblem) -> Scalar:
     """The largest `pair_gap` over contexts that occur: 0 to rounding for a balanced user."""
     return jnp.max(jnp.where(problem.context_probs[:, None, None] > 0, pair_gap(problem), 0.0))
 
 
+@inlined
 def balance_radius(problem: EditProblem) -> Scalar:
     """max over pairs of different texts of |log P(b beats a) / P(a beats b) - u*(a, b)|, in nats: 0 for a balanced user.
 
@@ -124,6 +135,7 @@ def balance_radius(problem: EditProblem) -> Scalar:
     return jnp.max(jnp.where(apart, gap, 0.0))
 
 
+@inlined
 def largest_flow_gap(problem: EditProblem) -> Scalar:
     """The sum of |pi*(a) q(b|a) - pi*(b) q(a|b)| over unordered pairs, in the worst context that occurs: 0 for a balanced user.
 
@@ -149,6 +161,7 @@ def _over_pairs(problem: EditProblem, numerator: Float[Array, "*batch X Y Y"]) -
     return jnp.max(jnp.where(relevant, ratio, 0.0), axis=(-3, -2, -1))
 
 
+@inlined
 def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, " K"]:
     """C of B2(a, b) for each member: max of [pi(a) pi*(b) + pi(b) pi*(a)] / [w(a, b) + w(b, a)]; take the max over K."""
     policy, optimal = jnp.exp(log_class), jnp.exp(problem.log_optimal)
@@ -156,6 +169,7 @@ def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, 
     return _over_pairs(problem, cross + jnp.swapaxes(cross, -1, -2))
 
 
+@functools.partial(inlined, static_argnames=("steps",))
 def path_ceiling(
     log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int
 ) -> Float[Array, "*batch T X Y"]:
@@ -205,6 +219,7 @@ def _tangent_ceiling(times, values, slopes, axis: int = -3):
     return jnp.moveaxis(jnp.where(left == -jnp.inf, left, ceiling), 0, axis)
 
 
+@functools.partial(inlined, static_argnames=("steps",))
 def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, " K"]:
     """C~ of B2(c) for each member: max over t of 2 pi_t(a) pi_t(b) / [w(a, b) + w(b, a)], from above."""
     times, values, slopes = _path(problem.log_optimal, log_class, steps)
@@ -218,6 +233,7 @@ def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int 
 # -- coverage of costs (RL) ---------------------------------------------------------------------------------------------
 
 
+@inlined
 def cost_sensitivity(problem: EditProblem, cost_class: CostClass) -> Policy:
     """max over f != c of (f - c)^2(x, y) / E_{x, reference}(f - c)^2: how far a cost that looks right on the log can be off.
 
@@ -246,6 +262,7 @@ def _mean_sensitivity(
     return jnp.where(jnp.any(unseen), jnp.inf, mean)
 
 
+@inlined
 def cost_coverage(
     problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"]
 ) -> Float[Array, "*batch"]:
@@ -253,6 +270,7 @@ def cost_coverage(
     return _mean_sensitivity(problem, cost_class, jnp.exp(log_policy))
 
 
+@functools.partial(inlined, static_argnames=("steps",))
 def path_cost_coverage(
     problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"], steps: int = 16
 ) -> Float[Array, "*batch"]:
@@ -261,6 +279,7 @@ def path_cost_coverage(
     return jnp.max(_mean_sensitivity(problem, cost_class, ceiling), axis=-1)
 
 
+@inlined
 def worst_path_cost_coverage(problem: EditProblem, cost_class: CostClass) -> Scalar:
     """C~_F of B3(b) whatever the data: over every pessimistic cost between c and the largest member, from above.
 

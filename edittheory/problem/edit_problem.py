@@ -4,12 +4,15 @@
 batch of problems (`equinox.filter_vmap`). `check()` looks at concrete values and belongs outside of jit.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from edittheory.core.inlined import inlined
 from edittheory.core.logspace import expect, kl, log_normalise, safe_log, squared_hellinger, total_variation
 from edittheory.core.shapes import shaped
 from edittheory.problem.kernels import balanced_kernel
@@ -134,17 +137,7 @@ class EditProblem(eqx.Module):
         """
         if n < 1:
             raise ValueError(f"n: got {n}, must be at least 1")
-        log_answer = self.log_reference if log_behaviour is None else log_behaviour
-        joint = self.context_probs[:, None, None] * jnp.exp(log_answer)[..., None] * self.user
-        cumulative = jnp.cumsum(joint.reshape(-1))
-        total = cumulative[-1]
-        last = jnp.searchsorted(cumulative, total, side="left")
-        uniform = jax.random.uniform(key, (n,), dtype=cumulative.dtype)
-        cell = jnp.minimum(jnp.searchsorted(cumulative, uniform * total, side="right"), last)
-        size = self.num_responses
-        contexts, rest = cell // (size * size), cell % (size * size)
-        responses, edits = rest // size, rest % size
-        return EditDataset(contexts, responses, edits, self.costs_of(contexts, responses, edits))
+        return _draw(self, key, n, self.log_reference if log_behaviour is None else log_behaviour)
 
     def costs_of(self, contexts, responses, edits) -> Float[Array, "*batch"]:
         """distance(y, y') of each (x, y, y')."""
@@ -269,3 +262,17 @@ def balanced_problem(
 
 
 _FIELDS = ("context_probs", "log_reference", "user", "distance", "beta")
+
+
+@functools.partial(inlined, static_argnames=("n",))
+def _draw(problem: EditProblem, key: PRNGKeyArray, n: int, log_answer: Float[Array, "X Y"]) -> EditDataset:
+    joint = problem.context_probs[:, None, None] * jnp.exp(log_answer)[..., None] * problem.user
+    cumulative = jnp.cumsum(joint.reshape(-1))
+    total = cumulative[-1]
+    last = jnp.searchsorted(cumulative, total, side="left")
+    uniform = jax.random.uniform(key, (n,), dtype=cumulative.dtype)
+    cell = jnp.minimum(jnp.searchsorted(cumulative, uniform * total, side="right"), last)
+    size = problem.num_responses
+    contexts, rest = cell // (size * size), cell % (size * size)
+    responses, edits = rest // size, rest % size
+    return EditDataset(contexts, responses, edits, problem.costs_of(contexts, responses, edits))

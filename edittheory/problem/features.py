@@ -1,16 +1,12 @@
-"""Features phi(x, y) for log-linear and neural classes: given, random around a truth, or derived from text
-variants.
+"""Features phi(x, y) for log-linear and neural classes: random around a truth, and of context and response side by side.
 
 All functions return (X, Y, d) arrays in float64. Only differences of features within a context matter to a
 policy.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 Features = Float[Array, "X Y d"]
 
@@ -79,77 +75,6 @@ def misfit(features: Features, target: Float[Array, "X Y"]) -> Float[Array, ""]:
     left = wanted - centred(features) @ theta
     total = jnp.sum(wanted**2)
     return jnp.where(total > 0, jnp.sum(left**2) / jnp.where(total > 0, total, 1.0), 0.0)
-
-
-# -- text ----------------------------------------------------------------------------------------------------
-
-
-def from_switches(
-    switches: Bool[Array, "Y m"] | Bool[np.ndarray, "Y m"],
-    num_contexts: int,
-    pairs: bool = False,
-    per_context: bool = True,
-) -> Float[Array, "X Y features"]:
-    """Style settings as +-1, with products of two switches if `pairs`.
-
-    With `per_context` every context has coefficients of its own (d = X m), so that contexts may want
-    different settings; otherwise they share them (d = m), which is misspecified when tastes differ.
-    """
-    signs = 2.0 * jnp.asarray(switches, dtype=float) - 1.0
-    if signs.ndim != 2:
-        raise ValueError(f"switches: shape {signs.shape}, must be (Y, m)")
-    if pairs:
-        first, second = np.triu_indices(signs.shape[1], k=1)
-        signs = jnp.concatenate([signs, signs[:, first] * signs[:, second]], axis=1)
-    shared = jnp.broadcast_to(signs, (num_contexts, *signs.shape))
-    return one_block_per_context(shared) if per_context else shared
-
-
-def one_block_per_context(features: Features) -> Float[Array, "X Y blocks"]:
-    """The same features with separate coefficients in every context: (X, Y, X d), zero outside of the
-    context's block."""
-    num_x, num_y, d = features.shape
-    blocks = jnp.eye(num_x)[:, None, :, None] * features[:, :, None, :]
-    return blocks.reshape(num_x, num_y, num_x * d)
-
-
-def from_lengths(
-    lengths: Int[Array, "*x Y"] | Int[np.ndarray, "*x Y"], num_contexts: int
-) -> Float[Array, "X Y 2"]:
-    """Length of each response over the longest, and its square; `lengths` is (Y,) or (X, Y)."""
-    relative = jnp.broadcast_to(
-        jnp.asarray(lengths, dtype=float) / max(int(np.max(lengths)), 1),
-        (num_contexts, np.shape(lengths)[-1]),
-    )
-    return jnp.stack([relative, relative**2], axis=-1)
-
-
-def from_counts(texts: Sequence[str], vocabulary: Sequence[str], num_contexts: int) -> Features:
-    """How often each word of the vocabulary stands in each response (split at white space), over the longest
-    response."""
-    column = {word: index for index, word in enumerate(vocabulary)}
-    if len(column) != len(vocabulary):
-        raise ValueError(f"vocabulary: {len(vocabulary) - len(column)} words are repeated, must be distinct")
-    counts = np.zeros((len(texts), len(column)))
-    longest = 1
-    for row, text in enumerate(texts):
-        words = text.split()
-        longest = max(longest, len(words))
-        for word in words:
-            if word in column:
-                counts[row, column[word]] += 1.0
-    return jnp.broadcast_to(jnp.asarray(counts / longest), (num_contexts, *counts.shape))
-
-
-def from_distance(distance: Float[Array, "..."], landmarks: Sequence[int], num_contexts: int) -> Features:
-    """Distance of each response to the landmark responses; `distance` is (Y, Y) or (X, Y, Y)."""
-    distance = jnp.asarray(distance, dtype=float)
-    size = distance.shape[-1]
-    for index, landmark in enumerate(landmarks):
-        if not 0 <= landmark < size:
-            raise ValueError(f"landmarks[{index}]: got {landmark}, must lie in [0, {size - 1}]")
-    columns = distance[..., jnp.asarray(landmarks)]
-    return jnp.broadcast_to(columns, (num_contexts, *columns.shape[-2:]))
 
 
 def context_and_response(

@@ -1,10 +1,13 @@
 """Reversible edit kernels: users for whom the balance assumption holds by construction (docs/theory.md, section C)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from edittheory.core.inlined import inlined
 from edittheory.core.logspace import log_normalise
 from edittheory.core.validation import check_entries
 
@@ -20,6 +23,11 @@ def local_proposal(
     One normaliser, the largest row sum, serves all rows: that is what keeps the matrix symmetric. Raises ValueError for a
     locality below 0, or so large that every chance of leaving is 0 in floating point.
     """
+    _check_locality(distance, locality)
+    return _local(distance, locality)
+
+
+def _check_locality(distance: Float[Array, "..."], locality: float | Float[Array, ""]) -> None:
     size = distance.shape[-1]
     check_entries("locality", locality, 0.0)
     if size > 1 and not isinstance(locality, jax.core.Tracer) and not isinstance(distance, jax.core.Tracer):
@@ -28,7 +36,11 @@ def local_proposal(
             raise ValueError(
                 f"locality: got {locality}, must be at most {UNDERFLOW:g} over the smallest distance, {apart.max():g}"
             )
-    weights = jnp.where(jnp.eye(size, dtype=bool), 0.0, jnp.exp(-locality * distance))
+
+
+@inlined
+def _local(distance, locality):
+    weights = jnp.where(jnp.eye(distance.shape[-1], dtype=bool), 0.0, jnp.exp(-locality * distance))
     largest = jnp.max(jnp.sum(weights, axis=-1), axis=-1)[..., None, None]
     return _hold(weights / largest)
 
@@ -44,7 +56,13 @@ def metropolis(
     log_target: Float[Array, "X Y"], distance: Float[Array, "..."], locality: float | Float[Array, ""]
 ) -> Float[Array, "X Y Y"]:
     """Metropolis kernel with stationary law `log_target` and the local symmetric proposal."""
-    proposal = local_proposal(distance, locality)
+    _check_locality(distance, locality)
+    return _metropolis(log_target, distance, locality)
+
+
+@inlined
+def _metropolis(log_target, distance, locality):
+    proposal = _local(distance, locality)
     accept = jnp.exp(jnp.minimum(0.0, log_target[..., None, :] - log_target[..., :, None]))
     moves = jnp.where(jnp.eye(log_target.shape[-1], dtype=bool), 0.0, proposal * accept)
     return _hold(moves)
@@ -62,10 +80,15 @@ def balanced_kernel(
     Raises ValueError for a strength outside of it, or a locality that is not finite and at least 0.
     """
     check_entries("strength", strength, 0.0, 1.0)
+    _check_locality(distance, locality)
+    return _balanced(log_optimal, distance, strength, locality)
+
+
+@inlined
+def _balanced(log_optimal, distance, strength, locality):
     share = jnp.broadcast_to(jnp.asarray(strength, dtype=float), log_optimal.shape[:-1])[..., None, None]
-    return (1.0 - share) * metropolis(log_optimal, distance, locality) + share * jnp.exp(log_optimal)[
-        ..., None, :
-    ]
+    optimal = jnp.exp(log_optimal)[..., None, :]
+    return (1.0 - share) * _metropolis(log_optimal, distance, locality) + share * optimal
 
 
 def sinkhorn_kernel(
@@ -84,6 +107,11 @@ def sinkhorn_kernel(
     Returns the kernel and its `fault`: the larger of the relative error of the row sums and of the worst overdraft of a
     row (both 0 for a valid kernel). Where fault exceeds 1e-9 no such user was found: costs are too large or too unequal.
     """
+    return _sinkhorn(log_optimal, expected_cost, distance, locality, iterations)
+
+
+@functools.partial(inlined, static_argnames=("iterations",))
+def _sinkhorn(log_optimal, expected_cost, distance, locality, iterations):
     eye = jnp.eye(log_optimal.shape[-1], dtype=bool)
     optimal = jnp.exp(log_optimal)
     target = optimal * expected_cost

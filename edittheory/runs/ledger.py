@@ -167,7 +167,7 @@ class Ledger:
 
     def has(self, cell: Mapping[str, Any]) -> bool:
         """Whether a cell has a sound file; damaged ones are named and removed."""
-        return self._read(cell) is not None
+        return self._read(cell, self._files(self.name(cell))) is not None
 
     def written(self) -> set[str]:
         """Names of the cells that have a file, by one listing of the folder; none of them is read."""
@@ -230,19 +230,16 @@ class Ledger:
             raise RunError(f"{self.folder} is not complete; run the same command again")
         return pl.read_parquet(self.rows_path)
 
-    def _files(self) -> dict[str, list[Path]]:
-        """The files of all cells by name, from one listing of the folder."""
+    def _files(self, name: str = "*") -> dict[str, list[Path]]:
+        """The files of one cell or of all by name, from one listing of the folder."""
         found: dict[str, list[Path]] = {}
-        for path in sorted(self.cells_folder.glob("*-*.parquet")):
+        for path in sorted(self.cells_folder.glob(f"{name}-*.parquet")):
             found.setdefault(path.name.partition("-")[0], []).append(path)
         return found
 
-    def _read(
-        self, cell: Mapping[str, Any], files: Mapping[str, Sequence[Path]] | None = None
-    ) -> pl.DataFrame | None:
-        """Rows of a cell, or None if it has no sound file; `files`: one listing for many cells."""
-        name = self.name(cell)
-        for path in sorted(self.cells_folder.glob(f"{name}-*.parquet")) if files is None else files.get(name, ()):
+    def _read(self, cell: Mapping[str, Any], files: Mapping[str, Sequence[Path]]) -> pl.DataFrame | None:
+        """Rows of a cell by a listing of `_files`, or None if it has no sound file."""
+        for path in files.get(self.name(cell), ()):
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest()[:16] == path.stem.rpartition("-")[2]:
                 return pl.read_parquet(io.BytesIO(data))

@@ -18,6 +18,7 @@ from edittheory.language.train.batches import Columns, assemble
 from edittheory.language.train.reference_cache import reference_log_probs
 from edittheory.runs import checkpoints
 from tests import language_training_toys as toys
+from tests.language_training_toys import Stopped, stop_at
 
 COMMON = toys.COMMON
 LEARNERS = {
@@ -25,18 +26,6 @@ LEARNERS = {
     "dpo": fine_tuning.dpo(3e-3, scale=0.5, **COMMON),
     "early": fine_tuning.early(3e-3, supervised_weight=0.2, **COMMON),
 }
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(step):
-    def report(progress):
-        if progress.step >= step:
-            raise Stopped
-
-    return report
 
 
 batch_gradient = jax.jit(pair_objectives.batch_gradient, static_argnames="static")

@@ -18,21 +18,10 @@ from edittheory.language.train import (
 from edittheory.language.train.cost_net import pool
 from edittheory.learn import losses
 from tests import language_training_toys as toys
+from tests.language_training_toys import Stopped, stop_at
 
 EOS, WORDS, LONGEST = 0, 3, 3
 TINY = Architecture(WORDS, 8, 1, 2, 1, 4, 8, max_length=8)
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(step):
-    def report(progress):
-        if progress.step >= step:
-            raise Stopped
-
-    return report
 
 
 @pytest.fixture

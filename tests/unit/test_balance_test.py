@@ -93,12 +93,6 @@ def test_every_evidence_is_what_it_says(case):
     np.testing.assert_allclose(found["average"], mean(mixture, betting), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(found["joint"], mean(mixture, betting, both), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(found["rich"], mean(mixture, betting, both, free), rtol=1e-7, atol=1e-9)
-    with pytest.raises(
-        ValueError, match="combination: got 'best', must be one of union, average, joint, rich"
-    ):
-        balance_test.null_evidence(
-            instance.cost_class, problem.log_reference, data, problem.beta, problem.cost_max, "best"
-        )
 
 
 def test_fixed_sample_statistic_and_fit(case):

@@ -15,11 +15,7 @@ from edittheory.language.train.reference_cache import (
 )
 from tests import language_training_toys as toys
 
-COMMON = toys.COMMON
-
-
-def train(model, pairs, settings, key, **options):
-    return fine_tuning.train(model, pairs, settings, key, devices=toys.one_device(), **options)
+COMMON, train = toys.COMMON, toys.train
 
 
 @pytest.fixture

@@ -73,25 +73,11 @@ def test_diameter_is_the_longest_difference(getkey):
     np.testing.assert_allclose(features.diameter(table), naive, rtol=1e-12)
 
 
-def test_text_features(getkey):
-    switches = np.array([[bool(code >> bit & 1) for bit in range(3)] for code in range(8)])
-    shared = features.from_switches(switches, 2, per_context=False)
-    assert shared.shape == (2, 8, 3) and set(np.unique(shared)) == {-1.0, 1.0}
-    own = features.from_switches(switches, 2, pairs=True)
-    assert own.shape == (2, 8, 12)
-    np.testing.assert_array_equal(own[0, :, 6:], 0.0)
-    np.testing.assert_array_equal(own[1, :, 6:9], shared[1])
-    # Different tastes in different contexts are realisable only with coefficients for each context.
-    taste = jnp.stack([shared[0, :, 0], -shared[0, :, 0]])
-    assert features.misfit(own, taste) < 1e-12
-    assert features.misfit(shared, taste) > 0.99
-    counts = features.from_counts(["a b a", "b", ""], ["a", "b"], 2)
-    np.testing.assert_allclose(counts[1], np.array([[2, 1], [0, 1], [0, 0]]) / 3)
-    np.testing.assert_allclose(features.from_lengths(np.array([2, 4]), 1)[0], [[0.5, 0.25], [1.0, 1.0]])
-    distance = jnp.abs(jnp.arange(4.0)[:, None] - jnp.arange(4.0))
-    np.testing.assert_allclose(features.from_distance(distance, [0, 3], 2)[1, 1], [1.0, 2.0])
-    both = features.context_and_response(jnp.ones((2, 1)), shared[0])
+def test_features_of_context_and_response():
+    of_context, of_response = jnp.arange(2.0)[:, None], jnp.arange(24.0).reshape(8, 3)
+    both = features.context_and_response(of_context, of_response)
     assert both.shape == (2, 8, 4)
+    np.testing.assert_array_equal(both[1, 2], [1.0, 6.0, 7.0, 8.0])
 
 
 @pytest.mark.parametrize(
@@ -109,8 +95,6 @@ def test_text_features(getkey):
         (lambda: NeuralPolicy(jnp.ones((X, Y, D)), jnp.zeros((Y, X))), "inputs: covers"),
         (lambda: NeuralPolicy(jnp.ones((X, Y, D)), jnp.zeros((X, Y)), width=0), "width, depth: got 0, 2"),
         (lambda: features.spanning(jax.random.key(0), jnp.ones((3, X, Y)), 2), "num_features: got 2"),
-        (lambda: features.from_counts(["a"], ["a", "a"], 1), "vocabulary: 1 words are repeated"),
-        (lambda: features.from_distance(jnp.zeros((3, 3)), [0, 3], 1), r"landmarks\[1\]: got 3"),
     ],
 )
 def test_bad_classes_are_refused(make, message):

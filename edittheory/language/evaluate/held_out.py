@@ -31,10 +31,6 @@ class Evaluation(NamedTuple):
     edit: Float[np.ndarray, " N"]
     response: Float[np.ndarray, " N"]
 
-    def early_loss(self, supervised_weight: Number) -> float:
-        """EarlyEnsemble's loss, preference over edited pairs and likelihood over all."""
-        return self.preference_loss + supervised_weight * self.summed_nll
-
 
 def evaluate(
     log_probs: tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]],

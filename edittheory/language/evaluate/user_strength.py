@@ -88,13 +88,7 @@ def verdicts(rows: pl.DataFrame, test_user: str = "strong") -> list[Verdict]:
 def facts(rows: pl.DataFrame, keep_prob: float, task: str) -> dict[str, float]:
     """Means over replicates of what is known of a user's log: gamma_min, reach (mean and at the worst source), share edited."""
     names = ("log_gamma", "log_reach", "log_reach_worst", "log_edited")
-    mine = rows.filter(
-        (pl.col("rule") == "cost")
-        & (pl.col("test_user") == "strong")
-        & (pl.col("keep_prob") == keep_prob)
-        & (pl.col("task") == task)
-        & (pl.col("method") == "base")
-    )
+    mine = rows.filter(rule="cost", test_user="strong", keep_prob=keep_prob, task=task, method="base")
     return {name: mine[name].mean() for name in names}  # type: ignore[misc]
 
 

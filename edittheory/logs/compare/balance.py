@@ -6,6 +6,7 @@ who want other things of other responses, do not fit it. The test takes the resp
 state; where that is far from true it may reject a balanced user, and a few states may fit where the texts would not.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -38,22 +39,28 @@ def _pairs(counts: Float[np.ndarray, "X Y Y"]) -> tuple[np.ndarray, np.ndarray, 
     return design[:, np.abs(design).any(axis=0)], np.array(there, dtype=float), np.array(both, dtype=float)
 
 
+def _loss(design: np.ndarray, there: np.ndarray, both: np.ndarray, at: np.ndarray) -> float:
+    """Negative log-likelihood of the directions at scores `at` (S,), and the ridge."""
+    logit = design @ at
+    return float(
+        -(there * log_sigmoid(logit) + (both - there) * log_sigmoid(-logit)).sum() + RIDGE * at @ at / 2
+    )
+
+
+def _slope(
+    design: np.ndarray, there: np.ndarray, both: np.ndarray, at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (S,) and Hessian (S, S) of `_loss`."""
+    chance = scipy.special.expit(design @ at)
+    gradient = design.T @ (both * chance - there) + RIDGE * at
+    return gradient, (design * (both * chance * (1 - chance))[:, None]).T @ design + RIDGE * np.eye(len(at))
+
+
 def _scores(design: np.ndarray, there: np.ndarray, both: np.ndarray) -> np.ndarray:
     """Scores of the states that make the directions likeliest, with a ridge, by damped Newton steps; (S,)."""
-    size = design.shape[1]
-
-    def loss(at: np.ndarray) -> float:
-        logit = design @ at
-        return float(
-            -(there * log_sigmoid(logit) + (both - there) * log_sigmoid(-logit)).sum() + RIDGE * at @ at / 2
-        )
-
-    def slope(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        chance = scipy.special.expit(design @ at)
-        gradient = design.T @ (both * chance - there) + RIDGE * at
-        return gradient, (design * (both * chance * (1 - chance))[:, None]).T @ design + RIDGE * np.eye(size)
-
-    return damped_newton(loss, slope, size, 1e-8)
+    loss = functools.partial(_loss, design, there, both)
+    slope = functools.partial(_slope, design, there, both)
+    return damped_newton(loss, slope, design.shape[1], 1e-8)
 
 
 def _deviance(design: np.ndarray, there: np.ndarray, both: np.ndarray) -> tuple[float, np.ndarray]:

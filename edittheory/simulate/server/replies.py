@@ -7,7 +7,6 @@ from typing import Any
 
 from edittheory.simulate.server.exchanges import Reply
 
-TEXT_FAULTS = ("refused", "empty", "truncated", "malformed")
 """Faults of an answer that came: the server or model refuses; nothing in it; cut at its limit; not of the form that was asked for."""
 
 
