@@ -31,8 +31,9 @@ Every figure and every checked number is of the rows in `paper_figures/rows`. Th
 (`python -m experiments.prose --write`).
 *dirty*: the working tree had changes that were not committed when the rows were made, so that the commit does not tell the code exactly.
 Times are of the whole run, compiling included (*over*: parts were taken from earlier runs);
-some runs shared their cores with many other programs. Not in the table: `campaign_*` ([campaigns](campaigns.md)), and `bound_verification_counts`, of the
-`paper` preset ([experiments](../experiments/README.md#bound_verification)).
+some runs shared their cores with many other programs.
+Not in the table: `campaign_*` ([campaigns](campaigns.md)), and `bound_verification_counts`, of the `paper` preset
+([experiments](../experiments/README.md#bound_verification)).
 
 | experiment | preset | rows | time | commit | tree |
 | :-- | :-- | --: | --: | :-- | :-- |

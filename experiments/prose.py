@@ -21,6 +21,7 @@ from . import (
     prose_people,
     prose_pretrained,
     prose_readme,
+    prose_shared,
     prose_verification,
     prose_words,
 )
@@ -36,6 +37,7 @@ PAGES = (
     prose_docs,
     prose_late,
     prose_drift,
+    prose_shared,
     prose_medley,
     prose_words,
     prose_people,

@@ -53,7 +53,8 @@ def _attacks() -> Numbers:
     return {
         "true": true["statement"].n_unique(),
         "false": data.filter("mutant")["statement"].n_unique(),
-        "identities": true.group_by("statement")
+        "identities": true.filter(pl.col("kind") == "deterministic")
+        .group_by("statement")
         .agg(pl.col("ratio").max())
         .filter(pl.col("ratio") < 1e-3)
         .height,

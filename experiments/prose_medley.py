@@ -4,6 +4,9 @@ import functools
 from functools import partial
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from . import held_out_certificates, medley, medley_report, medley_rivals, medley_rivals_report
 from .prose_docs import settings
 from .sentences import Numbers, Sentence, rows, said
@@ -128,6 +131,26 @@ def held_out() -> Numbers:
     return found
 
 
+def held_out_ratio() -> Numbers:
+    """Of held_out_certificates, by n: cells whose (1 - delta) quantile of the true difference is positive, and the median over them
+    of the cell's median bound over that quantile; low and high: the least and largest at the largest n."""
+    config = held_out_certificates.Config(**settings("held_out_certificates"))
+    cells = (
+        rows("held_out_certificates")
+        .group_by("n", "user", "policy", "rival")
+        .agg(truth=pl.col("realised").quantile(1.0 - config.delta, "higher"), bound=pl.col("upper").median())
+    )
+    found: dict[str, float] = {"of": cells.height / len(config.sizes)}
+    for n in config.sizes:
+        mine = cells.filter((pl.col("n") == n) & (pl.col("truth") > 0)).select(
+            pl.col("bound") / pl.col("truth")
+        )
+        ratios = mine.to_series().to_numpy()
+        found[f"cells_{n}"], found[f"ratio_{n}"] = len(ratios), float(np.median(ratios))
+        found["low"], found["high"] = float(ratios.min()), float(ratios.max())
+    return found
+
+
 SENTENCES: tuple[Sentence, ...] = (
     *(
         Sentence(
@@ -165,5 +188,12 @@ SENTENCES: tuple[Sentence, ...] = (
         "{proved_30:.0f}, {proved_300:.0f} and {proved_3000:.0f}% of them are proved better than the reference at n = 30, 300 and 3,000 "
         "({better_30:.0f}, {better_300:.0f} and {better_3000:.0f}% are); the bound is {slack_30:.2f}, {slack_300:.2f} and {slack_3000:.3f} "
         "above the truth, where the gain over the reference is {gain_300:.3f} at 300 and {gain_3000:.3f} at 3,000",
+    ),
+    Sentence(
+        CERTIFICATES,
+        "In {cells_30}, {cells_300} and {cells_3000} of the {of:.0f} combinations of user, policy and rival that quantile is positive at "
+        "n = 30, 300 and 3,000; there the median bound is {ratio_30:.0f}, {ratio_300:.1f} and {ratio_3000:.1f} times it in the median, "
+        "{low:.2f} to {high:.0f} times at n = 3,000",
+        held_out_ratio,
     ),
 )

@@ -4,7 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edittheory.deploy import bandits, contextual, deployment, ensembles, off_policy, sharing
+from edittheory.deploy import (
+    bandits,
+    contextual,
+    deployment,
+    elimination,
+    ensembles,
+    floors,
+    off_policy,
+    optimistic,
+    sharing,
+)
 from edittheory.problem import EditProblem, balanced_problem
 
 NUM_POLICIES, NUM_CONTEXTS, NUM_RESPONSES = 4, 3, 6
@@ -38,9 +48,9 @@ def every_bandit(
     alpha = cost_max * 2.0**0.5
     domains = np.arange(NUM_CONTEXTS)
     thompson = bandits.Thompson(count, cost_max / 2)
-    prior = off_policy.Prior(
-        jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05)
-    )
+    prior = off_policy.Prior(jnp.full(count, 2.5), jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05))
+    policies, contexts = toy_policies(toy_problem(), 1, count), jnp.asarray([0.5, 0.3, 0.2])
+    low = floors.floors_from_log(jnp.linspace(0.2, 0.4, count), jnp.full(count, 0.05), 0.1)
     return {
         "late": ensembles.LateEnsemble(count, alpha),
         "follow_the_leader": ensembles.FollowTheLeader(count),
@@ -60,6 +70,10 @@ def every_bandit(
         "per_domain_thompson": contextual.PerDomain(thompson, domains, NUM_CONTEXTS),
         "context_table": contextual.ContextTable(count, np.arange(NUM_CONTEXTS) % count),
         "shared": sharing.SharedEnsemble(count, 0.5, horizon),
+        "shared_ucb": optimistic.SharedUCB(policies, contexts, cost_max, horizon),
+        "shared_elimination": elimination.SharedElimination(policies, contexts, cost_max, horizon, first=8),
+        "floored": floors.FlooredEnsemble(count, alpha, low),
+        "floored_tested": floors.FlooredEnsemble(count, alpha, low, tested=True),
         "warm_late": off_policy.WarmStart(ensembles.LateEnsemble(count, alpha), prior),
         "shifted_late": off_policy.ShiftedWarmStart(ensembles.LateEnsemble(count, alpha), prior),
         "warm_ucb_v": off_policy.WarmStart(bandits.UCBV(count, cost_max), prior),

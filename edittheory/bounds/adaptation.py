@@ -1,4 +1,4 @@
-"""What no rule can do: adapt to two users at once (M5), or find the best of K policies in T rounds (O9).
+"""What no rule can do: adapt to two users at once (M5), find the best of K policies in T rounds (O9), or trust a log for nothing (O11).
 
 docs/theory-agnostic.md has the statements and proofs. Plain NumPy: exact sums over counts, one-dimensional integrals.
 """
@@ -165,3 +165,15 @@ def least_excess(num_policies: int, horizon: int, best: float) -> float:
         method="bounded",
     )
     return max(0.0, -float(found.fun))
+
+
+def price_of_trust(plays: float, divergence: float, gap: float, horizon: int) -> float:
+    """O11 (iv): a bandit that plays policy k at most `plays` times on average with one user has at least this regret with another.
+
+    The other user differs in the costs of k only, by `divergence` = KL(costs of k with the first || with the second), and k is
+    best with them by `gap`: gap (T/4) exp(-plays divergence) - gap plays; may be negative.
+    """
+    check_positive("horizon", horizon)
+    if not (plays >= 0 and divergence >= 0 and gap >= 0):
+        raise ValueError(f"plays, divergence, gap: got {plays}, {divergence}, {gap}, must be at least 0")
+    return gap * (horizon / 4.0 * math.exp(-plays * divergence) - plays)

@@ -1,13 +1,15 @@
-"""B1-B3 where the truth is in no class: the same learners, the approximation error explicit; docs/theory-agnostic.md G1-G4.
+"""B1-B3 where the truth is in no class: the same learners, the approximation error explicit; docs/theory-agnostic.md G1-G4, G7, G8.
 
 Nothing is assumed of the user here: no balance, and no member of the class that is right. Each bound holds with chance
 1 - 2 delta over n i.i.d. interactions, and falls back to the size of its realisable form where a member is right.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from edittheory.bounds import offline
 from edittheory.bounds.assumptions import require_sizes
 from edittheory.bounds.bound import Bound
 from edittheory.bounds.offline import log_class_size
@@ -135,3 +137,71 @@ def plug_in(
     learned = learned - jax.nn.logsumexp(learned, axis=-1, keepdims=True)
     cover = coverage.path_cost_coverage(problem, fitted[None], learned)
     return Bound(cover * found.value / (2.0 * problem.beta), {"C_path": cover, **found.terms})
+
+
+def linear_distance(
+    problem: EditProblem,
+    num_policies: int,
+    wrong: Float[Array, "X Y"],
+    n: int | Array,
+    delta: float | Array,
+    log_policy: Policy,
+) -> Bound:
+    """G7 (iv): SubOpt of PREF on {reference exp(-v . C_hat)}, the distance linear in features whose expected values are estimated.
+
+    With chance 1 - 2 delta; balance, K = num_policies weights v with w / beta among them. wrong (X, Y): (w / beta) . (C_hat - C),
+    estimates from other data. log_policy (X, Y): the learned one. beta kappa C~ (error + approximation), approximation = log
+    E_w exp(h^2 / 4), h what `wrong` moves a pair's log-odds by. Terms: `member`, (beta / 8) E_x range(wrong)^2, is the SubOpt of
+    the member of weights w / beta, to which nothing is learned.
+    """
+    require_sizes(n, delta)
+    law, _, _ = _preferences(problem)
+    moved = wrong[..., None, :] - wrong[..., :, None]
+    alone = jnp.maximum(1.0 - jnp.sum(law), 0.0)
+    nearest = jnp.log(alone + jnp.sum(law * jnp.exp(moved**2 / 4.0)))
+    complexity = 2.0 * log_class_size(num_policies, delta) + log_class_size(1, delta)
+    kappa = coverage.sigmoid_curvature(
+        coverage.log_ratio_range(problem, jnp.stack([log_policy, problem.log_optimal]))
+    )
+    cover = coverage.path_preference_coverage(problem, log_policy[None])[0]
+    spread = jnp.max(wrong, axis=-1) - jnp.min(wrong, axis=-1)
+    member = problem.beta / 8.0 * (problem.context_probs @ spread**2)
+    terms = {"approximation": nearest, "member": member, "kappa": kappa, "C_path": cover, "L": complexity}
+    return Bound(problem.beta * kappa * cover * (complexity / n + nearest), terms)
+
+
+def cut_length(tail: float, n: int | Array) -> Scalar:
+    """G8 (ii): T = tau log n, where distances are cut; tail: tau."""
+    return tail * jnp.log(jnp.asarray(n, dtype=float))
+
+
+def cut_problem(problem: EditProblem, length: float | Array) -> EditProblem:
+    """The problem with distances cut at `length`: users do the same, and pay min(distance, length)."""
+    return eqx.tree_at(lambda p: p.distance, problem, jnp.minimum(problem.distance, length))
+
+
+def unbounded(
+    problem: EditProblem,
+    cost_class: CostClass,
+    n: int | Array,
+    delta: float | Array,
+    height: float | Array,
+    tail: float | Array,
+    pessimistic: Policy,
+) -> Bound:
+    """G8 (ii): with chance 1 - 2 delta, SubOpt of RL from costs cut at T = tau log n, where distances have no bound that counts.
+
+    P(distance > t | x, y ~ reference) <= height e^(-t / tail) is assumed. cost_class (F, X, Y): costs in [0, T] with the cut one
+    among them; pessimistic (X, Y): f_bar, the cost that was played. B3(b) of `cut_problem` plus height tail / (z n), z the least
+    E_reference e^(-f_bar / beta).
+    """
+    length = cut_length(tail, n)  # type: ignore[arg-type]
+    cut = cut_problem(problem, length)
+    log_z = jax.nn.logsumexp(problem.log_reference - pessimistic / problem.beta, axis=-1)
+    learned = problem.log_reference - pessimistic / problem.beta - log_z[:, None]
+    found = offline.cost(cut, cost_class, n, delta, form="fast", log_policy=learned, check=False)
+    share = (
+        found.value * (length / cut.cost_max) ** 2
+    )  # T in the place of the cut problem's own largest distance
+    price = height * tail / (jnp.exp(jnp.min(log_z)) * n)
+    return Bound(share + price, {"T": length, "statistical": share, "tail": price, **found.terms})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 
 from edittheory.bounds.bound import Bound
 
@@ -66,6 +66,38 @@ def shared_feedback(
     learning = jnp.where(surprise > 0, surprise / jnp.where(used > 0, used, 1.0), 0.0)
     variance = 0.5 * used * overlap * horizon
     return Bound(cost_max * (learning + variance), {"rate": used, "learning": learning, "variance": variance})
+
+
+LATE_FAILURES = 1.2020569031595942 - 1.0823232337111382
+"""sum over t >= 2 of (t - 1) t^-4: expected rounds in which the interval of one policy fails on one side; O11."""
+
+
+def floored(
+    gaps: Float[Array, "*batch K"],
+    blocked: Bool[Array, "*batch K"],
+    cost_max: float | Scalar,
+    horizon: int | Num[Array, "..."],
+    excess: float | Scalar = 0.0,
+    tested: bool = False,
+) -> Bound:
+    """O11: bound on E sum_t (J(pi_t) - min J) of `floors.FlooredEnsemble` with exploration c_max sqrt(2).
+
+    gaps (..., K), cost_max, horizon as in `late_ensemble`. blocked (..., K): whose floor lies above min J + excess. excess: how
+    far the floor of the best policy lies above its value, 0 where floors hold; else 2 excess T is paid and constants are four
+    times as large (O11 (iii)). tested: the ensemble leaves contradicted floors out, which costs 2 K .12 rounds where they hold.
+    """
+    gaps, excess = jnp.asarray(gaps, dtype=float), jnp.asarray(excess, dtype=float)
+    log_t, count = jnp.log(jnp.asarray(horizon, dtype=float)), gaps.shape[-1]
+    top, wide = jnp.max(gaps, axis=-1), excess > 0
+    rate = jnp.where(wide, 32.0, 8.0) * cost_max**2 * log_t
+    open_ = (gaps > 2.0 * excess) & ~blocked
+    extra = (1.0 + 2.0 * LATE_FAILURES) * jnp.where(open_, gaps, 0.0)
+    shut = LATE_FAILURES * jnp.sum(jnp.where(blocked, gaps, 0.0), axis=-1) + 2.0 * excess * horizon
+    shut = shut + (2.0 * count * LATE_FAILURES * top if tested else 0.0)
+    by_gap = shut + jnp.sum(jnp.where(open_, rate / jnp.where(open_, gaps, 1.0), 0.0) + extra, axis=-1)
+    inside = rate * jnp.sum(open_, axis=-1) + jnp.sum(extra * gaps, axis=-1)
+    free = jnp.minimum(shut + jnp.sqrt(horizon * inside), horizon * top)
+    return Bound(jnp.minimum(by_gap, free), {"gap_dependent": by_gap, "gap_free": free, "log_T": log_t})
 
 
 def epoch_lengths(first: int, growth: float, horizon: int) -> tuple[int, ...]:

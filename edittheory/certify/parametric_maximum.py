@@ -85,6 +85,31 @@ def ellipsoid_bound(divergence: Divergence, ellipsoid: Ellipsoid) -> float:
     return min(linear, quadratic) if np.all(widths <= 50.0) else linear
 
 
+def selection_bound(
+    divergence: Divergence, ellipsoid: Ellipsoid, radius: Number, most: int = 100_000
+) -> float:
+    """A proven upper bound over the ellipsoid within the ball ||theta|| <= radius, +inf where there are more than `most` selections.
+
+    log E exp(phi . theta) <= max over y of phi_y . theta, and a sum over contexts of such maxima is one maximum over selections of
+    an answer for each context, whose linear functions are largest at known points of a ball or an ellipsoid: exact but for the
+    first step, in any dimension, with as many terms as there are selections, Y^X. The smaller of four: ball, ellipsoid, and
+    steps from the ellipsoid's centre or from 0. docs/theory-certificates.md, C18.
+    """
+    weighted = divergence.context_probs[:, None, None] * divergence.features
+    if weighted.shape[1] ** len(weighted) > most:
+        return float("inf")
+    sums = np.zeros((1, weighted.shape[-1]))
+    for rows in weighted:
+        sums = (sums[:, None] + rows[None]).reshape(-1, rows.shape[-1])
+    factor = np.linalg.inv(np.linalg.cholesky(ellipsoid.shape)).T
+    within, norms = np.linalg.norm(sums @ factor, axis=1), np.linalg.norm(sums, axis=1)
+    at = float(divergence.value(ellipsoid.centre))
+    reach = float(radius) + float(np.linalg.norm(ellipsoid.centre))
+    steps = min(float(within.max()), reach * float(norms.max()))
+    whole = min(float(np.max(sums @ ellipsoid.centre + within)), float(radius) * float(norms.max()))
+    return min(at + divergence.beta * steps, divergence.beta * (divergence.fixed + whole))
+
+
 def _diameter(points: np.ndarray) -> float:
     """The largest distance between two rows."""
     gram = points @ points.T
@@ -196,6 +221,9 @@ def certify(
             max(ellipsoid_bound(divergence, confidence.outer), 0.0), 0.0, False, "ellipsoid"
         )
     upper, method = ellipsoid_bound(divergence, confidence.outer), "ellipsoid"
+    if len(confidence.outer.centre) > LARGEST_DIMENSION:
+        other = selection_bound(divergence, confidence.outer, confidence.radius)
+        upper, method = (other, "selections") if other < upper else (upper, method)
     if len(confidence.outer.centre) <= LARGEST_DIMENSION and upper > lower * (1.0 + tolerance):
         tighter = branch_and_bound(confidence, divergence, lower, tolerance, most_boxes)
         if tighter < upper:

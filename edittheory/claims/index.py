@@ -18,8 +18,7 @@ PROOFS = {
     "B6": "theory-certificates.md",
     **dict.fromkeys(("C14", "C17"), "theory-certificates.md"),
     "L6": "theory-linear.md",
-    "O7": "theory-online.md",
-    "O8": "theory-online.md",
+    **dict.fromkeys(("O7", "O8", "O10", "O11"), "theory-online.md"),
     **dict.fromkeys(("M4", "M5", "G2", "G3", "G4", "G5", "G7", "G8"), "theory-agnostic.md"),
 }
 """Where the proofs of a source stand; all others in theory.md, section B."""
@@ -31,7 +30,7 @@ FIGURES = {
     "B6": "certificates",
     "C14": "linear_certificates",
     "L6": "feedback_bounds",
-    **dict.fromkeys(("O7", "O8", "C17", "M4", "M5", "G2", "G3", "G4", "G5", "G7", "G8"), ""),
+    **dict.fromkeys(("O7", "O8", "O10", "O11", "C17", "M4", "M5", "G2", "G3", "G4", "G5", "G7", "G8"), ""),
 }
 
 
@@ -69,7 +68,7 @@ def entries() -> list[Entry]:
                 name, statement.claim, statement.source, "balance" if balanced else "", False, "", False
             )
             found[name] = old._replace(attacked=how, oracle=name in plain_oracle.ORACLES)
-    order = "A|Lemma 1|B0|MLE lemma|B1|B2|B3|B4|B5|B6|C14|C17|L6|O7|O8|M4|M5|G2|G3|G4|G5|G7|G8".split("|")
+    order = "A|Lemma 1|B0|MLE lemma|B1|B2|B3|B4|B5|B6|C14|C17|L6|O7|O8|O10|O11|M4|M5|G2|G3|G4|G5|G7|G8".split("|")
     return sorted(found.values(), key=lambda entry: order.index(entry.source.split("(")[0].strip()))
 
 

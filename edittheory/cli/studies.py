@@ -56,6 +56,7 @@ STUDIES: Mapping[str, Study] = {
     "medley": Study(("medley",)),
     "medley_rivals": Study(("medley_rivals",)),
     "held_out_certificates": Study(),
+    "shared_confidence": Study(),
     "log_tests": Study(("log_tests",)),
     "advice_tuning": Study(),
     "advice": Study(("advice",)),
