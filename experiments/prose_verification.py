@@ -1,5 +1,7 @@
 """Numbers of the largest run of bound_verification, from its counts."""
 
+import functools
+
 from . import committed
 from .sentences import Numbers, Sentence, rows, said
 from .verification_counts import NAME, verdicts
@@ -9,6 +11,7 @@ FAILING = "MLE.hellinger"
 """The one statement that the pages say ever fails."""
 
 
+@functools.cache
 def numbers() -> Numbers:
     """Raises ValueError where the words around the numbers are no longer true."""
     manifest, counts = committed.manifest(NAME), rows(NAME)
