@@ -18,7 +18,7 @@ from scipy import optimize
 from edittheory.claims.exact.attack_space import bounded
 from edittheory.claims.hunt import bandit_attacks, bandit_attacks_shared
 from edittheory.claims.hunt.bandit_attacks import BanditAttack, regrets, regrets_of
-from edittheory.claims.hunt.control import ENOUGH, Control, kind
+from edittheory.claims.hunt.control import ENOUGH, ROOM, Control, kind
 from edittheory.core import statistics
 from edittheory.core.validation import check_int, check_probability
 
@@ -79,11 +79,6 @@ def judge(
     return BanditCheck(left, right, left / (right + ALLOWANCE), low, runs, low > right + ALLOWANCE)
 
 
-def _ends_above(enough: float) -> Callable[..., bool]:
-    """What scipy asks after each generation: the parameter's name is its convention."""
-    return lambda intermediate_result: bool(-intermediate_result.fun > enough)
-
-
 def falsify_bandits(
     attacks: Sequence[BanditAttack],
     horizon: int,
@@ -113,42 +108,83 @@ def falsify_bandits(
     for index in sorted(
         range(len(attacks)), key=lambda index: control is not None and not attacks[index].mutant
     ):
-        attack, enough, budget, own = attacks[index], np.inf, generations, kind(attacks[index].source)
-        if attack.mutant:
-            enough = ENOUGH if stop_refuted or control is not None else np.inf
-        elif control is not None:
-            budget = control.budget(needed.get(own), generations)
-        best_score, best_means, tried = -np.inf, np.full(num_policies, 0.5), 0
+        attack, budget, own = attacks[index], generations, kind(attacks[index].source)
+        if control is not None:
+            budget = (
+                control.patience * generations
+                if attack.mutant
+                else control.budget(needed.get(own), generations)
+            )
+        rng = np.random.default_rng([seed, index])
+        starts = np.clip(rng.normal(0, 2, (population, num_policies)), -8, 8)
 
-        def score(x, attack=attack):
-            nonlocal best_score, best_means, tried
-            means = jax.nn.sigmoid(bounded(jnp.asarray(np.ascontiguousarray(x.T)), REACH))
-            paid = np.asarray(regrets_of(attack, means, keys, horizon))
-            low = paid.mean(axis=1) - 2.5 * paid.std(axis=1, ddof=1) / math.sqrt(runs)
-            right = np.asarray(attack.right(means, horizon))
-            values = np.log(np.maximum(low, 1e-12)) - np.log(right + ALLOWANCE)
-            tried += len(values)
-            if values.max() > best_score:
-                best_score, best_means = values.max(), np.asarray(means[values.argmax()])
-            return -values
+        def confirmed(means, look: int, attack=attack, index=index) -> bool:
+            """Whether fresh runs, others at each look, refute it at a level that leaves room."""
+            others = jax.random.fold_in(jax.random.fold_in(key, 2 * 10**6 + index), look)
+            return judge(attack, means, horizon, others, population * runs, ROOM * share).refuted
 
-        result = optimize.differential_evolution(
-            score,
-            [(-REACH, REACH)] * num_policies,
-            init=np.clip(
-                np.random.default_rng([seed, index]).normal(0, 2, (population, num_policies)), -8, 8
-            ),
-            maxiter=budget,
-            tol=0.0,
-            polish=False,
-            updating="deferred",
-            vectorized=True,
-            callback=_ends_above(enough),
-            rng=np.random.default_rng([seed, index, 1]),
+        ends = attack.mutant and (stop_refuted or control is not None)
+        means, tried, spent = _evolve(
+            attack,
+            horizon,
+            keys,
+            starts,
+            budget,
+            np.random.default_rng([seed, index, 1]),
+            None if not ends else (lambda *_: True) if control is None else confirmed,
         )
         fresh = jax.random.fold_in(key, 10**6 + index)
-        verdict = judge(attack, best_means, horizon, fresh, population * runs, share)
-        found[index] = BanditFound(attack.name, best_means, verdict, tried, result.nit)
+        verdict = judge(attack, means, horizon, fresh, population * runs, share)
+        found[index] = BanditFound(attack.name, means, verdict, tried, spent)
         if attack.mutant:
-            needed[own] = max(result.nit, needed.get(own, 0))
+            needed[own] = max(spent, needed.get(own, 0))
     return [found[index] for index in range(len(attacks))]
+
+
+def _evolve(
+    attack: BanditAttack,
+    horizon: int,
+    keys,
+    starts: Float[np.ndarray, "P K"],
+    generations: int,
+    rng: np.random.Generator,
+    confirmed: Callable[[Float[np.ndarray, " K"], int], bool] | None,
+) -> tuple[Float[np.ndarray, " K"], int, int]:
+    """The mean costs of the highest score, how many were tried, and the generations.
+
+    It ends early where a score is above ENOUGH and `confirmed(means, how many times it was asked)` says so.
+    """
+    best_score, best_means, tried, looks = -np.inf, np.full(starts.shape[1], 0.5), 0, 0
+
+    def score(x):
+        nonlocal best_score, best_means, tried
+        means = jax.nn.sigmoid(bounded(jnp.asarray(np.ascontiguousarray(x.T)), REACH))
+        paid = np.asarray(regrets_of(attack, means, keys, horizon))
+        low = paid.mean(axis=1) - 2.5 * paid.std(axis=1, ddof=1) / math.sqrt(keys.shape[1])
+        right = np.asarray(attack.right(means, horizon))
+        values = np.log(np.maximum(low, 1e-12)) - np.log(right + ALLOWANCE)
+        tried += len(values)
+        if values.max() > best_score:
+            best_score, best_means = values.max(), np.asarray(means[values.argmax()])
+        return -values
+
+    def ended(intermediate_result) -> bool:
+        nonlocal looks
+        if confirmed is None or best_score <= ENOUGH:
+            return False
+        looks += 1
+        return confirmed(best_means, looks)
+
+    result = optimize.differential_evolution(
+        score,
+        [(-REACH, REACH)] * starts.shape[1],
+        init=starts,
+        maxiter=generations,
+        tol=0.0,
+        polish=False,
+        updating="deferred",
+        vectorized=True,
+        callback=ended,
+        rng=rng,
+    )
+    return best_means, tried, int(result.nit)
