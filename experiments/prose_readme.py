@@ -8,7 +8,7 @@ from . import prose_verification
 from .sentences import Numbers, Sentence, rows, said
 
 
-def _verification() -> Numbers:
+def _exact() -> Numbers:
     preference = rows("bound_verification").filter(statement="B2.b")
     return {"exact": float((preference["realised"] <= 1e-9).mean())}  # type: ignore[arg-type]
 
@@ -149,9 +149,9 @@ SENTENCES: tuple[Sentence, ...] = (
         README,
         "{statements} statements, {checks:,} checks on random problems, none violated: {failed} checks fail, all of the lemma on maximum "
         "likelihood, which is wrong in at most {most:.2%} of any {trials:,} where {allowed:.0%} are allowed",
-        prose_verification.numbers,
+        prose_verification.verification,
     ),
-    Sentence(README, "In {exact:.0%} of the logs PREF finds the optimum exactly", _verification),
+    Sentence(README, "In {exact:.0%} of the logs PREF finds the optimum exactly", _exact),
     *said(
         README,
         _separation,

@@ -12,7 +12,7 @@ FAILING = "MLE.hellinger"
 
 
 @functools.cache
-def numbers() -> Numbers:
+def verification() -> Numbers:
     """Raises ValueError where the words around the numbers are no longer true."""
     manifest, counts = committed.manifest(NAME), rows(NAME)
     config = manifest["config"]
@@ -43,7 +43,7 @@ def numbers() -> Numbers:
 
 SENTENCES: tuple[Sentence, ...] = said(
     GUIDE,
-    numbers,
+    verification,
     "`--preset paper` has {trials:,} problems in each of {cells} cells, with classes of {candidates} policies and n up to "
     "{largest:,}: {checks:,} checks in {minutes} minutes",
     "{failed} of them fail, all of MLE.hellinger, at most {most_failed} in a cell",
