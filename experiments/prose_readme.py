@@ -8,7 +8,7 @@ from . import prose_verification
 from .sentences import Numbers, Sentence, rows, said
 
 
-def _exact() -> Numbers:
+def _found_exactly() -> Numbers:
     preference = rows("bound_verification").filter(statement="B2.b")
     return {"exact": float((preference["realised"] <= 1e-9).mean())}  # type: ignore[arg-type]
 
@@ -151,7 +151,7 @@ SENTENCES: tuple[Sentence, ...] = (
         "likelihood, which is wrong in at most {most:.2%} of any {trials:,} where {allowed:.0%} are allowed",
         prose_verification.verification,
     ),
-    Sentence(README, "In {exact:.0%} of the logs PREF finds the optimum exactly", _exact),
+    Sentence(README, "In {exact:.0%} of the logs PREF finds the optimum exactly", _found_exactly),
     *said(
         README,
         _separation,
