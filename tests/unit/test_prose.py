@@ -9,6 +9,7 @@ import pytest
 
 from edittheory.problem import random_problems
 from experiments import committed, prose, sentences
+from site_pages import home
 from tests.finite_toys import STRINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,3 +131,8 @@ def test_python_of_the_guide_on_late_ensembles_runs():
     }
     exec(compile(code, "late-ensembles.md", "exec"), given)
     assert given["curves"].costs.shape == (1000, 1)
+
+
+def test_the_first_page_of_the_site_finds_its_numbers():
+    """It asks for them by the names of the functions behind these sentences."""
+    assert "{" not in home.pages()["index.md"]
