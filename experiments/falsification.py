@@ -131,10 +131,15 @@ def _control(config: Config) -> Control | None:
     return Control(config.control_multiple, config.control_floor) if config.control_multiple else None
 
 
+def _evolved(one: falsify_random.RandomFound | falsify_bandits.BanditFound, config: Config) -> dict[str, Any]:
+    """How an instance was found; with a control its generations, which are others for each statement."""
+    how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
+    return how | ({"generations": one.generations} if _control(config) else {})
+
+
 def _statistical(config: Config, cell: dict, key) -> pl.DataFrame:
     group = attackable_random.groups(cell["balanced"])[cell["group"]]
     space = Space(cell["balanced"], 1, config.num_responses)
-    control = _control(config)
     found = {}
     for attacks in parts(group) if config.apart else [group]:
         for one in falsify_random.falsify_random(
@@ -149,15 +154,14 @@ def _statistical(config: Config, cell: dict, key) -> pl.DataFrame:
             level=config.level * len(attacks) / confirmations(config),
             seed=config.seed,
             stop_refuted=config.stop_refuted,
-            control=control,
+            control=_control(config),
         ):
             found[one.name] = one
     points = falsify.points_of(space, np.stack([found[attack.name].theta for attack in group]))
     rows = []
     for attack, point in zip(group, points, strict=True):
         one = found[attack.name]
-        how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
-        how |= {"generations": one.generations} if control else {}
+        how = _evolved(one, config)
         content = instance_files.record(
             attack.name, "statistical", point, one.check.ratio, one.check.refuted, how, cell["n"]
         )
@@ -180,12 +184,11 @@ def _bandit(config: Config, cell: dict, key) -> pl.DataFrame:
         level=config.level * len(attacks) / confirmations(config),
         seed=config.seed,
         stop_refuted=config.stop_refuted,
-        control=(control := _control(config)),
+        control=_control(config),
     )
     rows = []
     for attack, one in zip(attacks, found, strict=True):
-        how = {"search": "differential evolution", "candidates": one.tried, "seed": config.seed}
-        how |= {"generations": one.generations} if control else {}
+        how = _evolved(one, config)
         content = instance_files.record(
             attack.name, "bandit", {"means": one.means}, one.check.ratio, one.check.refuted, how, cell["n"]
         )

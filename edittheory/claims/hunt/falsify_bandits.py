@@ -123,7 +123,11 @@ def falsify_bandits(
             others = jax.random.fold_in(jax.random.fold_in(key, 2 * 10**6 + index), look)
             return judge(attack, means, horizon, others, population * runs, ROOM * share).refuted
 
-        ends = attack.mutant and (stop_refuted or control is not None)
+        ends: Callable[[Float[np.ndarray, " K"], int], bool] | None = None
+        if attack.mutant and control is not None:
+            ends = confirmed
+        elif attack.mutant and stop_refuted:
+            ends = _at_once
         means, tried, spent = _evolve(
             attack,
             horizon,
@@ -131,7 +135,7 @@ def falsify_bandits(
             starts,
             budget,
             np.random.default_rng([seed, index, 1]),
-            None if not ends else (lambda *_: True) if control is None else confirmed,
+            ends,
         )
         fresh = jax.random.fold_in(key, 10**6 + index)
         verdict = judge(attack, means, horizon, fresh, population * runs, share)
@@ -139,6 +143,11 @@ def falsify_bandits(
         if attack.mutant:
             needed[own] = max(spent, needed.get(own, 0))
     return [found[index] for index in range(len(attacks))]
+
+
+def _at_once(means: Float[np.ndarray, " K"], look: int) -> bool:
+    """A score above ENOUGH is enough."""
+    return True
 
 
 def _evolve(
