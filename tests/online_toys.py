@@ -1,5 +1,6 @@
 """Small deployments and every bandit on them, for the tests of the online phase."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from edittheory.deploy import (
     ensembles,
     floors,
     off_policy,
+    online,
     optimistic,
     sharing,
 )
@@ -41,6 +43,17 @@ def toy_deployment(seed: int = 0, count: int = NUM_POLICIES) -> deployment.Deplo
     return deployment.deploy(problem, toy_policies(problem, seed + 1, count))
 
 
+@eqx.filter_jit
+def cost_table(environment, key, num_seeds: int, horizon: int, first_seed: int = 0) -> deployment.Round:
+    """The rounds that `online.simulate` and `trace` meet, every policy's cost in them: fields (S, T, ...)."""
+
+    def one_seed(seed):
+        environment_key, _ = online.seed_keys(key, seed)
+        return jax.vmap(lambda t: environment.draw(environment_key, t))(jnp.arange(horizon))
+
+    return jax.vmap(one_seed)(first_seed + jnp.arange(num_seeds))
+
+
 def every_bandit(
     count: int = NUM_POLICIES, cost_max: float = 1.0, horizon: int = 64
 ) -> dict[str, ensembles.Bandit]:
@@ -68,7 +81,6 @@ def every_bandit(
         "lin_ucb": contextual.LinUCB(count, contextual.domain_features(domains, NUM_CONTEXTS), 0.5),
         "per_domain": contextual.PerDomain(ensembles.LateEnsemble(count, alpha), domains, NUM_CONTEXTS),
         "per_domain_thompson": contextual.PerDomain(thompson, domains, NUM_CONTEXTS),
-        "context_table": contextual.ContextTable(count, np.arange(NUM_CONTEXTS) % count),
         "shared": sharing.SharedEnsemble(count, 0.5, horizon),
         "shared_ucb": optimistic.SharedUCB(policies, contexts, cost_max, horizon),
         "shared_elimination": elimination.SharedElimination(policies, contexts, cost_max, horizon, first=8),

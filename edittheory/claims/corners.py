@@ -5,7 +5,7 @@ alone, a context never occurs. A statement is refuted there by a violation of a 
 above the claimed one (exact binomial test), or by NaN, which is no number to claim anything with.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -162,12 +162,6 @@ def hunt(
                                 broken or undefined > 0)
                 )  # fmt: skip
     return found
-
-
-def refuted(found: Sequence[CornerCheck]) -> Mapping[str, tuple[str, ...]]:
-    """The refuted statements, each with the corners that refute it."""
-    names = dict.fromkeys(check.statement for check in found if check.refuted)
-    return {n: tuple(dict.fromkeys(c.corner for c in found if c.refuted and c.statement == n)) for n in names}
 
 
 def accepted_yet_moving(accepts: Callable[[EditProblem], Array] = assume_balance) -> list[float]:

@@ -1,7 +1,7 @@
 """Cost classes that match the trained policies: linear with an elliptical confidence set, and an ensemble of
 networks.
 
-Both end in a table f_bar (X, Y) of pessimistic costs, which `costs.tilted` or `objectives.ExpectedCost` turns
+Both end in a table f_bar (X, Y) of pessimistic costs, which `cost_classes.tilted` turns
 into a policy. The linear set is a theorem (theory-linear.md, P3); the ensemble's spread is a heuristic
 without one.
 """
@@ -169,12 +169,3 @@ def fit_ensemble(
     )
     return jax.vmap(model.predict)(trained.params).astype(float), trained
 
-
-def ensemble_maximum(predictions: Float[Array, "M X Y"]) -> Cost:
-    """f_bar = the largest prediction of the members."""
-    return jnp.max(predictions, axis=0)
-
-
-def ensemble_spread(predictions: Float[Array, "M X Y"], multiple: Scalar, cost_max: Scalar) -> Cost:
-    """f_bar = mean + multiple * standard deviation over the members, at most cost_max."""
-    return jnp.minimum(jnp.mean(predictions, axis=0) + multiple * jnp.std(predictions, axis=0), cost_max)

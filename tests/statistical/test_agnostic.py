@@ -167,8 +167,8 @@ def test_the_mixture_minimises_its_objective():
 
     def value(logits):
         weights = jax.nn.softmax(logits)
-        half = 0.5 * aggregate.spread(policies, weights, reference, rho, beta)
         mixture = aggregate.mixture(policies, weights)
+        half = 0.5 * beta * (weights @ (kl(policies, mixture) @ rho))
         same = weights @ (kl(policies, reference) @ rho) - kl(mixture, reference) @ rho
         return weights @ risks - 0.25 * beta * same - 0.5 * half
 

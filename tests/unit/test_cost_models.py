@@ -86,10 +86,6 @@ def test_an_ensemble_learns_costs_and_doubts_what_it_has_not_seen(problem):
     likely = likely.at[0].set(False)
     assert jnp.max(jnp.abs(mean - problem.expected_cost)[1][likely]) < 0.12
     assert jnp.mean(spread[:, 0]) > 1.2 * jnp.mean(spread[1][likely])
-    highest = cost_models.ensemble_maximum(predictions)
-    np.testing.assert_array_equal(highest, jnp.max(predictions, axis=0))
-    doubtful = cost_models.ensemble_spread(predictions, 2.0, problem.cost_max)
-    np.testing.assert_allclose(doubtful, jnp.minimum(mean + 2 * spread, problem.cost_max))
 
 
 def test_bad_cost_models_are_refused(problem, phi, getkey):

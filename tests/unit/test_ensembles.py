@@ -41,7 +41,7 @@ def play(bandit, costs, key=None):
 @pytest.fixture(scope="module")
 def table():
     """Every policy's cost in every round that the contract's runs meet."""
-    return online.cost_table(toys.toy_deployment(), jax.random.key(3), 5, HORIZON)
+    return toys.cost_table(toys.toy_deployment(), jax.random.key(3), 5, HORIZON)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -187,13 +187,6 @@ def test_per_domain_is_one_bandit_per_domain():
         mine = domains[contexts] == domain
         alone, _ = play(ensembles.LateEnsemble(3, 0.4), costs[mine])
         np.testing.assert_array_equal(arms[mine], alone)
-
-
-def test_discover_domains_finds_separated_clusters():
-    centres = 10.0 * np.eye(4)
-    features = np.repeat(centres, 5, axis=0) + 0.1 * np.random.default_rng(0).normal(size=(20, 4))
-    found = np.asarray(contextual.discover_domains(jax.random.key(0), jnp.asarray(features), 4)).reshape(4, 5)
-    assert len({int(row[0]) for row in found}) == 4 and np.all(found == found[:, :1])
 
 
 def test_shared_ensemble_without_overlap_is_late_ensemble():

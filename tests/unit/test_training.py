@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from edittheory.certify.second_order import NotConverged, excess_loss, minimise
-from edittheory.learn.objectives import EarlyEnsemble, ExpectedCost, Preference, Supervised
+from edittheory.learn.objectives import EarlyEnsemble, Preference, Supervised
 from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.learn.training import Settings, TrainingDiverged, train
 from edittheory.problem import EditDataset, balanced_problem, features
@@ -40,7 +40,6 @@ def objectives(problem):
         Preference(),
         Preference(0.5),
         EarlyEnsemble(0.3),
-        ExpectedCost(problem.expected_cost, problem.beta),
     ]
 
 
