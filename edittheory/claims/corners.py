@@ -18,7 +18,6 @@ from edittheory.bounds import assume_balance
 from edittheory.claims.statement import Statement
 from edittheory.claims.statements import STATEMENTS
 from edittheory.claims.trial import Trial, make_trial
-from edittheory.core import statistics
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditProblem, balanced_problem
 from edittheory.problem.random_problems import Instance
@@ -155,8 +154,7 @@ def hunt(
                 left, right = map(np.asarray, sides[claim.name])
                 undefined = int(np.sum(np.isnan(left) | np.isnan(right)))
                 violations = int(np.sum(left > right))
-                rate = statistics.violation_check(violations, data_sets, claim.allowed(delta), level / checks)
-                broken = rate.violated if claim.failures else violations > 0
+                broken = claim.broken(violations, data_sets, delta, level / checks)
                 found.append(
                     CornerCheck(claim.name, corner.name, n, violations, undefined, data_sets, claim.allowed(delta),
                                 broken or undefined > 0)

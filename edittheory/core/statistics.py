@@ -18,6 +18,13 @@ from edittheory.core.validation import check_array, check_in, check_int, check_n
 
 Count = int | np.integer
 Number = float | int | np.floating
+NOTHING = 1e-9
+"""Realised values up to this, in units of cost, count as nothing realised: no ratio of a bound to them is taken."""
+
+
+def exceeds(realised: Any, bound: Any) -> Any:
+    """Whether realised values exceed their bounds by more than rounding; for arrays and for columns of a table alike."""
+    return realised > bound * (1 + 1e-9) + 1e-15
 
 
 class Interval(NamedTuple):

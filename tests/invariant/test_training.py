@@ -8,8 +8,9 @@ import pytest
 from edittheory.learn.objectives import EarlyEnsemble, Preference
 from edittheory.learn.policies import LogLinear, NeuralPolicy
 from edittheory.learn.training import Settings, train
-from edittheory.problem import balanced_problem, features
+from edittheory.problem import features
 from edittheory.runs import checkpoints
+from tests.problem_cases import on_a_line
 
 X, Y, D, N, RUNS = 3, 6, 4, 60, 6
 SETTINGS = Settings(steps=60, chunk=20, width=2)
@@ -21,11 +22,7 @@ class Stopped(Exception):
 
 @pytest.fixture(scope="module")
 def problem():
-    places = jnp.arange(Y) / (Y - 1)
-    distance = jnp.abs(places[:, None] - places)
-    return balanced_problem(
-        jnp.full(X, 1 / X), jax.random.normal(jax.random.key(3), (X, Y)), distance, 0.3, 0.3, 2.0
-    )
+    return on_a_line(X, Y)
 
 
 @pytest.fixture

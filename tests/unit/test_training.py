@@ -10,19 +10,16 @@ from edittheory.certify.second_order import NotConverged, excess_loss, minimise
 from edittheory.learn.objectives import EarlyEnsemble, Preference, Supervised
 from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.learn.training import Settings, TrainingDiverged, train
-from edittheory.problem import EditDataset, balanced_problem, features
+from edittheory.problem import EditDataset, features
 from edittheory.runs import device_memory
+from tests.problem_cases import on_a_line
 
 X, Y, D, N = 3, 8, 4, 150
 
 
 @pytest.fixture(scope="module")
 def problem():
-    places = jnp.arange(Y) / (Y - 1)
-    distance = jnp.abs(places[:, None] - places)
-    return balanced_problem(
-        jnp.full(X, 1 / X), jax.random.normal(jax.random.key(3), (X, Y)), distance, 0.3, 0.3, 2.0
-    )
+    return on_a_line(X, Y)
 
 
 @pytest.fixture
