@@ -55,6 +55,7 @@ STUDIES: Mapping[str, Study] = {
     "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
     "medley_rivals": Study(("medley_rivals",)),
+    "medley_limits": Study(),
     "held_out_certificates": Study(),
     "shared_confidence": Study(),
     "log_tests": Study(("log_tests",)),
