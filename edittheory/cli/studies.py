@@ -51,6 +51,7 @@ STUDIES: Mapping[str, Study] = {
     "certificates": Study(("certificates",)),
     "exact_certificates": Study(("exact_certificates",)),
     "linear_certificates": Study(("linear_certificates",)),
+    "pivot_certificates": Study(),
     "feedback_bounds": Study(("feedback_bounds",)),
     "robust_certificates": Study(("robust_certificates",)),
     "medley": Study(("medley",)),
