@@ -66,7 +66,7 @@ def test_a_pivot_is_the_largest_quantile_of_its_members(case):
     np.testing.assert_allclose(found.losses[1], beta * (kl(found.log_policy, other) @ law), rtol=1e-7)
     again = neural.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 39)
     np.testing.assert_array_equal(again.quantiles, found.quantiles)
-    with pytest.raises(ValueError, match="draws: got 18, must be at least 19"):
+    with pytest.raises(ValueError, match="draws must be an integer >= 19"):
         neural.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 18)
     with pytest.raises(ValueError, match="delta"):
         neural.pivot(player, data, law, beta, 0.0, np.random.default_rng(0))
