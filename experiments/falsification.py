@@ -29,12 +29,13 @@ class Config:
 
     starts, steps: gradient climbs for each deterministic statement and their length, problems of num_contexts and
     num_responses; population, data_sets, batches, generations: the evolutionary search for statistical statements, on
-    problems of one context, at each of sample_sizes (B6: of certificate_sizes); bandit_*: the same for claims about
-    bandits with `horizon` rounds, `shared_horizon` where feedback is shared. `level` is the chance, declared before the run, that any true statistical statement of the whole table is
-    called refuted. stop_refuted: statements that are false on purpose are climbed no further once refuted.
-    control_multiple, control_floor: true statistical statements are hunted for that multiple of the generations that the
-    slowest false one of their kind needed, at least for the floor, a share of all (`hunt.control`); 0: all to the end.
-    apart: statements that share little are hunted in programs of their own, and not tried on what others visit.
+    problems of one context, at each of sample_sizes (B6: of certificate_sizes); bandit_*: the same for claims about bandits
+    with `horizon` rounds, `shared_horizon` where feedback is shared. `level` is the chance, declared before the run, that
+    any true statistical statement of the whole table is called refuted. stop_refuted: statements that are false on purpose
+    are climbed no further once refuted. control_multiple, control_floor: true statistical statements are hunted for that
+    multiple of the generations that the slowest false one of their kind needed, at least for the floor, a share of all
+    (`hunt.control`); 0: all to the end. apart: statements that share little are hunted in programs of their own, and not
+    tried on what others visit.
     """
 
     starts: int = 8

@@ -192,9 +192,7 @@ def falsify(
     for source in dict.fromkeys(sources):
         mine = np.flatnonzero(sources == source)
         own = theta.reshape(len(attacks), starts, -1)[mine].reshape(-1, space.size)
-        vectors[mine] = _climbed(
-            tuple(attacks[i] for i in mine), space, own, rates, chunk, apart
-        )
+        vectors[mine] = _climbed(tuple(attacks[i] for i in mine), space, own, rates, chunk, apart)
     checks = check_all(attacks, points_of(space, vectors), apart)
     return [
         Found(attack.name, vector, result, starts, rounds * chunk)
