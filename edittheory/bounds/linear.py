@@ -165,8 +165,9 @@ def preference(
     terms = {"R": spread, "kappa": kappa, "L_d": needed.value, **needed.terms}
     if form == "fast":
         if log_policy is None:
-            pairs = jnp.minimum(2.0 * jnp.exp(top[..., :, None] + top[..., None, :]), 0.5)
-            cover = coverage._over_pairs(problem, pairs)
+            cover = coverage.over_pairs(
+                problem, lambda a, b: jnp.minimum(2.0 * jnp.exp(top[..., a] + top[..., b]), 0.5)
+            )
         else:
             cover = coverage.path_preference_coverage(problem, top[None])[0]
         value = 0.25 * problem.beta * jnp.pi**2 * kappa * cover * needed.value / n

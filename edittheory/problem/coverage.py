@@ -5,9 +5,11 @@ maxima: along pi_t proportional to pi*^(1-t) pi^t every log pi_t(y|x) is concave
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory.core.inlined import inlined
@@ -150,23 +152,29 @@ def largest_flow_gap(problem: EditProblem) -> Scalar:
 # -- coverage of pairs (PREF) -------------------------------------------------------------------------------------------
 
 
-def _over_pairs(problem: EditProblem, numerator: Float[Array, "*batch X Y Y"]) -> Float[Array, "*batch"]:
-    """max over contexts and a != b of numerator / [w(a, b) + w(b, a)]; infinite where the log never holds the pair."""
+def over_pairs(
+    problem: EditProblem, numerator: Callable[[Array, Array], Float[Array, "*batch X P"]]
+) -> Float[Array, "*batch"]:
+    """max over contexts and a < b of numerator / [w(a, b) + w(b, a)]; infinite where the log never holds the pair.
+
+    numerator: of the indices a and b of all P pairs, symmetric in them.
+    """
+    first, second = (jnp.asarray(index) for index in np.triu_indices(problem.num_responses, 1))
     law = problem.pair_law()
-    both = law + jnp.swapaxes(law, -1, -2)
-    relevant = (problem.context_probs > 0)[:, None, None] & ~jnp.eye(problem.num_responses, dtype=bool)
-    ratio = jnp.where(
-        both > 0, numerator / jnp.where(both > 0, both, 1.0), jnp.where(numerator > 0, jnp.inf, 0.0)
-    )
-    return jnp.max(jnp.where(relevant, ratio, 0.0), axis=(-3, -2, -1))
+    both, above = law[..., first, second] + law[..., second, first], numerator(first, second)
+    ratio = jnp.where(both > 0, above / jnp.where(both > 0, both, 1.0), jnp.where(above > 0, jnp.inf, 0.0))
+    return jnp.max(jnp.where((problem.context_probs > 0)[:, None], ratio, 0.0), axis=(-2, -1))
 
 
 @inlined
 def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, " K"]:
     """C of B2(a, b) for each member: max of [pi(a) pi*(b) + pi(b) pi*(a)] / [w(a, b) + w(b, a)]; take the max over K."""
     policy, optimal = jnp.exp(log_class), jnp.exp(problem.log_optimal)
-    cross = policy[..., :, None] * optimal[..., None, :]
-    return _over_pairs(problem, cross + jnp.swapaxes(cross, -1, -2))
+
+    def cross(a: Array, b: Array) -> Array:
+        return policy[..., a] * optimal[..., b] + policy[..., b] * optimal[..., a]
+
+    return over_pairs(problem, cross)
 
 
 @functools.partial(inlined, static_argnames=("steps",))
@@ -204,9 +212,9 @@ def _path(log_start, log_end, steps):
     return times, values, slopes
 
 
-def _tangent_ceiling(times, values, slopes, axis: int = -3):
-    """Largest value a concave function can take on each interval, from its values and slopes at the grid points."""
-    values, slopes = jnp.moveaxis(values, axis, 0), jnp.moveaxis(slopes, axis, 0)
+def _tangent_ceiling(times, values, slopes):
+    """Largest value a concave function can take on each interval, from its values and slopes at the grid points (T, X, ...)."""
+    values, slopes = jnp.moveaxis(values, -3, 0), jnp.moveaxis(slopes, -3, 0)
     width = times[1] - times[0]
     left, right, rise, fall = values[:-1], values[1:], slopes[:-1], slopes[1:]
     # Where the tangents at the two ends cross: left + rise * s = right + fall * (s - width).
@@ -216,18 +224,21 @@ def _tangent_ceiling(times, values, slopes, axis: int = -3):
     ceiling = jnp.where(
         rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
     )
-    return jnp.moveaxis(jnp.where(left == -jnp.inf, left, ceiling), 0, axis)
+    return jnp.moveaxis(jnp.where(left == -jnp.inf, left, ceiling), 0, -3)
 
 
 @functools.partial(inlined, static_argnames=("steps",))
 def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, " K"]:
     """C~ of B2(c) for each member: max over t of 2 pi_t(a) pi_t(b) / [w(a, b) + w(b, a)], from above."""
     times, values, slopes = _path(problem.log_optimal, log_class, steps)
-    pair_values = values[..., :, None] + values[..., None, :]
-    pair_slopes = slopes[..., :, None] + slopes[..., None, :]
-    start = problem.log_optimal[..., :, None] + problem.log_optimal[..., None, :]
-    ceiling = jnp.max(_from_start(_tangent_ceiling(times, pair_values, pair_slopes, axis=-4), start), axis=-4)
-    return _over_pairs(problem, 2.0 * jnp.exp(ceiling))
+
+    def highest(a: Array, b: Array) -> Array:
+        """Twice the largest pi_t(a) pi_t(b) over the path, from above."""
+        pairs = [table[..., a] + table[..., b] for table in (values, slopes, problem.log_optimal)]
+        ceiling = _from_start(_tangent_ceiling(times, pairs[0], pairs[1]), pairs[2])
+        return 2.0 * jnp.exp(jnp.max(ceiling, axis=-3))
+
+    return over_pairs(problem, highest)
 
 
 # -- coverage of costs (RL) ---------------------------------------------------------------------------------------------
