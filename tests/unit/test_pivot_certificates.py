@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from edittheory.certify import certificates_exact as exact
-from edittheory.certify import certificates_neural as neural
+from edittheory.certify.networks import pivots
 from edittheory.core.logspace import kl
 from experiments import pivot_certificates as study
 
@@ -20,7 +20,7 @@ TINY = study.Config(
 @pytest.fixture(scope="module")
 def case():
     problem, model = study.draw_model(TINY, "network, 4 units", jax.random.key(2))
-    player = neural.Player(model, model.init(jax.random.key(3)), 20, 0.05)
+    player = pivots.Player(model, model.init(jax.random.key(3)), 20, 0.05)
     return problem, player, problem.sample(jax.random.key(4), 60)
 
 
@@ -55,21 +55,39 @@ def test_the_loss_of_directions_is_that_of_the_examples(case):
 def test_a_pivot_is_the_largest_quantile_of_its_members(case):
     problem, player, data = case
     law, beta = problem.context_probs, problem.beta
-    found = neural.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 39)
-    assert found.members[0] and found.losses[0] == pytest.approx(0.0, abs=1e-12) and found.p_values[0] > 0.5
+    found = pivots.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 39)
+    assert found.members[0] and found.p_values[0] > 0.5
     np.testing.assert_array_equal(found.members, found.p_values > 0.05)
     assert found.certificate == found.quantiles[found.members].max() >= found.smaller
-    own = neural.play(player, exact.directions_of(data, *player.model.table_shape))
-    np.testing.assert_allclose(player.model.log_policy(own), found.log_policy, rtol=1e-9)
-    # Candidate 1 is the player's network with its output layer scaled.
-    other = player.model.log_policy(neural._scaled(own, neural.SCALES[0]))
-    np.testing.assert_allclose(found.losses[1], beta * (kl(found.log_policy, other) @ law), rtol=1e-7)
-    again = neural.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 39)
+    log = exact.directions_of(data, *player.model.table_shape)
+    own = player.model.log_policy(pivots.play(player, log))
+    np.testing.assert_allclose(own, found.log_policy, rtol=1e-9)
+    # Candidate 0 is the network that was trained for longer, candidate 1 the same with half of its output layer.
+    longer = pivots.Player(player.model, player.start, player.steps * pivots.LONGER, player.learning_rate)
+    best = pivots.play(longer, log)
+    for place, factor in enumerate((1.0, pivots.SCALES[0])):
+        other = player.model.log_policy(pivots._scaled(best, factor))
+        np.testing.assert_allclose(found.losses[place], beta * (kl(found.log_policy, other) @ law), rtol=1e-6)
+    again = pivots.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 39)
     np.testing.assert_array_equal(again.quantiles, found.quantiles)
     with pytest.raises(ValueError, match="draws must be an integer >= 19"):
-        neural.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 18)
+        pivots.pivot(player, data, law, beta, 0.2, np.random.default_rng(0), 18)
     with pytest.raises(ValueError, match="delta"):
-        neural.pivot(player, data, law, beta, 0.0, np.random.default_rng(0))
+        pivots.pivot(player, data, law, beta, 0.0, np.random.default_rng(0))
+
+
+def test_candidates_stay_within_the_radius(case):
+    problem, player, data = case
+    log = exact.directions_of(data, *player.model.table_shape)
+    fitted = pivots.play(player, log)
+    size = float(pivots.reach(player.model, fitted))
+    for radius in (0.3 * size, 3.0 * size):
+        kept = float(pivots.reach(player.model, pivots._within(player.model, fitted, radius)))
+        assert kept == pytest.approx(min(size, radius))
+    found = pivots.pivot(
+        player, data, problem.context_probs, problem.beta, 0.2, np.random.default_rng(0), 39, 1e-9
+    )
+    np.testing.assert_allclose(found.losses, found.losses[0], rtol=1e-5)
 
 
 def test_rows_and_report():
