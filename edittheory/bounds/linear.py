@@ -19,7 +19,7 @@ from edittheory.bounds.linear_assumptions import require_linear_cost, require_lo
 from edittheory.core.logspace import expect
 from edittheory.learn.cost_models import RidgeFit, elliptical_norm
 from edittheory.learn.policies import LogLinear
-from edittheory.problem import EditProblem, coverage, features
+from edittheory.problem import EditProblem, coverage, features, paths
 
 Policy = Float[Array, "X Y"]
 Number = float | int | Float[Array, ""]
@@ -247,7 +247,7 @@ def cost(
         mine, rest = jnp.exp(own - highest), jnp.exp(others - highest)
         path = (mine / (mine + jnp.sum(rest, axis=-1, keepdims=True) - rest))[None]
     else:
-        path = jnp.exp(coverage.path_ceiling(problem.log_optimal, log_policy, 32))
+        path = jnp.exp(paths.path_ceiling(problem.log_optimal, log_policy, 32))
     squared = jnp.max(jnp.sum(problem.context_probs[:, None] * path * error**2, axis=(-2, -1)))
     return Bound(squared / (2.0 * problem.beta), {"squared_error": squared, **terms})
 
