@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from edittheory.core.inlined import inlined
 from edittheory.core.logspace import expect
+from edittheory.problem import paths
 from edittheory.problem.edit_problem import EditProblem
 
 Policy = Float[Array, "X Y"]
@@ -178,65 +179,14 @@ def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, 
 
 
 @functools.partial(inlined, static_argnames=("steps",))
-def path_ceiling(
-    log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int
-) -> Float[Array, "*batch T X Y"]:
-    """Upper bounds on log pi_t(y|x) over each of `steps` equal intervals of t in [0, 1].
-
-    pi_t is proportional to start^(1-t) end^t; log pi_t(y|x) = (1-t) log start + t log end - F(t) is concave in t, so on an
-    interval it lies below both of its end tangents, hence below their crossing.
-    """
-    times, values, slopes = _path(log_start, log_end, steps)
-    return _from_start(_tangent_ceiling(times, values, slopes), log_start)
-
-
-def _from_start(ceiling: Array, log_start: Array) -> Array:
-    """Ceilings over the closed path: where the end has zeros, the path jumps at t = 0, and the start counts as well."""
-    return jnp.where(ceiling == -jnp.inf, log_start, ceiling)
-
-
-def _path(log_start, log_end, steps):
-    """Grid of t, log pi_t and its derivative in t, on a new axis before X.
-
-    Responses that the end never gives have -inf throughout, which is their value for t > 0; `_from_start` adds t = 0.
-    """
-    times = jnp.linspace(0.0, 1.0, steps + 1)
-    t = times[:, None, None]
-    given = (log_end > -jnp.inf)[..., None, :, :]
-    direction = jnp.where(given, log_end[..., None, :, :] - log_start, 0.0)
-    logits = jnp.where(given, log_start + t * direction, -jnp.inf)
-    top = jnp.max(logits, axis=-1, keepdims=True)
-    free = top + jnp.log(jnp.sum(jnp.exp(logits - top), axis=-1, keepdims=True))
-    values = logits - free
-    slopes = direction - jnp.sum(jnp.exp(values) * direction, axis=-1, keepdims=True)
-    return times, values, slopes
-
-
-def _tangent_ceiling(times, values, slopes):
-    """Largest value a concave function can take on each interval, from its values and slopes at the grid points (T, X, ...)."""
-    values, slopes = jnp.moveaxis(values, -3, 0), jnp.moveaxis(slopes, -3, 0)
-    width = times[1] - times[0]
-    left, right, rise, fall = values[:-1], values[1:], slopes[:-1], slopes[1:]
-    # Where the tangents at the two ends cross: left + rise * s = right + fall * (s - width).
-    curved = rise - fall > 1e-12
-    offset = jnp.where(curved, (right - left - fall * width) / jnp.where(curved, rise - fall, 1.0), 0.0)
-    crossing = left + rise * jnp.clip(offset, 0.0, width)
-    ceiling = jnp.where(
-        rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
-    )
-    return jnp.moveaxis(jnp.where(left == -jnp.inf, left, ceiling), 0, -3)
-
-
-@functools.partial(inlined, static_argnames=("steps",))
 def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, " K"]:
     """C~ of B2(c) for each member: max over t of 2 pi_t(a) pi_t(b) / [w(a, b) + w(b, a)], from above."""
-    times, values, slopes = _path(problem.log_optimal, log_class, steps)
+    times, values, slopes = paths.path(problem.log_optimal, log_class, steps)
 
     def highest(a: Array, b: Array) -> Array:
         """Twice the largest pi_t(a) pi_t(b) over the path, from above."""
         pairs = [table[..., a] + table[..., b] for table in (values, slopes, problem.log_optimal)]
-        ceiling = _from_start(_tangent_ceiling(times, pairs[0], pairs[1]), pairs[2])
-        return 2.0 * jnp.exp(jnp.max(ceiling, axis=-3))
+        return 2.0 * jnp.exp(paths.from_start(paths.tangent_maximum(times, pairs[0], pairs[1]), pairs[2]))
 
     return over_pairs(problem, highest)
 
@@ -286,7 +236,7 @@ def path_cost_coverage(
     problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"], steps: int = 16
 ) -> Float[Array, "*batch"]:
     """C~_F of B3(b): max over t of C_F(pi_t) on the path from pi* to `log_policy`, from above."""
-    ceiling = jnp.exp(path_ceiling(problem.log_optimal, log_policy, steps))
+    ceiling = jnp.exp(paths.path_ceiling(problem.log_optimal, log_policy, steps))
     return jnp.max(_mean_sensitivity(problem, cost_class, ceiling), axis=-1)
 
 
