@@ -20,7 +20,7 @@ from edittheory.bounds.offline import supervised_bias
 from edittheory.core.logspace import expect
 from edittheory.learn.cost_models import RidgeFit, elliptical_norm
 from edittheory.learn.policies import LogLinear
-from edittheory.problem import EditProblem, coverage, features
+from edittheory.problem import EditProblem, coverage, features, paths
 
 Policy = Float[Array, "X Y"]
 Number = float | int | Float[Array, ""]
@@ -158,8 +158,9 @@ def preference(
     terms = {"R": spread, "kappa": kappa, "L_d": needed.value, **needed.terms}
     if form == "fast":
         if log_policy is None:
-            pairs = jnp.minimum(2.0 * jnp.exp(top[..., :, None] + top[..., None, :]), 0.5)
-            cover = coverage._over_pairs(problem, pairs)
+            cover = coverage.over_pairs(
+                problem, lambda a, b: jnp.minimum(2.0 * jnp.exp(top[..., a] + top[..., b]), 0.5)
+            )
         else:
             cover = coverage.path_preference_coverage(problem, top[None])[0]
         value = 0.25 * problem.beta * jnp.pi**2 * kappa * cover * needed.value / n
@@ -239,7 +240,7 @@ def cost(
         mine, rest = jnp.exp(own - highest), jnp.exp(others - highest)
         path = (mine / (mine + jnp.sum(rest, axis=-1, keepdims=True) - rest))[None]
     else:
-        path = jnp.exp(coverage.path_ceiling(problem.log_optimal, log_policy, 32))
+        path = jnp.exp(paths.path_ceiling(problem.log_optimal, log_policy, 32))
     squared = jnp.max(jnp.sum(problem.context_probs[:, None] * path * error**2, axis=(-2, -1)))
     return Bound(squared / (2.0 * problem.beta), {"squared_error": squared, **terms})
 

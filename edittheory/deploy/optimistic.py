@@ -97,7 +97,7 @@ class SharedUCB(Bandit):
         grid = jnp.asarray(count_grid(self.horizon, self.growth), dtype=float)
         started = jnp.all(state.counts > 0)
         counts = jnp.where(started, state.counts, 1.0)
-        kept = grid[jnp.searchsorted(grid, counts, side="right") - 1]
+        kept = grid[jnp.searchsorted(grid, counts, side="right", method="compare_all") - 1]
         chance = jnp.exp(self.log_policies)
         mixture = jnp.einsum("k,kxy->xy", kept, chance)
         share = jnp.where(mixture > 0, chance**2 / jnp.where(mixture > 0, mixture, 1.0), 0.0)
@@ -117,7 +117,11 @@ class SharedUCB(Bandit):
 
     def select(self, state: OptimistState, context=None) -> Arm:
         """The first policy that was not played, else the least lower bound."""
-        return jnp.argmin(jnp.where(state.counts > 0, self.intervals(state).low, -jnp.inf))
+        return self.choose(state, self.intervals(state))
+
+    def choose(self, state: OptimistState, intervals: Intervals) -> Arm:
+        """`select` for who has the state's intervals already."""
+        return jnp.argmin(jnp.where(state.counts > 0, intervals.low, -jnp.inf))
 
     def update(
         self, state: OptimistState, arm: Arm, cost: Scalar, context=None, log_probs: Array | None = None
