@@ -101,9 +101,10 @@ def log_linear_floor(
 ) -> dict[str, float]:
     """Least microseconds of a full-batch step of one run, from rates measured now, for `runs` runs side by side on one device.
 
-    products: 4 X Y d FLOP, the table of scores and the gradient of the parameters from that of the table. traffic: bytes of the
-    indices of pairs (8 N), of the two tables, each written and read (16 X Y). gather: two scores of each of N pairs. logistic: one
-    sigmoid and one softplus a pair. scatter: 2 N additions into the table's gradient. Elementary passes alone, nothing between them.
+    products: 4 X Y d FLOP, scores and the gradient of the parameters from theirs, of cells or, where X Y = N, of pairs. traffic:
+    bytes of the indices of pairs (8 N), of the two tables, each written and read (16 X Y). gather: two scores of each of N pairs.
+    logistic: one sigmoid and one softplus a pair, with one exponential for both. scatter: 2 N additions into the table's gradient.
+    Elementary passes alone, nothing between them.
     """
     cells = contexts * responses
     keys = jax.random.split(jax.random.key(0), 2)
@@ -116,7 +117,9 @@ def log_linear_floor(
     )
 
     def logistic(logits):
-        return jnp.sum(jax.nn.softplus(logits), axis=1), jax.nn.sigmoid(logits)
+        power = jnp.exp(-jnp.abs(logits))
+        softplus = jnp.maximum(logits, 0.0) + jnp.log1p(power)
+        return jnp.sum(softplus, axis=1), jnp.where(logits > 0, 1.0, power) / (1.0 + power)
 
     def microseconds(function, *arguments):
         compiled = jax.jit(function).lower(*arguments).compile()

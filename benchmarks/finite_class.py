@@ -244,13 +244,12 @@ def main() -> None:
     floor = class_floor(BASE, data.responses != data.edits)
     taken = by_method["package"]["cpu_us_per_trial"]
     products = by_method["numpy_products"]["cpu_us_per_trial"]
-    # What reads the rows of all edited pairs from a second cache, and what does not but computes and counts.
     cached = floor["product"] + max(floor["cache"], floor["factors"])
     passes = sum(floor[part] for part in ("product", "factors", "counting", "packing"))
     print(f"  floor: {floor}")
-    for kind, least in (("rows from a second cache", cached), ("arithmetic, counting, packing", passes)):
+    for kind, least in (("rows from a second cache", cached), ("all passes but these", passes)):
         print(
-            f"  {kind} {least:.1f} us: taken {taken / least:.1f}, NumPy, products {products / least:.1f} times"
+            f"  {kind}: {least:.1f} us; taken {taken / least:.1f}, NumPy, products {products / least:.1f} times"
         )
     peak = memory(4 * BASE["S"])
     print(
