@@ -11,7 +11,6 @@ times on a GPU, compiling apart. `floor`: the passes of a step, measured alone. 
 """
 
 import argparse
-import array
 import dataclasses
 import json
 import os
@@ -22,9 +21,7 @@ import time
 from pathlib import Path
 
 from language_peer import cpu_name
-
-D, Y, X, N = 32, 128, 8, 1024
-RATE = 0.01
+from trained_policies_torch import RATE, D, N, X, Y
 
 
 def main() -> None:
@@ -38,11 +35,7 @@ def main() -> None:
     parser.add_argument("--vmap-seeds", type=int, default=None, help="seeds of torch.func.vmap timed")
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--plot", type=Path, default=None, help="file for the plot of time against seeds")
-    parser.add_argument("--worker", type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        torch_worker(options.worker, options)
-        return
     result, folder = ours(options)
     with folder:
         theirs = torch_side(options, Path(folder.name))
@@ -54,12 +47,14 @@ def main() -> None:
         note = f"{theirs['vmap_seeds']} seeds timed, scaled to {options.seeds}"
         print(f"  torch.func.vmap, eager: {theirs['vmap']:.1f} s ({note})")
         if theirs["vmap_compiled"]:
-            print(f"  torch.func.vmap, compiled: {theirs['vmap_compiled']:.1f} s ({note})")
+            for name in ("vmap_compiled", "vmap_differences"):
+                print(f"  torch.func.{name.replace('_', ', ')}: {theirs[name]:.2f} s ({note})")
         else:
             print(f"  torch.func.vmap, compiled: not to be had here ({theirs['compile_error']})")
-        result |= {name: theirs[name] for name in ("torch", "threads", "loop", "vmap", "vmap_compiled")}
+        names = ("loop", "vmap", "vmap_compiled", "vmap_differences")
+        result |= {name: theirs[name] for name in ("torch", "threads", *names)}
         result["largest_difference_of_theta"] = theirs["difference"]
-        for name in ("loop", "vmap", "vmap_compiled"):
+        for name in names:
             result[f"times_faster_than_{name}"] = theirs[name] and round(theirs[name] / result["seconds"], 2)
     print(json.dumps(result))
 
@@ -193,7 +188,8 @@ def plot(times: dict[int, float], name: str, path: Path) -> None:
 def torch_side(options, folder: Path):
     if options.torch_python == "none":
         return None
-    command = [options.torch_python, __file__, "--worker", str(folder), "--seeds", str(options.seeds)]
+    script = Path(__file__).with_name("trained_policies_torch.py")
+    command = [options.torch_python, str(script), str(folder), "--seeds", str(options.seeds)]
     command += ["--steps", str(options.steps), "--torch-seeds", str(options.torch_seeds)]
     if options.vmap_seeds:
         command += ["--vmap-seeds", str(options.vmap_seeds)]
@@ -203,97 +199,6 @@ def torch_side(options, folder: Path):
         print(f"PyTorch side left out: {lines[-1] if lines else 'no output'}")
         return None
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def torch_worker(folder: Path, options) -> None:
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    timed = int((folder / "timed").read_text())
-
-    def load(name, code, kind, shape):
-        values = array.array(code)
-        values.frombytes((folder / name).read_bytes())
-        return torch.frombuffer(values, dtype=kind).clone().reshape(shape).to(device)
-
-    flat = load("features", "f", torch.float32, (X * Y, D))
-    theirs = load("theta", "f", torch.float32, (timed, D))
-    x, response, edit = (
-        load(name, "i", torch.int32, (timed, N)).long() for name in ("x", "response", "edit")
-    )
-    before, after = x * Y + response, x * Y + edit
-
-    def clock():
-        if device == "cpu":
-            return time.process_time()
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def one(seed):
-        difference = flat[after[seed]] - flat[before[seed]]
-        theta = torch.zeros(D, device=device, requires_grad=True)
-        optimizer = torch.optim.Adam([theta], lr=RATE)
-        for _ in range(options.steps):
-            optimizer.zero_grad()
-            torch.nn.functional.softplus(-(difference @ theta)).mean().backward()
-            optimizer.step()
-        return theta.detach()
-
-    one(0)
-    start = clock()
-    found = [one(seed) for seed in range(options.torch_seeds)]
-    loop = (clock() - start) / options.torch_seeds * options.seeds
-    difference = (torch.stack(found) - theirs[: options.torch_seeds]).abs().max().item()
-
-    def loss(theta, a, b):
-        table = flat @ theta
-        return torch.nn.functional.softplus(-(table[b] - table[a])).mean()
-
-    gradient = torch.func.vmap(torch.func.grad(loss))
-
-    def step(theta, mean, square, count, a, b):
-        g = gradient(theta, a, b)
-        mean = 0.9 * mean + 0.1 * g
-        square = 0.999 * square + 0.001 * g * g
-        update = (mean / (1 - 0.9**count)) / (torch.sqrt(square / (1 - 0.999**count)) + 1e-8)
-        return theta - RATE * update, mean, square
-
-    def vmapped(step, steps):
-        theta = torch.zeros(timed, D, device=device)
-        mean, square = torch.zeros_like(theta), torch.zeros_like(theta)
-        counts = torch.arange(1, steps + 1, device=device, dtype=torch.float32)
-        for count in counts:
-            theta, mean, square = step(theta, mean, square, count, before, after)
-        return theta
-
-    few = options.steps if device == "cuda" else min(options.steps, 50)
-    scale = options.steps / few * options.seeds / timed
-
-    def timing(step):
-        vmapped(step, 3)
-        start = clock()
-        vmapped(step, few)
-        return (clock() - start) * scale
-
-    eager, compiled, problem = timing(step), None, None
-    try:
-        compiled = timing(torch.compile(step))
-    except Exception as error:
-        problem = str(error).strip().splitlines()[0][:120]
-    print(
-        json.dumps(
-            {
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
-                "loop": loop,
-                "vmap": eager,
-                "vmap_compiled": compiled,
-                "compile_error": problem,
-                "vmap_seeds": timed,
-                "difference": difference,
-            }
-        )
-    )
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def _sum_log_factors(
         return twos * jnp.log(2.0) + jnp.log1p(p)
 
     def part(tables):
-        return jax.lax.map(lambda pair: one(*tables, pair), (first, last), batch_size=width)
+        return jax.lax.map(lambda pair: one(tables[0], tables[1], pair), (first, last), batch_size=width)
 
     def cut(table):
         return jnp.pad(table, ((0, 0), (0, -members % tile))).reshape(rows, -1, tile).swapaxes(0, 1)
