@@ -77,14 +77,7 @@ def setting(user: str, split: str, number: int) -> tuple[float, Parameters]:
 @partial(jax.jit, static_argnames=("trials", "num_contexts", "num_features", "most"))
 def _records(key, distances, knobs, beta, *, trials, num_contexts, num_features, most):
     """The interactions behind `worlds.simulate` of the same arguments."""
-
-    def one(key):
-        world_key, log_key, place_key = jax.random.split(key, 3)
-        distance = worlds.choose_distances(place_key, distances, num_contexts)
-        world = worlds.draw(world_key, distance, knobs, beta, num_contexts, num_features)
-        return worlds.interactions(world, log_key, most)
-
-    return jax.vmap(one)(jax.random.split(key, trials))
+    return worlds.logged(key, distances, knobs, beta, trials, num_contexts, num_features, most)[1]
 
 
 def log_linear(config: Any, knobs: Parameters, beta: float, number: int, key) -> Iterator[Log]:

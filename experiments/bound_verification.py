@@ -121,22 +121,37 @@ def _single(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)
 
 
+def judged(counts: pl.DataFrame, delta: float, level: float) -> pl.DataFrame:
+    """Cells (statement, family, n) with `violations` and `trials`: the exact interval of their rate, low and high, and `violated`.
+
+    The checks are the cells of probabilistic claims; each is made at level / number of checks. One violation of an exact
+    claim is enough.
+    """
+    claims = {claim.name: claim for claim in statements.STATEMENTS}
+    each = level / max(sum(claims[name].failures > 0 for name in counts["statement"]), 1)
+    found = []
+    for name, violations, trials in counts.select("statement", "violations", "trials").iter_rows():
+        low, high = statistics.clopper_pearson(violations, trials, each)
+        found.append((float(low), float(high), claims[name].broken(violations, trials, delta, each)))
+    schema = {"low": pl.Float64, "high": pl.Float64, "violated": pl.Boolean}
+    return counts.hstack(pl.DataFrame(found, schema=schema, orient="row"))
+
+
 def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
     """One record for each statement: trials, violations, the worst cell with its interval, tightness, verdict.
 
-    The checks are the (statement, family, n) cells of probabilistic claims; each is made at level / number of checks.
+    The cells are `judged`.
     """
-    probabilistic = [claim.name for claim in statements.STATEMENTS if claim.failures]
     counts = (
         rows.group_by("statement", "family", "n")
         .agg(trials=pl.len(), violations=(~pl.col("holds")).sum())
         .with_columns(pl.col("statement").cast(pl.String), pl.col("family").cast(pl.String))
         .sort("statement", "family", "n")
     )
-    checks = counts.filter(pl.col("statement").is_in(probabilistic)).height
+    cells = judged(counts, config.delta, config.level)
     records: list[dict[str, Any]] = []
     for claim in statements.STATEMENTS:
-        mine = counts.filter(pl.col("statement") == claim.name)
+        mine = cells.filter(pl.col("statement") == claim.name)
         record: dict[str, Any] = {
             "statement": claim.name,
             "source": claim.source,
@@ -146,20 +161,12 @@ def tally(rows: pl.DataFrame, config: Config) -> list[dict]:
         if mine.is_empty():
             records.append(record | {"verdict": "not applicable", "trials": 0, "violations": 0})
             continue
-        violated = False
-        worst = (0.0, 0.0, 0.0)
-        for trials, violations in mine.select("trials", "violations").iter_rows():
-            check = statistics.violation_check(
-                violations, trials, claim.allowed(config.delta), config.level / max(checks, 1)
-            )
-            violated |= violations > 0 if claim.failures == 0 else check.violated
-            low, high = statistics.clopper_pearson(violations, trials, config.level / max(checks, 1))
-            worst = max(worst, (violations / trials, float(low), float(high)))
+        worst = max(mine.select(pl.col("violations") / pl.col("trials"), "low", "high").iter_rows())
         records.append(
             record
             | _tightness(rows.filter(pl.col("statement") == claim.name), claim)
             | {
-                "verdict": "violated" if violated else "held",
+                "verdict": "violated" if mine["violated"].any() else "held",
                 "trials": int(mine["trials"].sum()),
                 "fewest_per_n": int(
                     mine.group_by("n").agg(pl.col("trials").sum())["trials"].to_numpy().min()
@@ -177,7 +184,7 @@ def _tightness(rows: pl.DataFrame, claim: Statement) -> dict:
     """Quantiles of bound / realised where something was realised, and how often the bound beats knowing nothing."""
     if claim.kind == "identity":
         return {}
-    shown = rows.filter(pl.col("realised") > 1e-9)
+    shown = rows.filter(pl.col("realised") > statistics.NOTHING)
     ratio = (shown["bound"].cast(pl.Float64) / shown["realised"].cast(pl.Float64)).to_numpy()
     result = {
         "informative": float((rows["bound"] < rows["reference"]).to_numpy().mean())

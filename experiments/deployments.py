@@ -1,11 +1,13 @@
 """What the experiments on late ensembles share: users, the policies trained on their logs, and the bandits by name."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from edittheory.core.validation import check_positive
 from edittheory.deploy import bandits, contextual, ensembles, sharing
 from edittheory.learn import learners
 from edittheory.problem import EditDataset, EditProblem, random_problems
@@ -17,6 +19,21 @@ LOCALITY = 3.0
 
 # name: (strength of the balanced user, share of the habit, logged edits to train on)
 TRAINING = {"strong": (0.9, 0.0, 30), "weak": (0.05, 0.0, 100), "habit": (0.05, 0.3, 1000)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Problems:
+    """The fields of their configurations that say which random problems are met."""
+
+    beta: float = 0.1
+    num_contexts: int = 4
+    num_candidates: int = 32
+    num_letters: int = 2
+    max_length: int = 3
+    seed: int = 0
+
+    def __post_init__(self):
+        check_positive("beta", self.beta)
 
 
 class Trained(NamedTuple):

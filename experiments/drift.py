@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from edittheory.core.logspace import log_normalise
-from edittheory.core.validation import check_int, check_positive
+from edittheory.core.validation import check_int
 from edittheory.deploy import deployment, drift, online
 from edittheory.problem.kernels import balanced_kernel
 
@@ -21,25 +21,19 @@ CHANGES = ("none", "strong to weak", "new taste", "three users in turn", "mislea
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(deployments.Problems):
     """One cell for each change and problem; policies trained for two tastes, so that a change of taste changes the best one."""
 
     problems: int = 2
     seeds: int = 50
     horizons: tuple[int, ...] = (200, 1000)
-    beta: float = 0.1
-    num_contexts: int = 4
-    num_candidates: int = 32
-    num_letters: int = 2
-    max_length: int = 3
-    seed: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         check_int("problems", self.problems, 1, 10**5)
         check_int("seeds", self.seeds, 2, 10**6)
         for horizon in self.horizons:
             check_int("horizons", horizon, 20, 10**7)
-        check_positive("beta", self.beta)
 
 
 def cells(config: Config) -> list[dict]:

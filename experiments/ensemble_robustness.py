@@ -9,7 +9,7 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_int, check_positive
+from edittheory.core.validation import check_int
 from edittheory.deploy import bandits, deployment, ensembles, off_policy, online
 from edittheory.runs.identity import execution_field
 
@@ -32,26 +32,20 @@ TRUST, MOST = 0.5, 50.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(deployments.Problems):
     """One cell for each pair of training and test user; in each, `trials` random problems with one deployment each."""
 
     trials: int = 200
     rounds: int = 200
     held_out: int = 200
-    beta: float = 0.1
     level: float = 0.05
-    num_contexts: int = 4
-    num_candidates: int = 32
-    num_letters: int = 2
-    max_length: int = 3
-    seed: int = 0
     width: int = execution_field(100)
 
     def __post_init__(self):
+        super().__post_init__()
         check_int("trials", self.trials, 2, 10**7)
         check_int("rounds", self.rounds, 10, 10**5)
         check_int("held_out", self.held_out, 2, 10**6)
-        check_positive("beta", self.beta)
         statistics.check_level(self.level)
         check_int("width", self.width, 1, 10**6)
 

@@ -5,6 +5,7 @@ below it more than a share delta of the time, and its median over the logs is co
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -130,15 +131,17 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     )
 
 
-def by_problem(rows: pl.DataFrame, delta: float) -> pl.DataFrame:
-    """For each problem and form: the median certificate, the (1 - delta)-quantile of realised SubOpt, and their ratio."""
-    keys = ["family", "fault", "n", "form", "problem"]
+KEYS = ("family", "fault", "n", "form", "problem")
+
+
+def by_problem(rows: pl.DataFrame, delta: float, keys: Sequence[str] = KEYS) -> pl.DataFrame:
+    """For each problem, n and form: median certificate, own (1 - delta)-quantile of SubOpt, their ratio, share of empty sets."""
     return (
         rows.group_by(keys, maintain_order=True)
         .agg(
             median=pl.col("value").median(),
             quantile=pl.col("realised").quantile(1 - delta, interpolation="higher"),
-            empty=pl.col("value").is_infinite().mean(),
+            empty=pl.col("value").drop_nulls().is_infinite().mean(),
         )
         .with_columns(ratio=pl.col("median") / pl.col("quantile"))
     )
@@ -161,13 +164,13 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     """Median ratio, share of problems within 3 times, and how often each form is wrong; not ok if a promised level is refuted."""
     problems = by_problem(rows, config.delta)
     wrong = rows.group_by("family", "fault", "n", "form", maintain_order=True).agg(
-        bad=(pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15).sum(), of=pl.len()
+        bad=statistics.exceeds(pl.col("realised"), pl.col("value")).sum(), of=pl.len()
     )
     promised = wrong.filter(pl.col("fault") == "none").height
     records, refuted, intervals = [], [], []
     for family, fault, n, form, bad, of in wrong.iter_rows():
         here = problems.filter(family=family, fault=fault, n=n, form=form)
-        usable = here.filter(pl.col("quantile") > 1e-9)
+        usable = here.filter(pl.col("quantile") > statistics.NOTHING)
         low, high = statistics.clopper_pearson(bad, of, 0.05)
         check = statistics.violation_check(bad, of, config.delta, config.level / promised)
         if fault == "none" and check.violated:

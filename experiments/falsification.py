@@ -29,12 +29,13 @@ class Config:
 
     starts, steps: gradient climbs for each deterministic statement and their length, problems of num_contexts and
     num_responses; population, data_sets, batches, generations: the evolutionary search for statistical statements, on
-    problems of one context, at each of sample_sizes (B6: of certificate_sizes); bandit_*: the same for B4 with `horizon`
-    rounds. `level` is the chance, declared before the run, that any true statistical statement of the whole table is
-    called refuted. stop_refuted: statements that are false on purpose are climbed no further once refuted.
-    control_multiple, control_floor: true statistical statements are hunted for that multiple of the generations that the
-    slowest false one of their kind needed, at least for the floor, a share of all (`hunt.control`); 0: all to the end.
-    apart: statements that share little are hunted in programs of their own, and not tried on what others visit.
+    problems of one context, at each of sample_sizes (B6: of certificate_sizes); bandit_*: the same for claims about bandits
+    with `horizon` rounds, `shared_horizon` where feedback is shared. `level` is the chance, declared before the run, that
+    any true statistical statement of the whole table is called refuted. stop_refuted: statements that are false on purpose
+    are climbed no further once refuted. control_multiple, control_floor: true statistical statements are hunted for that
+    multiple of the generations that the slowest false one of their kind needed, at least for the floor, a share of all
+    (`hunt.control`); 0: all to the end. apart: statements that share little are hunted in programs of their own, and not
+    tried on what others visit.
     """
 
     starts: int = 8
@@ -48,6 +49,7 @@ class Config:
     sample_sizes: tuple[int, ...] = (100,)
     certificate_sizes: tuple[int, ...] = (40,)
     horizon: int = 3000
+    shared_horizon: int = later_field(3000)
     bandit_population: int = 24
     bandit_runs: int = 48
     bandit_generations: int = 6
@@ -72,6 +74,7 @@ class Config:
         check_probability("control_floor", self.control_floor)
         check_int("bandit_generations", self.bandit_generations, 0, 10**6)
         check_int("horizon", self.horizon, 10, 10**7)
+        check_int("shared_horizon", self.shared_horizon, 10, 10**7)
         check_each("sample_sizes", self.sample_sizes, check_int, 1, 10**6)
         check_each("certificate_sizes", self.certificate_sizes, check_int, 1, 10**6)
         check_level(self.level)
@@ -178,6 +181,7 @@ def _bandit(config: Config, cell: dict, key) -> pl.DataFrame:
         attacks,
         cell["n"],
         key,
+        shared_horizon=config.shared_horizon,
         population=config.bandit_population,
         runs=config.bandit_runs,
         generations=config.bandit_generations,
@@ -190,9 +194,9 @@ def _bandit(config: Config, cell: dict, key) -> pl.DataFrame:
     for attack, one in zip(attacks, found, strict=True):
         how = _evolved(one, config)
         content = instance_files.record(
-            attack.name, "bandit", {"means": one.means}, one.check.ratio, one.check.refuted, how, cell["n"]
+            attack.name, "bandit", {"means": one.means}, one.check.ratio, one.check.refuted, how, one.rounds
         )
-        rows.append(_row(attack, "bandit", cell["n"], one.tried, one.check, content))
+        rows.append(_row(attack, "bandit", one.rounds, one.tried, one.check, content))
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
@@ -266,7 +270,7 @@ EXPERIMENT = _Falsification(
     summary="can any statement of docs/theory.md be refuted by optimisation, and does the search catch false ones?",
     config_class=Config,
     presets={
-        "quick": Config(steps=400, stop_refuted=True, control_multiple=3, apart=True),
+        "quick": Config(steps=400, shared_horizon=1000, stop_refuted=True, control_multiple=3, apart=True),
         "standard": Config(
             starts=64, steps=600, generations=60, sample_sizes=(30, 100, 300), certificate_sizes=(20, 100)
         ),

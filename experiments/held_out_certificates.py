@@ -55,13 +55,9 @@ def cells(config: Config) -> list[dict]:
 
 @eqx.filter_jit
 def _draw(key, bank, knobs, config: Config, most: int):
-    def one(key):
-        world_key, log_key, place_key = jax.random.split(key, 3)
-        distance = worlds.choose_distances(place_key, bank, config.num_contexts)
-        world = worlds.draw(world_key, distance, knobs, config.beta, config.num_contexts, config.num_features)
-        return world, worlds.interactions(world, log_key, most)
-
-    return jax.vmap(one)(jax.random.split(key, config.trials))
+    return worlds.logged(
+        key, bank, knobs, config.beta, config.trials, config.num_contexts, config.num_features, most
+    )
 
 
 @eqx.filter_jit

@@ -10,7 +10,7 @@ import scipy.stats
 
 from edittheory.bounds import online as bounds_online
 from edittheory.core.statistics import check_level
-from edittheory.core.validation import check_int, check_positive
+from edittheory.core.validation import check_int
 from edittheory.deploy import deployment, online
 
 from . import deployments, spaces
@@ -29,25 +29,19 @@ SHOWN = (200, 1000, 10_000, 100_000)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(deployments.Problems):
     """One cell for each setting: one problem, four trained policies, `seeds` deployments of `horizon` rounds for each bandit."""
 
     seeds: int = 100
     horizon: int = 1000
     checkpoints: int = 12
-    beta: float = 0.1
     level: float = 0.01
-    num_contexts: int = 4
-    num_candidates: int = 32
-    num_letters: int = 2
-    max_length: int = 3
-    seed: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         check_int("seeds", self.seeds, 2, 10**6)
         check_int("horizon", self.horizon, 200, 10**7)
         check_int("checkpoints", self.checkpoints, 2, 1000)
-        check_positive("beta", self.beta)
         check_level(self.level)
         check_int("num_candidates", self.num_candidates, 2, 4096)
 

@@ -25,6 +25,7 @@ from edittheory.problem import EditDataset, EditProblem, cost_classes, features,
 
 from . import spaces
 from .columns import blank
+from .exact_certificates import by_problem
 from .experiment import Experiment, Report
 
 CLASSES = {"log-linear, d = 2": 2, "log-linear, d = 3": 3, "network": 0}
@@ -185,20 +186,10 @@ def _network(config: Config, _: int, problem: EditProblem, feature_key, log_key)
             yield n, seed, "anytime, costs", found.upper, float(problem.suboptimality(play)), None
 
 
-WRONG = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
+WRONG = statistics.exceeds(pl.col("realised"), pl.col("value"))
 
 
-def by_problem(rows: pl.DataFrame, delta: float) -> pl.DataFrame:
-    """For each problem, n and form: median certificate, own (1 - delta)-quantile of SubOpt, their ratio, share of empty sets."""
-    return (
-        rows.group_by("class", "form", "n", "problem", maintain_order=True)
-        .agg(
-            median=pl.col("value").median(),
-            quantile=pl.col("realised").quantile(1 - delta, interpolation="higher"),
-            empty=pl.col("value").drop_nulls().is_infinite().mean(),
-        )
-        .with_columns(ratio=pl.col("median") / pl.col("quantile"))
-    )
+KEYS = ("class", "form", "n", "problem")
 
 
 def report(rows: pl.DataFrame, config: Config) -> Report:
@@ -206,7 +197,7 @@ def report(rows: pl.DataFrame, config: Config) -> Report:
     title = f"Certificates against each problem's own {1 - config.delta:.0%} quantile"
     columns = ("n", "certificate", "quantile", "ratio", "within 3x", "wrong", "empty", "cell lost")
     table = blank(title, ("class", "form"), columns)
-    problems = by_problem(rows, config.delta)
+    problems = by_problem(rows, config.delta, KEYS)
     groups = rows.group_by("class", "form", "n", maintain_order=True).agg(
         bad=(WRONG & pl.col("value").is_not_null()).sum(),
         of=pl.col("value").is_not_null().sum(),

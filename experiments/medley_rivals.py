@@ -113,17 +113,7 @@ def _trained(config: Config, cell: dict, key, trials: int):
     return {name: np.asarray(worlds.suboptimality(drawn, policy)) for name, policy in played.items()}
 
 
-@jax.jit(static_argnames=("trials", "num_contexts", "num_features", "most"))
-def _worlds(key, bank, knobs, beta, trials, num_contexts, num_features, most):
-    """`trials` worlds and a log of each."""
-
-    def one(key):
-        world_key, log_key, place_key = jax.random.split(key, 3)
-        distance = worlds.choose_distances(place_key, bank, num_contexts)
-        world = worlds.draw(world_key, distance, knobs, beta, num_contexts, num_features)
-        return world, worlds.interactions(world, log_key, most)
-
-    return jax.vmap(one)(jax.random.split(key, trials))
+_worlds = jax.jit(worlds.logged, static_argnames=("trials", "num_contexts", "num_features", "most"))
 
 
 @jax.jit(static_argnames=("sizes", "folds"))

@@ -10,7 +10,7 @@ import polars as pl
 from edittheory.core.logspace import log_normalise
 from edittheory.core.trials import map_trials
 from edittheory.core.validation import check_int, check_range
-from edittheory.learn import learners
+from edittheory.learn import population
 from edittheory.problem import balanced_problem, cost_classes, random_problems
 from edittheory.runs.identity import execution_field
 
@@ -58,7 +58,10 @@ def cells(config: Config) -> list[dict]:
 
 
 def trial(key, config: Config, beta) -> dict:
-    """For each n and coefficient: the temperature that PREF picks, and the SubOpt of the policy."""
+    """For each n and coefficient: the temperature that PREF picks, and the SubOpt of the policy.
+
+    PREF sees a log through the frequencies of its pairs, so that one table of losses serves all n.
+    """
     problem_key, data_key = jax.random.split(key)
     dice = random_problems.Dice(
         problem_key, spaces.strings(config.num_letters, config.max_length), config.num_contexts, 1
@@ -70,14 +73,14 @@ def trial(key, config: Config, beta) -> dict:
     log_class = cost_classes.tilted(
         problem.log_reference, problem.expected_cost / ratio[:, None, None], problem.beta
     )
+    laws = [problem.context_probs[:, None, None] * problem.pair_law()]
+    for n in config.sample_sizes:
+        data = problem.sample(jax.random.fold_in(data_key, n), n)
+        laws.append(jnp.zeros_like(laws[0]).at[data.contexts, data.responses, data.edits].add(1.0 / n))
     result = {}
-    for n in (POPULATION, *config.sample_sizes):
-        data = problem.sample(jax.random.fold_in(data_key, n), max(n, 1))
-        for name, scale in zip(SCALES, (1.0, beta), strict=True):
-            if n == POPULATION:
-                chosen = learners.population_preference(log_class, problem, scale)
-            else:
-                chosen = learners.preference(log_class, problem.log_reference, data, scale)
+    for name, scale in zip(SCALES, (1.0, beta), strict=True):
+        losses = population.preference_under(log_class, problem.log_reference, jnp.stack(laws), scale)
+        for n, chosen in zip((POPULATION, *config.sample_sizes), jnp.argmin(losses, axis=-1), strict=True):
             result[n, name] = (ratio[chosen] * beta, problem.suboptimality(log_class[chosen]))
     return {"picked": result, "reference": problem.suboptimality(problem.log_reference)}
 

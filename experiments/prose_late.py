@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import polars as pl
 
+from edittheory.core.statistics import NOTHING
+
 from . import online_learning
 from .committed import manifest
 from .prose_docs import settings
@@ -172,7 +174,7 @@ def online_runs() -> Numbers:
         data.filter(setting=CLASSES[2])
         .sort("t")
         .group_by("learner", "problem", "seed")
-        .agg(wrong=100.0 * (pl.col("suboptimality").last() > 1e-9))
+        .agg(wrong=100.0 * (pl.col("suboptimality").last() > NOTHING))
     )
     slow, short = (last.filter(learner=name) for name in list(LEARNERS)[:2])
     return {

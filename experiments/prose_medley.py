@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from . import held_out_certificates, medley, medley_report, medley_rivals, medley_rivals_report
+from . import (
+    held_out_certificates,
+    medley,
+    medley_limits,
+    medley_report,
+    medley_rivals,
+    medley_rivals_report,
+)
 from .prose_docs import settings
 from .sentences import Numbers, Sentence, rows, said
 
@@ -151,7 +158,64 @@ def held_out_ratio() -> Numbers:
     return found
 
 
+LIMITS = {
+    "medley": "medley",
+    "medley, laws": "the same, given the law of each candidate's edits",
+    "medley, wrong laws": "the same, given wrong laws",
+    "told balance": "told whether the user is balanced",
+    "every user known": "told every candidate's whole user",
+}
+
+
+@functools.lru_cache(maxsize=1)
+def _limits() -> dict[str, Any]:
+    config = medley_limits.Config(**settings("medley_limits"))
+    return dict(medley_limits.report(rows("medley_limits"), config).summary["rules"])
+
+
+def limit(rule: str) -> Numbers:
+    """Mean ratio, its interval and worst cell of one rule: b_ of balanced cells, h_ of cells with a habit; and those of all rules."""
+    found = _limits()[rule]
+    return {f"{kind[0]}_{name}": value for kind, record in found.items() for name, value in record.items()}
+
+
+def limits() -> Numbers:
+    """What the sentences below the table say."""
+    by_cell = medley_limits.tables(rows("medley_limits")).values()
+    ratios = {
+        rule: np.asarray([medley_limits.ratio(each, rule) for each in by_cell])
+        for rule in medley_limits.RULES
+    }
+    rules = _limits()
+    return {
+        "medley": rules["medley"]["balanced"]["mean"],
+        "told": rules["told balance"]["balanced"]["mean"],
+        "least": rules["every user known"]["balanced"]["mean"],
+        "laws": rules["medley, laws"]["balanced"]["mean"],
+        "laws_habit": rules["medley, laws"]["habit"]["mean"],
+        "habit": rules["medley"]["habit"]["mean"],
+        "better": int(np.sum(ratios["medley, laws"] < ratios["medley"])),
+        "cells": len(ratios["medley"]),
+        "loss": float(np.max(ratios["medley, wrong laws"] / ratios["medley"])),
+        "wrong": rules["medley, wrong laws"]["habit"]["mean"] / rules["medley"]["habit"]["mean"],
+    }
+
+
+def _limit_row(rule: str) -> str:
+    kinds = (f"{{{k}_mean:.2f}} [{{{k}_low:.2f}}, {{{k}_high:.2f}}], worst {{{k}_worst:.2f}}" for k in "bh")
+    return f"| {LIMITS[rule]} | " + " | ".join(kinds) + " |"
+
+
 SENTENCES: tuple[Sentence, ...] = (
+    *(Sentence(PAGE, _limit_row(rule), partial(limit, rule)) for rule in LIMITS),
+    *said(
+        PAGE,
+        limits,
+        "The medley as it stands is at {medley:.2f}, and knowing that the user is balanced gains nothing ({told:.2f})",
+        "Nothing can be below {least:.2f}",
+        "it is at {laws:.2f}, with a habit at {laws_habit:.2f} in place of {habit:.2f}, and better in {better} of {cells} cells",
+        "cost up to {loss:.2f} times the medley without laws in a cell, and {wrong:.2f} times on average with a habit",
+    ),
     *(
         Sentence(
             PAGE,

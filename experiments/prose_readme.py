@@ -4,13 +4,15 @@ from typing import Any
 
 import polars as pl
 
+from edittheory.core.statistics import NOTHING, exceeds
+
 from . import prose_verification
 from .sentences import Numbers, Sentence, rows, said
 
 
 def _found_exactly() -> Numbers:
     preference = rows("bound_verification").filter(statement="B2.b")
-    return {"exact": float((preference["realised"] <= 1e-9).mean())}  # type: ignore[arg-type]
+    return {"exact": float((preference["realised"] <= NOTHING).mean())}  # type: ignore[arg-type]
 
 
 def _separation() -> Numbers:
@@ -95,9 +97,7 @@ def _exact() -> Numbers:
     problems = data.group_by("n", "problem").agg(
         ratio=pl.col("value").median() / pl.col("realised").quantile(0.9, interpolation="higher")
     )
-    wrong = data.group_by("n").agg(
-        bad=100 * (pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15).mean()
-    )["bad"]
+    wrong = data.group_by("n").agg(bad=100 * exceeds(pl.col("realised"), pl.col("value")).mean())["bad"]
     found = {
         f"at_{n}": ratio for n, ratio in problems.group_by("n").agg(pl.col("ratio").median()).iter_rows()
     }

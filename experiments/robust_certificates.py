@@ -127,7 +127,7 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
     return pl.concat(frames).filter(pl.col("seed") < config.trials)
 
 
-WRONG = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
+WRONG = statistics.exceeds(pl.col("realised"), pl.col("value"))
 
 
 def somewhere(rows: pl.DataFrame) -> pl.DataFrame:

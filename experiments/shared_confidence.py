@@ -11,7 +11,7 @@ from edittheory.bounds import online as bounds_online
 from edittheory.bounds import online_shared
 from edittheory.core import statistics
 from edittheory.core.trials import map_trials
-from edittheory.core.validation import check_each, check_in, check_int, check_positive, check_probability
+from edittheory.core.validation import check_each, check_in, check_int, check_probability
 from edittheory.deploy import deployment, elimination, ensembles, online, optimistic, sharing
 from edittheory.runs.identity import execution_field
 
@@ -28,27 +28,21 @@ METHODS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(deployments.Problems):
     """One cell for each user of the log and number of rounds; in each, `trials` random problems met by a strong user."""
 
     trials: int = 40
     horizons: tuple[int, ...] = (200, 5000)
     users: tuple[str, ...] = tuple(deployments.TRAINING)
-    beta: float = 0.1
     delta: float = 0.05
     level: float = 0.05
-    num_contexts: int = 4
-    num_candidates: int = 32
-    num_letters: int = 2
-    max_length: int = 3
-    seed: int = 0
     width: int = execution_field(20)
 
     def __post_init__(self):
+        super().__post_init__()
         check_int("trials", self.trials, 2, 10**7)
         check_each("horizons", self.horizons, check_int, 40, 10**5)
         check_each("users", self.users, check_in, tuple(deployments.TRAINING))
-        check_positive("beta", self.beta)
         check_probability("delta", self.delta, open_left=True, open_right=True)
         statistics.check_level(self.level)
         check_int("width", self.width, 1, 10**6)

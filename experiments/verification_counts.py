@@ -16,20 +16,20 @@ import polars as pl
 
 from edittheory.claims import statements
 from edittheory.cli.finished import read_inputs
-from edittheory.core import statistics
 from edittheory.core.errors import InputError
+from edittheory.core.statistics import NOTHING
 from edittheory.runs.files import make_folder, sha256_file, write_atomically, write_json
+
+from .bound_verification import judged
 
 NAME = "bound_verification_counts"
 KEYS = ("statement", "family", "n")
-TINY = 1e-9
-"""Below it nothing was realised, and there is no ratio."""
 
 
 def condense(rows: pl.DataFrame) -> pl.DataFrame:
     """One row for each statement, family (and `all`) and n.
 
-    trials, violations; exact: share that realised less than 1e-9; ratio_10, ratio_50, ratio_90, ratio_least: quantiles of bound /
+    trials, violations; exact: share that realised at most NOTHING; ratio_10, ratio_50, ratio_90, ratio_least: quantiles of bound /
     realised over the others; useful: share in which the bound is below the reference's SubOpt.
     """
     both = rows.with_columns(pl.col("statement", "family").cast(pl.String))
@@ -40,7 +40,7 @@ def condense(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _group(rows: pl.DataFrame) -> pl.DataFrame:
-    ratio = pl.col("ratio").filter(pl.col("realised") > TINY)
+    ratio = pl.col("ratio").filter(pl.col("realised") > NOTHING)
     quantiles = {f"ratio_{q}": ratio.quantile(q / 100, "linear").cast(pl.Float32) for q in (10, 50, 90)}
     return (
         rows.with_columns(ratio=pl.col("bound").cast(pl.Float64) / pl.col("realised").cast(pl.Float64))
@@ -48,34 +48,11 @@ def _group(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             trials=pl.len().cast(pl.Int32),
             violations=(~pl.col("holds")).sum().cast(pl.Int32),
-            exact=(pl.col("realised") <= TINY).mean().cast(pl.Float32),
+            exact=(pl.col("realised") <= NOTHING).mean().cast(pl.Float32),
             **quantiles,
             ratio_least=ratio.min().cast(pl.Float32),
             useful=(pl.col("bound") < pl.col("reference")).mean().cast(pl.Float32),
         )
-    )
-
-
-def verdicts(counts: pl.DataFrame, delta: float, level: float) -> pl.DataFrame:
-    """The cells (statement, family, n) with the exact upper end of their rate of violations, and whether it is called a violation.
-
-    As in the experiment's report: each of the m cells of probabilistic statements is tested at level / m; one violation of a
-    deterministic statement is enough.
-    """
-    cells = counts.filter(pl.col("family") != "all")
-    claims = {claim.name: claim for claim in statements.STATEMENTS}
-    tested = cells.filter(
-        pl.col("statement").is_in([name for name, claim in claims.items() if claim.failures])
-    )
-    each = level / max(tested.height, 1)
-    highs, violated = [], []
-    for name, trials, violations in cells.select("statement", "trials", "violations").iter_rows():
-        claim = claims[name]
-        check = statistics.violation_check(violations, trials, claim.allowed(delta), each)
-        violated.append(check.violated if claim.failures else violations > 0)
-        highs.append(float(statistics.clopper_pearson(violations, trials, each)[1]))
-    return cells.with_columns(
-        high=pl.Series(highs, dtype=pl.Float64), violated=pl.Series(violated, dtype=pl.Boolean)
     )
 
 
@@ -109,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         | {"experiment": NAME, "condensed": of, "rows": counts.height, "rows_sha256": sha256_file(path)},
     )
     config = manifest["config"]
-    cells = verdicts(counts, config["delta"], config["level"])
+    cells = judged(counts.filter(pl.col("family") != "all"), config["delta"], config["level"])
     bad = cells.filter("violated")["statement"].unique().sort().to_list()
     print(
         f"{cells['statement'].n_unique()} statements, {cells['trials'].sum():,} checks in {cells.height} cells, "

@@ -21,7 +21,7 @@ USERS = {"same user": "same", "strong user instead": "strong"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(deployments.Problems):
     """One cell for each size of the log; in each, `trials` random problems, both users, every estimator and bandit.
 
     The log is of a weak user answered by the reference, apart from the one the policies were trained on.
@@ -30,17 +30,12 @@ class Config:
     logged: tuple[int, ...] = (10, 100, 1000)
     horizons: tuple[int, ...] = (50, 200, 1000)
     trials: int = 100
-    beta: float = 0.1
     trust: float = 0.5
     most: float = 50.0
-    num_contexts: int = 4
-    num_candidates: int = 32
-    num_letters: int = 2
-    max_length: int = 3
-    seed: int = 0
     width: int = execution_field(100)
 
     def __post_init__(self):
+        super().__post_init__()
         for n in self.logged:
             check_int("logged", n, 2, 10**7)
         for horizon in self.horizons:
@@ -48,7 +43,6 @@ class Config:
         if not self.horizons or list(self.horizons) != sorted(set(self.horizons)):
             raise ValueError(f"horizons must increase and hold at least one, but it is {self.horizons}")
         check_int("trials", self.trials, 2, 10**7)
-        check_positive("beta", self.beta)
         check_positive("trust", self.trust)
         check_positive("most", self.most)
         check_int("width", self.width, 1, 10**6)

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from edittheory.core.logspace import log_normalise
 from edittheory.learn.cost_models import ridge
@@ -65,8 +65,7 @@ class World(eqx.Module):
 
 
 class Logs(eqx.Module):
-    """What M sample sizes of one log have to say: counts of cells to fit and held out, and the regressed
-    costs."""
+    """What M sample sizes of one log have to say: counts of cells to fit and held out, and the regressed costs."""
 
     counts: Float[Array, "*batch M C"]
     held_out: Float[Array, "*batch M C"]
@@ -128,6 +127,27 @@ def interactions(world: World, key, most: int) -> EditDataset:
     return EditDataset(data.contexts, data.responses, data.edits, noisy)
 
 
+def met(
+    key, bank: Float[Array, "B Y Y"], knobs: Knobs, beta, num_contexts: int, num_features: int
+) -> tuple[World, PRNGKeyArray]:
+    """A world whose contexts have their distances from the bank, and the key of its log."""
+    world_key, log_key, place_key = jax.random.split(key, 3)
+    distance = choose_distances(place_key, bank, num_contexts)
+    return draw(world_key, distance, knobs, beta, num_contexts, num_features), log_key
+
+
+def logged(
+    key, bank, knobs: Knobs, beta, trials: int, num_contexts: int, num_features: int, most: int
+) -> tuple[World, EditDataset]:
+    """`trials` worlds over a bank of distances (B, Y, Y) and `most` interactions of each, as in `simulate`."""
+
+    def one(key):
+        world, log_key = met(key, bank, knobs, beta, num_contexts, num_features)
+        return world, interactions(world, log_key, most)
+
+    return jax.vmap(one)(jax.random.split(key, trials))
+
+
 def observe(world: World, key, sizes: Float[Array, " M"], most: int, delta: float) -> Logs:
     """The first n of `most` interactions for each n of `sizes`."""
     problem = world.problem
@@ -160,9 +180,7 @@ def simulate(key, distances, knobs, beta, sizes, delta, *, trials, num_contexts,
     """`trials` worlds, their contexts drawn from a bank of distances (B, Y, Y), and their logs."""
 
     def one(key):
-        world_key, log_key, place_key = jax.random.split(key, 3)
-        distance = choose_distances(place_key, distances, num_contexts)
-        world = draw(world_key, distance, knobs, beta, num_contexts, num_features)
+        world, log_key = met(key, distances, knobs, beta, num_contexts, num_features)
         return world, observe(world, log_key, sizes, most, delta)
 
     return jax.vmap(one)(jax.random.split(key, trials))

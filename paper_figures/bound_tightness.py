@@ -4,6 +4,8 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
+from edittheory.core.statistics import NOTHING
+
 from . import style
 from .figure import Figure
 
@@ -45,7 +47,7 @@ CAP = 1e7
 
 def draw(rows, manifests) -> matplotlib.figure.Figure:
     """Median, 10%-90% range and smallest bound / realised of every bound, for each n."""
-    data = rows["bound_verification"].filter(pl.col("realised") > 1e-9)
+    data = rows["bound_verification"].filter(pl.col("realised") > NOTHING)
     data = data.with_columns(
         pl.col("statement").cast(pl.String),
         ratio=pl.col("bound").cast(pl.Float64) / pl.col("realised").cast(pl.Float64),

@@ -4,6 +4,8 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
+from edittheory.core.statistics import NOTHING, exceeds
+
 from . import style
 from .figure import Figure
 
@@ -51,7 +53,7 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             median=pl.col("value").median(),
             quantile=pl.col("realised").quantile(1 - delta, interpolation="higher"),
         )
-        .filter(pl.col("quantile") > 1e-9)
+        .filter(pl.col("quantile") > NOTHING)
     )
     for form, look in LOOKS.items():
         middles = []
@@ -77,7 +79,7 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
 
 def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     places = _places(sizes)
-    bad = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
+    bad = exceeds(pl.col("realised"), pl.col("value"))
     for form, look in LOOKS.items():
         for n in sizes:
             mine = data.filter(form=form, n=n).select(bad=bad)["bad"]

@@ -4,6 +4,8 @@ import matplotlib.figure
 import numpy as np
 import polars as pl
 
+from edittheory.core.statistics import exceeds
+
 from . import style
 from .figure import Figure
 
@@ -35,7 +37,7 @@ def draw(rows, manifests) -> matplotlib.figure.Figure:
 
 
 def _wrong(ax, data: pl.DataFrame, habits: list[float], delta: float) -> None:
-    bad = pl.col("realised") > pl.col("value") * (1 + 1e-9) + 1e-15
+    bad = exceeds(pl.col("realised"), pl.col("value"))
     logs = data.group_by("habit", "form", "seed", maintain_order=True).agg(bad=bad.any())
     for place, (form, look) in enumerate(LOOKS.items()):
         for i, habit in enumerate(habits):

@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from edittheory.core.statistics import clopper_pearson
+from edittheory.core.statistics import NOTHING, clopper_pearson
 from site_pages.gallery import ROWS
-
-TINY = 1e-9
-"""Realised values up to this are called exact: no ratio is taken."""
 
 
 @functools.cache
@@ -31,7 +28,7 @@ def counted(name: str) -> tuple[int, int, str] | None:
         cells = part.group_by("family", maintain_order=True).agg(bad=(~pl.col("holds")).sum(), of=pl.len())
         bad, of = max(cells.select("bad", "of").iter_rows(), key=lambda cell: cell[0] / cell[1])
         low, high = clopper_pearson(bad, of, 0.05)
-        useful = part.filter(pl.col("realised") > TINY)
+        useful = part.filter(pl.col("realised") > NOTHING)
         ratio = (useful["bound"].cast(pl.Float64) / useful["realised"].cast(pl.Float64)).median()
         shown = "" if ratio is None else number(float(ratio))  # type: ignore[arg-type]
         lines.append(

@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+from edittheory.runs import launchers, provenance
 from edittheory.runs.launchers import SlurmLauncher
 from edittheory.runs.ledger import Ledger
 from edittheory.runs.slurm import SlurmOptions, Task
@@ -10,6 +11,14 @@ from experiments.experiment import Work
 from tests.toy_experiment import EXPERIMENT, ToyConfig, get
 
 QUICK = EXPERIMENT.resolve(EXPERIMENT.presets["quick"])
+
+
+def hasten(monkeypatch) -> None:
+    """No waiting, and no look at git."""
+    monkeypatch.setattr(launchers, "POLL", 0.001)
+    monkeypatch.setattr(launchers, "QUEUE_PERIOD", 0.0)
+    monkeypatch.setattr(launchers, "GRACE", 0.05)
+    monkeypatch.setattr(provenance, "git_state", lambda: None)
 
 
 class Stub:

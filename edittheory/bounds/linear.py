@@ -16,10 +16,11 @@ from edittheory.bounds.assumptions import require, require_balance, require_size
 from edittheory.bounds.ball import ceiling, log_ratio_bound
 from edittheory.bounds.bound import Bound
 from edittheory.bounds.linear_assumptions import require_linear_cost, require_log_linear
+from edittheory.bounds.offline import supervised_bias
 from edittheory.core.logspace import expect
 from edittheory.learn.cost_models import RidgeFit, elliptical_norm
 from edittheory.learn.policies import LogLinear
-from edittheory.problem import EditProblem, coverage, features
+from edittheory.problem import EditProblem, coverage, features, paths
 
 Policy = Float[Array, "X Y"]
 Number = float | int | Float[Array, ""]
@@ -110,28 +111,20 @@ def supervised(
             require_balance(problem)
     needed = _of_model(model, n, delta, slack, method)
     deviation = jnp.sqrt(2.0 * needed.value / n)
-    terms = {"L_d": needed.value, "deviation": deviation, **needed.terms}
+    bias, terms = supervised_bias(problem, edited, form)
+    terms = {"bias": bias, "L_d": needed.value, "deviation": deviation, **needed.terms, **terms}
     if form == "hellinger":
         top = ceiling(model) if log_policy is None else log_policy
         log_m = jnp.maximum(jnp.max(top - problem.log_optimal), 0.0)
-        bias = jnp.sqrt(problem.squared_hellinger(edited, problem.log_optimal))
         value = problem.beta * (2.0 + log_m) * (deviation + bias) ** 2
-        return Bound(value, {"bias": bias, "M": jnp.exp(log_m), **terms})
+        return Bound(value, {"M": jnp.exp(log_m), **terms})
     if log_policy is None:
         reach = log_ratio_bound(problem, model)
     else:
         reach = problem.beta * jnp.max(jnp.abs(log_policy - problem.log_reference))
-    terms |= {"B": reach, "cost_max": problem.cost_max}
-    if form == "exact_bias":
-        bias = problem.total_variation(edited, problem.log_optimal)
-    elif form == "paper":
-        start = problem.total_variation(problem.log_reference, problem.log_optimal)
-        eta, eta_bar = coverage.eta(problem), coverage.eta_bar(problem)
-        bias = jnp.minimum(eta * start, eta_bar * jnp.sqrt(start))
-        terms |= {"D": start, "eta": eta, "eta_bar": eta_bar}
-    else:
-        raise ValueError(f"form: got {form!r}, must be 'paper', 'exact_bias' or 'hellinger'")
-    return Bound((problem.cost_max + reach) * (bias + deviation), {"bias": bias, **terms})
+    return Bound(
+        (problem.cost_max + reach) * (bias + deviation), {"B": reach, "cost_max": problem.cost_max, **terms}
+    )
 
 
 def preference(
@@ -165,8 +158,9 @@ def preference(
     terms = {"R": spread, "kappa": kappa, "L_d": needed.value, **needed.terms}
     if form == "fast":
         if log_policy is None:
-            pairs = jnp.minimum(2.0 * jnp.exp(top[..., :, None] + top[..., None, :]), 0.5)
-            cover = coverage._over_pairs(problem, pairs)
+            cover = coverage.over_pairs(
+                problem, lambda a, b: jnp.minimum(2.0 * jnp.exp(top[..., a] + top[..., b]), 0.5)
+            )
         else:
             cover = coverage.path_preference_coverage(problem, top[None])[0]
         value = 0.25 * problem.beta * jnp.pi**2 * kappa * cover * needed.value / n
@@ -246,7 +240,7 @@ def cost(
         mine, rest = jnp.exp(own - highest), jnp.exp(others - highest)
         path = (mine / (mine + jnp.sum(rest, axis=-1, keepdims=True) - rest))[None]
     else:
-        path = jnp.exp(coverage.path_ceiling(problem.log_optimal, log_policy, 32))
+        path = jnp.exp(paths.path_ceiling(problem.log_optimal, log_policy, 32))
     squared = jnp.max(jnp.sum(problem.context_probs[:, None] * path * error**2, axis=(-2, -1)))
     return Bound(squared / (2.0 * problem.beta), {"squared_error": squared, **terms})
 

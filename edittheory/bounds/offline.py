@@ -133,6 +133,23 @@ def maximum_likelihood(num_policies: int, n: int | Array, delta: float | Array) 
 # -- B1: SUP --------------------------------------------------------------------------------------------------------------
 
 
+def supervised_bias(
+    problem: EditProblem, edited: Policy, form: str
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """How far the law of the edits is from pi*, as B1's form measures it: in Hellinger distance, in total variation, or by
+    the coefficients of contraction; and its terms."""
+    if form == "hellinger":
+        return jnp.sqrt(problem.squared_hellinger(edited, problem.log_optimal)), {}
+    if form == "exact_bias":
+        return problem.total_variation(edited, problem.log_optimal), {}
+    if form == "paper":
+        start = problem.total_variation(problem.log_reference, problem.log_optimal)
+        eta, eta_bar = coverage.eta(problem), coverage.eta_bar(problem)
+        terms = {"D": start, "eta": eta, "eta_bar": eta_bar}
+        return jnp.minimum(eta * start, eta_bar * jnp.sqrt(start)), terms
+    raise ValueError(f"form: got {form!r}, must be 'paper', 'exact_bias' or 'hellinger'")
+
+
 @shaped
 def supervised(
     problem: EditProblem,
@@ -154,22 +171,13 @@ def supervised(
             require_balance(problem)
     mle = maximum_likelihood(log_class.shape[0], n, delta)
     deviation = jnp.sqrt(mle.value)
+    bias, terms = supervised_bias(problem, edited, form)
     if form == "hellinger":
         ratio = coverage.density_ratio(problem, log_class)
-        bias = jnp.sqrt(problem.squared_hellinger(edited, problem.log_optimal))
         value = problem.beta * (2.0 + jnp.log(ratio)) * (deviation + bias) ** 2
         return Bound(value, {"bias": bias, "deviation": deviation, "M": ratio, **mle.terms})
     reach = coverage.log_ratio_bound(problem, log_class)
-    terms = {"B": reach, "cost_max": problem.cost_max, "deviation": deviation, **mle.terms}
-    if form == "exact_bias":
-        bias = problem.total_variation(edited, problem.log_optimal)
-    elif form == "paper":
-        start = problem.total_variation(problem.log_reference, problem.log_optimal)
-        eta, eta_bar = coverage.eta(problem), coverage.eta_bar(problem)
-        bias = jnp.minimum(eta * start, eta_bar * jnp.sqrt(start))
-        terms |= {"D": start, "eta": eta, "eta_bar": eta_bar}
-    else:
-        raise ValueError(f"form: got {form!r}, must be 'paper', 'exact_bias' or 'hellinger'")
+    terms = {"B": reach, "cost_max": problem.cost_max, "deviation": deviation, **mle.terms, **terms}
     return Bound((problem.cost_max + reach) * (bias + deviation), {"bias": bias, **terms})
 
 

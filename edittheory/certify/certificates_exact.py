@@ -66,6 +66,26 @@ def pairs_of(data: EditDataset, num_contexts: int, num_responses: int) -> Pairs:
     )
 
 
+class Directions(NamedTuple):
+    """A log by pairs of different texts, padded to as many as there are, so that all logs have one shape.
+
+    places (3, P): context, low and high text; total (P,): edits between them, forward (P,): from low into high.
+    """
+
+    places: Int[np.ndarray, "3 P"]
+    total: Float[np.ndarray, " P"]
+    forward: Float[np.ndarray, " P"]
+
+
+def directions_of(data: EditDataset, num_contexts: int, num_responses: int) -> Directions:
+    """The log in that form."""
+    pairs = pairs_of(data, num_contexts, num_responses)
+    missing = num_contexts * num_responses * (num_responses - 1) // 2 - len(pairs.total)
+    index = np.pad(np.stack([pairs.context, pairs.low, pairs.high]), ((0, 0), (0, missing)))
+    total, forward = (np.pad(each.astype(float), (0, missing)) for each in (pairs.total, pairs.forward))
+    return Directions(index, total, forward)
+
+
 class _Model:
     """Log-likelihoods of all members as functions of the directions: linear in them but for one logarithm."""
 

@@ -5,7 +5,7 @@ alone, a context never occurs. A statement is refuted there by a violation of a 
 above the claimed one (exact binomial test), or by NaN, which is no number to claim anything with.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,7 +18,6 @@ from edittheory.bounds import assume_balance
 from edittheory.claims.statement import Statement
 from edittheory.claims.statements import STATEMENTS
 from edittheory.claims.trial import Trial, make_trial
-from edittheory.core import statistics
 from edittheory.core.logspace import log_normalise
 from edittheory.problem import EditProblem, balanced_problem
 from edittheory.problem.random_problems import Instance
@@ -155,19 +154,12 @@ def hunt(
                 left, right = map(np.asarray, sides[claim.name])
                 undefined = int(np.sum(np.isnan(left) | np.isnan(right)))
                 violations = int(np.sum(left > right))
-                rate = statistics.violation_check(violations, data_sets, claim.allowed(delta), level / checks)
-                broken = rate.violated if claim.failures else violations > 0
+                broken = claim.broken(violations, data_sets, delta, level / checks)
                 found.append(
                     CornerCheck(claim.name, corner.name, n, violations, undefined, data_sets, claim.allowed(delta),
                                 broken or undefined > 0)
                 )  # fmt: skip
     return found
-
-
-def refuted(found: Sequence[CornerCheck]) -> Mapping[str, tuple[str, ...]]:
-    """The refuted statements, each with the corners that refute it."""
-    names = dict.fromkeys(check.statement for check in found if check.refuted)
-    return {n: tuple(dict.fromkeys(c.corner for c in found if c.refuted and c.statement == n)) for n in names}
 
 
 def accepted_yet_moving(accepts: Callable[[EditProblem], Array] = assume_balance) -> list[float]:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from edittheory.core.statistics import violation_check
+
 ROUNDING_BITS = 22
 """A deterministic side may be off by 2^ROUNDING_BITS units in the last place of its natural scale."""
 
@@ -59,6 +61,12 @@ class Statement(NamedTuple):
     def allowed(self, delta: float) -> float:
         """The claimed rate of violations."""
         return self.failures * delta
+
+    def broken(self, violations: int, trials: int, delta: float, level: float) -> bool:
+        """Whether they refute it: any violation of an exact claim does, else more than the claimed rate explains, at `level`."""
+        if not self.failures:
+            return violations > 0
+        return violation_check(violations, trials, self.allowed(delta), level).violated
 
 
 def worst_entry(left: Any, right: Any, scale: Any) -> tuple[Array, Array]:

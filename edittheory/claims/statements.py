@@ -161,14 +161,3 @@ MUTANTS: tuple[Statement, ...] = (
         "identity",
     ),
 )
-
-
-def by_name(names: tuple[str, ...] | None = None) -> tuple[Statement, ...]:
-    """The statements (or mutants) with the given names, in their order here; all statements by default."""
-    known = {statement.name: statement for statement in STATEMENTS + MUTANTS}
-    if names is None:
-        return STATEMENTS
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"statements: unknown {unknown[0]!r}; there are {', '.join(known)}")
-    return tuple(known[name] for name in known if name in names)

@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
 
     violated: whether some (family, n) has more violations than its claim allows, at the level divided over all of them.
     worst: the highest rate of violations of one (family, n), `upper` its exact upper confidence limit. tightness: the median
-    of right / left over trials with left > 1e-9, `exact` the share of trials without.
+    of right / left over trials with left > `statistics.NOTHING`, `exact` the share of trials without.
     """
 
     claim: str
@@ -101,16 +101,12 @@ def _verdict(
     claim: Statement, cells: list[tuple[np.ndarray, np.ndarray]], delta: float, level: float
 ) -> Verdict:
     counts = [(int(np.sum(left > right)), len(left)) for left, right in cells]
-    allowed = claim.allowed(delta)
-    broken = [
-        statistics.violation_check(bad, of, allowed, level).violated if claim.failures else bad > 0
-        for bad, of in counts
-    ]
+    broken = any(claim.broken(bad, of, delta, level) for bad, of in counts)
     bad, of = max(counts, key=lambda cell: cell[0] / cell[1])
     left, right = (np.concatenate(side) for side in zip(*cells, strict=True))
-    useful = left > 1e-9
+    useful = left > statistics.NOTHING
     tightness = float(np.median(right[useful] / left[useful])) if useful.any() else float("nan")
     return Verdict(
-        claim.name, claim.claim, any(broken), len(left), sum(b for b, _ in counts), allowed, bad / of,
+        claim.name, claim.claim, broken, len(left), sum(b for b, _ in counts), claim.allowed(delta), bad / of,
         float(statistics.clopper_pearson(bad, of, level)[1]), tightness, float(1.0 - useful.mean()),
     )  # fmt: skip

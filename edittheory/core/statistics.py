@@ -18,6 +18,13 @@ from edittheory.core.validation import check_array, check_in, check_int, check_n
 
 Count = int | np.integer
 Number = float | int | np.floating
+NOTHING = 1e-9
+"""Realised values up to this, in units of cost, count as nothing realised: no ratio of a bound to them is taken."""
+
+
+def exceeds(realised: Any, bound: Any) -> Any:
+    """Whether realised values exceed their bounds by more than rounding; for arrays and for columns of a table alike."""
+    return realised > bound * (1 + 1e-9) + 1e-15
 
 
 class Interval(NamedTuple):
@@ -178,26 +185,6 @@ def paired_bootstrap(
     if one.shape != two.shape:
         raise ValueError(f"second must have one value per seed of first, {len(one)}, but it has {len(two)}")
     return bootstrap(one - two, rng, statistic, level, method, resamples)
-
-
-def interquartile_mean(values: Any, axis: int = -1) -> Any:
-    """Mean of the middle half of the values along an axis (a quarter cut off at each end, rounded down)."""
-    return scipy.stats.trim_mean(values, 0.25, axis=axis)
-
-
-def aggregate(
-    values: Any, rng: np.random.Generator, level: Number = 0.05, method: str = "BCa", resamples: int = 2000
-) -> dict[str, Interval]:
-    """Mean, median and interquartile mean of `values` (S,) with bootstrap intervals.
-
-    Source of the choice: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice". BCa is
-    wrong for the median's jumps, so the median always gets a percentile interval.
-    """
-    return {
-        "mean": bootstrap(values, rng, np.mean, level, method, resamples),
-        "median": bootstrap(values, rng, np.median, level, "percentile", resamples),
-        "interquartile_mean": bootstrap(values, rng, interquartile_mean, level, method, resamples),
-    }
 
 
 def worst_case_gap(

@@ -11,13 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from edittheory.deploy.ensembles import Arm, ArmState, Bandit, CountingBandit, Scalar, as_float
+from edittheory.deploy.ensembles import Arm, Bandit, Scalar, as_float
 
 
 class PerDomain(Bandit):
-    """One copy of a bandit for each domain of contexts; `domains[x]` is the domain of context x (given or
-    `discover_domains`).
-    """
+    """One copy of a bandit for each domain of contexts; `domains[x]` is the domain of context x."""
 
     bandit: Bandit
     domains: Int[Array, " X"]
@@ -106,49 +104,6 @@ class LinUCB(Bandit):
         )
 
 
-class ContextTable(CountingBandit):
-    """Plays `arms[x]` in context x: with the best policy of each context, the oracle that bounds every contextual
-    ensemble.
-    """
-
-    num_policies: int = eqx.field(static=True)
-    arms: Int[Array, " X"] = eqx.field(converter=jnp.asarray)
-    contextual: ClassVar[bool] = True
-
-    def select(self, state: ArmState, context: Arm | None = None) -> Arm:
-        """`arms[context]`."""
-        return self.arms[context]
-
-
 def domain_features(domains: Int[Array | np.ndarray, " X"], num_domains: int) -> Float[Array, "X d"]:
     """A constant and an indicator of the domain, d = 1 + num_domains: LinUCB on them pools the domains partly."""
     return jnp.concatenate([jnp.ones((len(domains), 1)), jax.nn.one_hot(domains, num_domains)], axis=-1)
-
-
-def discover_domains(
-    key: PRNGKeyArray, features: Float[Array | np.ndarray, "X d"], num_domains: int, steps: int = 50
-) -> Int[Array, " X"]:
-    """k-means over context features, started by k-means++ (Arthur and Vassilvitskii 2007): the domain of each
-    context.
-    """
-    size = features.shape[0]
-    if not 1 <= num_domains <= size:
-        raise ValueError(f"num_domains: got {num_domains}, must lie in [1, {size}], the number of contexts")
-    features = as_float(features)
-
-    def far(centres):
-        return jnp.sum((features[:, None] - centres[None]) ** 2, axis=-1)
-
-    first, *rest = jax.random.split(key, num_domains)
-    centres = features[jax.random.randint(first, (1,), 0, size)]
-    for one in rest:
-        chance = jnp.min(far(centres), axis=-1)
-        pick = jax.random.categorical(one, jnp.log(jnp.maximum(chance, 1e-300)))
-        centres = jnp.concatenate([centres, features[pick][None]])
-
-    def lloyd(_, centres):
-        member = jax.nn.one_hot(jnp.argmin(far(centres), axis=-1), num_domains)
-        sizes = jnp.sum(member, axis=0)[:, None]
-        return jnp.where(sizes > 0, member.T @ features / jnp.where(sizes > 0, sizes, 1.0), centres)
-
-    return jnp.argmin(far(jax.lax.fori_loop(0, steps, lloyd, centres)), axis=-1)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from edittheory.bounds.online_shared import FACTOR, elimination_level, phase_lengths
-from edittheory.deploy.ensembles import Arm, Bandit, Scalar, as_float
+from edittheory.deploy.ensembles import Arm, Bandit, Scalar, as_float, check_contexts
 
 
 class Designs(NamedTuple):
@@ -96,12 +96,13 @@ class SharedElimination(Bandit):
     def __init__(
         self,
         log_policies: Float[Array, "K X Y"],
-        context_probs: Float[Array, " X"],
+        context_probs: Float[Array, "..."],
         cost_max: Scalar,
         horizon: int,
         delta: Scalar = 0.05,
         first: int = 32,
     ):
+        check_contexts(log_policies, context_probs)
         phase_lengths(horizon, first)  # refuses bad ones
         self.designs = designs(log_policies, context_probs)
         self.cost_max, self.horizon, self.delta = as_float(cost_max), horizon, as_float(delta)
@@ -136,10 +137,7 @@ class SharedElimination(Bandit):
         self, state: PhaseState, arm: Arm, cost: Scalar, context=None, log_probs: Array | None = None
     ) -> PhaseState:
         """Add the round; at the end of a phase drop policies. `log_probs` (K,) is required: without it a ValueError."""
-        if log_probs is None:
-            raise ValueError(
-                "log_probs: got None, SharedElimination needs the response's log-probability under each policy, (K,)"
-            )
+        log_probs = self._need_log_probs(log_probs)
         weights, size = self._design(state.active)
         rounds = self.first * 2.0**state.phase
         cut, width = self._cut(size, rounds)

@@ -34,6 +34,14 @@ def as_float(x) -> Array:
     return jnp.asarray(x, dtype=float)
 
 
+def check_contexts(log_policies: Float[Array, "K X Y"], context_probs: Float[Array, "..."]) -> None:
+    """ValueError unless there is one probability for each of the policies' contexts."""
+    if context_probs.shape != log_policies.shape[1:2]:
+        raise ValueError(
+            f"context_probs: shape {context_probs.shape}, must be {log_policies.shape[1:2]}, that of the policies' contexts"
+        )
+
+
 class ArmState(eqx.Module):
     """What most bandits know: for each policy its count and total cost (and total squared cost), the rounds so far,
     a key.
@@ -103,6 +111,13 @@ class Bandit(eqx.Module):
                 f"key: {type(self).__name__} is randomised, so init(key) needs a random key, but it got None"
             )
         return key
+
+    def _need_log_probs(self, log_probs: Array | None) -> Array:
+        if log_probs is None:
+            raise ValueError(
+                f"log_probs: got None, {type(self).__name__} needs the response's log-probability under each policy, (K,)"
+            )
+        return log_probs
 
 
 class CountingBandit(Bandit):

@@ -68,23 +68,6 @@ def self_normalised(log_weight: Float[Array, "K N"], costs: Float[Array, " N"]) 
     return Estimate(value, variance, effective_size(weights))
 
 
-def doubly_robust(
-    log_weight: Float[Array, "K N"],
-    costs: Float[Array, " N"],
-    predicted: Float[Array, " N"],
-    predicted_value: Float[Array, "K N"],
-) -> Estimate:
-    """mean of V_k(x_i) + w_i (c_i - f(x_i, y_i)) (Dudik, Langford, Li 2011), V_k(x) = E_{y~pi_k} f(x, y).
-
-    `predicted` holds f(x_i, y_i) and `predicted_value` V_k(x_i) of a cost model f fitted on other data (or folds):
-    then unbiased whatever f, and of little variance where f is good.
-    """
-    weights = jnp.exp(log_weight)
-    return Estimate(
-        *_mean_and_variance(predicted_value + weights * (costs - predicted)), effective_size(weights)
-    )
-
-
 def cell_means(
     data: EditDataset, num_contexts: int, num_responses: int, shrink: float = 1.0
 ) -> Float[Array, "X Y"]:
@@ -107,8 +90,8 @@ def cross_fitted(
     data: EditDataset,
     shrink: float = 1.0,
 ) -> Estimate:
-    """`doubly_robust` with the `cell_means` of the other half of the log (two folds): unbiased, with no model to
-    choose.
+    """mean of V_k(x_i) + w_i (c_i - f(x_i, y_i)), V_k(x) = E_{y~pi_k} f(x, y), with f the `cell_means` of the other half
+    of the log: unbiased, with no model to choose (doubly robust: Dudik, Langford, Li 2011).
     """
     if data.size < 2:
         raise ValueError(f"data: {data.size} interactions, cross-fitting needs at least 2")

@@ -206,20 +206,6 @@ def trace(
     return _trace(bandit, environment, key, first_seed + jnp.arange(num_seeds), horizon)
 
 
-@eqx.filter_jit
-def cost_table(environment, key: PRNGKeyArray, num_seeds: int, horizon: int, first_seed: int = 0) -> Round:
-    """The rounds that `simulate` and `trace` meet, every policy's cost in them: fields (S, T, ...).
-
-    A bandit run is a replay of it.
-    """
-
-    def one_seed(seed):
-        environment_key, _ = seed_keys(key, seed)
-        return jax.vmap(lambda t: environment.draw(environment_key, t))(jnp.arange(horizon))
-
-    return jax.vmap(one_seed)(first_seed + jnp.arange(num_seeds))
-
-
 def _check(bandit: Bandit, environment, num_seeds: int, horizon: int) -> None:
     if num_seeds < 1:
         raise ValueError(f"num_seeds: got {num_seeds}, must be at least 1")

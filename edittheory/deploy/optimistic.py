@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from edittheory.bounds.online_shared import FACTOR, confidence_levels, count_grid
-from edittheory.deploy.ensembles import Arm, Bandit, Scalar, as_float
+from edittheory.deploy.ensembles import Arm, Bandit, Scalar, as_float, check_contexts
 
 
 class OptimistState(eqx.Module):
@@ -65,11 +65,7 @@ class SharedUCB(Bandit):
         growth: float = 1.5,
         scale: Scalar = 1.0,
     ):
-        if context_probs.shape != log_policies.shape[1:2]:
-            raise ValueError(
-                f"context_probs: shape {context_probs.shape}, must be {log_policies.shape[1:2]}, that of the "
-                "policies' contexts"
-            )
+        check_contexts(log_policies, context_probs)
         if horizon < len(log_policies):
             raise ValueError(
                 f"horizon: got {horizon}, must be at least the number of policies, {len(log_policies)}"
@@ -101,7 +97,7 @@ class SharedUCB(Bandit):
         grid = jnp.asarray(count_grid(self.horizon, self.growth), dtype=float)
         started = jnp.all(state.counts > 0)
         counts = jnp.where(started, state.counts, 1.0)
-        kept = grid[jnp.searchsorted(grid, counts, side="right") - 1]
+        kept = grid[jnp.searchsorted(grid, counts, side="right", method="compare_all") - 1]
         chance = jnp.exp(self.log_policies)
         mixture = jnp.einsum("k,kxy->xy", kept, chance)
         share = jnp.where(mixture > 0, chance**2 / jnp.where(mixture > 0, mixture, 1.0), 0.0)
@@ -121,16 +117,17 @@ class SharedUCB(Bandit):
 
     def select(self, state: OptimistState, context=None) -> Arm:
         """The first policy that was not played, else the least lower bound."""
-        return jnp.argmin(jnp.where(state.counts > 0, self.intervals(state).low, -jnp.inf))
+        return self.choose(state, self.intervals(state))
+
+    def choose(self, state: OptimistState, intervals: Intervals) -> Arm:
+        """`select` for who has the state's intervals already."""
+        return jnp.argmin(jnp.where(state.counts > 0, intervals.low, -jnp.inf))
 
     def update(
         self, state: OptimistState, arm: Arm, cost: Scalar, context=None, log_probs: Array | None = None
     ) -> OptimistState:
         """Add the round. `log_probs` (K,) is required: without it a ValueError."""
-        if log_probs is None:
-            raise ValueError(
-                "log_probs: got None, SharedUCB needs the response's log-probability under each policy, (K,)"
-            )
+        log_probs = self._need_log_probs(log_probs)
         counts = state.counts + jnp.where(
             state.rounds < self.horizon, jnp.arange(self.num_policies) == arm, 0.0
         )

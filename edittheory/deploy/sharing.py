@@ -84,10 +84,7 @@ class SharedEnsemble(Bandit):
 
         `log_probs` (K,) is required: without it a ValueError. Rounds beyond `capacity` are dropped.
         """
-        if log_probs is None:
-            raise ValueError(
-                "log_probs: got None, SharedEnsemble needs the response's log-probability under each policy, (K,)"
-            )
+        log_probs = self._need_log_probs(log_probs)
         return SharedState(
             state.log_probs.at[state.rounds].set(log_probs, mode="drop"),
             state.costs.at[state.rounds].set(cost, mode="drop"),
@@ -124,10 +121,7 @@ class SharedExponential(ImportanceBandit):
         self, state: ImportanceState, arm: Arm, cost: Scalar, context=None, log_probs: Array | None = None
     ) -> ImportanceState:
         """Charge every policy. `log_probs` (K,) is required: without it a ValueError."""
-        if log_probs is None:
-            raise ValueError(
-                "log_probs: got None, SharedExponential needs the response's log-probability under each policy, (K,)"
-            )
+        log_probs = self._need_log_probs(log_probs)
         chance = jnp.exp(log_probs - jnp.max(log_probs))
         weight = chance / (self.chances(state) @ chance)
         return ImportanceState(state.losses + (cost / self.cost_max) * weight, state.rounds + 1, state.key)

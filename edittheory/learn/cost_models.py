@@ -1,7 +1,7 @@
 """Cost classes that match the trained policies: linear with an elliptical confidence set, and an ensemble of
 networks.
 
-Both end in a table f_bar (X, Y) of pessimistic costs, which `costs.tilted` or `objectives.ExpectedCost` turns
+Both end in a table f_bar (X, Y) of pessimistic costs, which `cost_classes.tilted` turns
 into a policy. The linear set is a theorem (theory-linear.md, P3); the ensemble's spread is a heuristic
 without one.
 """
@@ -111,10 +111,7 @@ class NeuralCost(eqx.Module):
         self.inputs = jnp.asarray(inputs, dtype=float)
         self.cost_max = jnp.asarray(cost_max, dtype=float)
         self.hidden, self.depth, self.activation = width, depth, activation
-        if self.inputs.ndim < 3:
-            raise ValueError(f"inputs: shape {self.inputs.shape}, must be (X, Y, k)")
-        if width < 1 or depth < 0:
-            raise ValueError(f"width, depth: got {width}, {depth}; must be at least 1 and at least 0")
+        policies.check_network(self.inputs, width, depth)
 
     @property
     def table_shape(self) -> tuple[int, int]:
@@ -130,9 +127,8 @@ class NeuralCost(eqx.Module):
         return self.cost_max * jax.nn.sigmoid(policies.apply_network(params, self.inputs, self.activation))
 
     def working_floats(self) -> int:
-        """Two values for every hidden unit and (x, y), and a few tables."""
-        num_x, num_y = self.table_shape
-        return num_x * num_y * (6 + 2 * self.hidden * max(self.depth, 1))
+        """That of the network's values."""
+        return policies.network_floats(self.inputs, self.hidden, self.depth)
 
 
 def fit_ensemble(
@@ -168,13 +164,3 @@ def fit_ensemble(
         **options,
     )
     return jax.vmap(model.predict)(trained.params).astype(float), trained
-
-
-def ensemble_maximum(predictions: Float[Array, "M X Y"]) -> Cost:
-    """f_bar = the largest prediction of the members."""
-    return jnp.max(predictions, axis=0)
-
-
-def ensemble_spread(predictions: Float[Array, "M X Y"], multiple: Scalar, cost_max: Scalar) -> Cost:
-    """f_bar = mean + multiple * standard deviation over the members, at most cost_max."""
-    return jnp.minimum(jnp.mean(predictions, axis=0) + multiple * jnp.std(predictions, axis=0), cost_max)

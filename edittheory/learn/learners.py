@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from edittheory.core.shapes import shaped
-from edittheory.learn import class_losses, losses
+from edittheory.learn import class_losses, losses, population
 from edittheory.learn.class_losses import Class, Policy
 from edittheory.problem import EditDataset, EditProblem, cost_classes
 from edittheory.problem.random_problems import Instance
@@ -36,17 +36,8 @@ def population_preference(
     log_class: Class, problem: EditProblem, scale: float | Float[Array, ""] = 1.0
 ) -> Int[Array, ""]:
     """PREF on infinitely many edits: index of the least expected preference loss under the problem's own law of pairs."""
-    reference = problem.log_reference
-    table = losses.preference(
-        log_class[:, :, None, :],
-        log_class[:, :, :, None],
-        reference[:, None, :],
-        reference[:, :, None],
-        scale,
-    )
     law = problem.context_probs[:, None, None] * problem.pair_law()
-    # A pair that is never logged must not matter, even where a member's loss on it is infinite.
-    return jnp.argmin(jnp.sum(jnp.where(law > 0, law * table, 0.0), axis=(-3, -2, -1)))
+    return jnp.argmin(population.preference_under(log_class, problem.log_reference, law[None], scale)[0])
 
 
 @shaped

@@ -5,7 +5,7 @@ Objectives are pytrees of numbers, so that a sweep vmaps over the coefficient s,
 They hand gathered log-probabilities to `losses`; which policy class these come from they do not know.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -34,11 +34,8 @@ def _at(table: Float[Array, "X Y"], contexts: Array, responses: Array) -> Losses
 class Objective(eqx.Module):
     """A loss for each example; the trainer minimises its weighted mean.
 
-    Fields are scalars, but for those named in `tables`, which are (X, Y), and static ones; a sweep gives each a leading
-    run axis.
+    Fields are scalars, but for static ones; a sweep gives each a leading run axis.
     """
-
-    tables: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
         """Loss of each of the N examples."""
@@ -146,22 +143,6 @@ class PairLoss(Objective):
             option,
         )
         return value + losses.weighted(losses.supervised(logp_edit), weight)
-
-
-class ExpectedCost(Objective):
-    """RL: expected `cost` (X, Y), pessimistic or plug-in, of the policy's own answers plus beta KL to the
-    reference."""
-
-    tables: ClassVar[tuple[str, ...]] = ("cost",)
-    cost: Float[Array, "*batch X Y"] = eqx.field(converter=_number)
-    beta: Float[Array, "*batch2"] = eqx.field(converter=_number)
-
-    def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
-        """E_{y~pi(.|x_i)}[cost + beta h_pi] at the context of each example; only the contexts are used."""
-        log_policy = model.log_policy(params)
-        cost, beta = self.cost.astype(log_policy.dtype), self.beta.astype(log_policy.dtype)
-        per_response = losses.cost(cost, log_policy - model.log_reference, beta)
-        return jnp.sum(jnp.exp(log_policy) * per_response, axis=-1)[data.contexts]
 
 
 class SquaredError(Objective):

@@ -175,6 +175,19 @@ def apply_network(
     return values[..., 0]
 
 
+def check_network(inputs: Array, width: int, depth: int) -> None:
+    """ValueError unless inputs are (X, Y, k) and the sizes those of a network."""
+    if inputs.ndim < 3:
+        raise ValueError(f"inputs: shape {inputs.shape}, must be (X, Y, k)")
+    if width < 1 or depth < 0:
+        raise ValueError(f"width, depth: got {width}, {depth}; must be at least 1 and at least 0")
+
+
+def network_floats(inputs: Array, width: int, depth: int) -> int:
+    """Six tables and two values for every hidden unit and (x, y)."""
+    return inputs.shape[-2] * inputs.shape[-3] * (6 + 2 * width * max(depth, 1))
+
+
 class NeuralPolicy(PolicyClass):
     """pi = reference * exp(network(inputs(x, y))) / Z; parameters are the network's layers.
 
@@ -192,11 +205,8 @@ class NeuralPolicy(PolicyClass):
         self.inputs = jnp.asarray(inputs, dtype=float)
         self.log_reference = jnp.asarray(log_reference, dtype=float)
         self.width, self.depth, self.activation = width, depth, activation
-        if self.inputs.ndim < 3:
-            raise ValueError(f"inputs: shape {self.inputs.shape}, must be (X, Y, k)")
+        check_network(self.inputs, width, depth)
         _check_reference(self.log_reference, self.inputs.shape[-3:-1], "inputs")
-        if width < 1 or depth < 0:
-            raise ValueError(f"width, depth: got {width}, {depth}; must be at least 1 and at least 0")
 
     def init(self, key: PRNGKeyArray) -> tuple[eqx.nn.Linear, ...]:
         """Random hidden layers and a zero output layer: the policy is the reference."""
@@ -207,6 +217,5 @@ class NeuralPolicy(PolicyClass):
         return apply_network(params, self.inputs, self.activation)
 
     def working_floats(self) -> int:
-        """Six tables and two values for every hidden unit and (x, y)."""
-        cells = self.inputs.shape[-2] * self.inputs.shape[-3]
-        return cells * (6 + 2 * self.width * max(self.depth, 1))
+        """That of the network's values."""
+        return network_floats(self.inputs, self.width, self.depth)

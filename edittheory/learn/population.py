@@ -6,6 +6,7 @@ tests find each one again by minimising `population_loss` over all policies.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory.core.logspace import kl, log_normalise
@@ -17,6 +18,33 @@ Policy = Float[Array, "X Y"]
 Pairs = Float[Array, "X Y Y"]
 Lengths = Float[Array, " Y"]
 Number = float | Float[Array, ""]
+
+
+def preference_under(
+    log_class: Float[Array, "K X Y"],
+    log_reference: Policy,
+    laws: Float[Array, "M X Y Y"],
+    scale: Number = 1.0,
+) -> Float[Array, "M K"]:
+    """Expected PREF loss of each member under each law of (context, response, edit): of a problem, or counts / n of a log.
+
+    With v = s u the losses of (a, b) and (b, a) are max(-v, 0) and max(v, 0), plus log(1 + e^-|v|) for both: that is computed
+    once for both orders and all laws. A pair that is never logged does not matter, even where a loss on it is infinite.
+    """
+    first, second = np.triu_indices(log_reference.shape[-1], 1)
+    a, b = jnp.asarray(first), jnp.asarray(second)
+    logit = scale * losses.preference_logit(
+        log_class[..., b], log_class[..., a], log_reference[..., b], log_reference[..., a]
+    )
+    forth, back = laws[..., a, b], laws[..., b, a]
+    both = jnp.log1p(jnp.exp(-jnp.abs(logit)))
+    wrong, right = jnp.maximum(-logit, 0.0), jnp.maximum(logit, 0.0)
+
+    def one(forth: Array, back: Array, unedited: Array) -> Array:
+        lost = jnp.where(forth > 0, forth * wrong, 0.0) + jnp.where(back > 0, back * right, 0.0)
+        return jnp.sum((forth + back) * both + lost, axis=(-2, -1)) + unedited * jnp.log(2.0)
+
+    return jax.vmap(one)(forth, back, jnp.trace(laws, axis1=-2, axis2=-1).sum(axis=-1))
 
 
 def pair_table(

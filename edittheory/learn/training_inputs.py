@@ -90,17 +90,15 @@ def _cast(leaf: Array, dtype: Any) -> Array:
 
 
 def _objective_per_run(objective: Objective, num_runs: int, dtype: Any) -> Objective:
-    """Every leaf with a leading run axis. A coefficient is a scalar, a cost table (X, Y); one axis more is
-    the runs'."""
+    """Every coefficient, a scalar or one for each run, with a leading run axis."""
 
     def expand(field: dataclasses.Field, leaf: Array) -> Array:
         leaf = _cast(jnp.asarray(leaf), dtype)
-        own_axes = 2 if field.name in objective.tables else 0
-        if leaf.ndim == own_axes:
-            return jnp.broadcast_to(leaf, (num_runs, *leaf.shape))
-        if leaf.ndim != own_axes + 1 or leaf.shape[0] != num_runs:
+        if leaf.ndim == 0:
+            return jnp.broadcast_to(leaf, (num_runs,))
+        if leaf.shape != (num_runs,):
             raise ValueError(
-                f"objective.{field.name}: shape {leaf.shape}, must have {own_axes} axes, or one more of {num_runs} runs"
+                f"objective.{field.name}: shape {leaf.shape}, must be a number, or one for each of {num_runs} runs"
             )
         return leaf
 

@@ -52,18 +52,6 @@ def held_out_risks(
     return known @ context_probs + jnp.mean(weights * (data.costs - guess[place]), axis=-1)
 
 
-def spread(
-    log_policies: Policies,
-    weights: Float[Array, " K"],
-    log_reference: Policy,
-    context_probs: Float[Array, " X"],
-    beta: Scalar,
-) -> Float[Array, ""]:
-    """sum_k w_k beta KL(pi_k || mixture): what the mixture gains over the mean J_beta of its parts, whatever the costs."""
-    log_mixture = mixture(log_policies, weights)
-    return beta * (weights @ (kl(log_policies, log_mixture) @ context_probs))
-
-
 def mixture(log_policies: Policies, weights: Float[Array, " K"]) -> Policy:
     """log of sum_k w_k pi_k."""
     return jax.nn.logsumexp(log_policies, axis=0, b=weights[:, None, None])

@@ -38,6 +38,7 @@ class Medley:
     reference and pi_f. shares: the shares of pi_f in that mixture, equally likely. spreads: of the free utilities that
     are one alternative to balance, in nats (the other is a member of the class unrelated to the costs).
     concentrations: of the Dirichlet law that is one alternative to a strong user. delta: of the certificates.
+    given: prior chance of the laws of edits that are given, where they are (`log_laws`).
     """
 
     balance: float = 0.8
@@ -46,8 +47,10 @@ class Medley:
     spreads: tuple[float, ...] = (1.0, 3.0)
     concentrations: tuple[float, ...] = (3.0, 10.0, 30.0)
     delta: float = 0.1
+    given: float = 0.6
 
     def __post_init__(self) -> None:
+        check_probability("given", self.given, open_right=True)
         check_probability("balance", self.balance)
         check_probability("strong", self.strong)
         check_each("shares", self.shares, check_probability, open_left=True)
@@ -112,17 +115,23 @@ def combine(
     free_preference: Float[Array, " M"],
     free_edits: Float[Array, " M"],
     config: Medley = DEFAULT,
+    of_laws: Float[Array, "M F"] | None = None,
 ) -> Posterior:
     """Posterior over F members (uniform prior) and MODELS from log-likelihoods of the three kinds of feedback.
 
     The alternatives are halves: a member unrelated to the costs', and a law of no member (`free_preference`,
-    `free_edits`: its log marginal likelihoods).
+    `free_edits`: its log marginal likelihoods). of_laws: log-likelihoods of the edits under laws that are given.
     """
     no_balance = jnp.logaddexp(_mean_exp(preference, -1), free_preference) - jnp.log(2.0)
-    not_strong = jnp.logaddexp(_mean_exp(edits, (0, 2)), free_edits) - jnp.log(2.0)
-    strong = _mean_exp(edits, 0)
+    strong, related, chance = _mean_exp(edits, 0), _mean_exp(edits, (0, 2)), config.strong
+    if of_laws is not None:
+        chance = config.given + (1.0 - config.given) * config.strong
+        share = config.given / chance
+        strong = jnp.logaddexp(_log(share) + of_laws, _log(1.0 - share) + strong)
+        related = _mean_exp(strong, -1)
+    not_strong = jnp.logaddexp(related, free_edits) - jnp.log(2.0)
     yes, no = _log(config.balance), (_log(1.0 - config.balance) + no_balance)[:, None]
-    firm, loose = _log(config.strong), (_log(1.0 - config.strong) + not_strong)[:, None]
+    firm, loose = _log(chance), (_log(1.0 - chance) + not_strong)[:, None]
     joint = jnp.stack(
         [
             cost + no + loose,
@@ -145,8 +154,12 @@ def posterior(
     beta: Scalar,
     cost_max: Scalar,
     config: Medley = DEFAULT,
+    log_laws: CostClass | None = None,
 ) -> Posterior:
     """Posterior over the members of a cost class and over MODELS at each of M sample sizes.
+
+    log_laws: for each member the log-law of its user's edits, q o reference, where a class of users is known and not only of
+    costs: one more hypothesis about the law of the edits, of chance config.given.
 
     Confidence sets play no part in it: at delta = 10% they lose the truth often enough to spoil the mean SubOpt of a
     posterior cut down to them.
@@ -163,6 +176,7 @@ def posterior(
         likelihoods.preference_evidence(counts, config.spreads),
         likelihoods.edit_evidence(log_reference, counts, config.concentrations),
         config,
+        None if log_laws is None else likelihoods.law_likelihood(log_laws, counts),
     )
 
 
@@ -177,11 +191,13 @@ def fit_path(
     sizes: Sequence[int],
     config: Medley = DEFAULT,
     cost_range: Scalar | None = None,
+    log_laws: Float[Array, "..."] | None = None,
 ) -> MedleyResult:
     """The medley on the first n examples for each n of `sizes` (ascending); pure, can be jitted and vmapped over logs.
 
     cost_max bounds the expected costs; cost_range is the largest |c_i - f(x_i, y_i)| there can be, a constant known in
-    advance: cost_max, unless noise was added to the costs. Raises ValueError if sizes are not ascending in 1, ..., N.
+    advance: cost_max, unless noise was added to the costs. log_laws (F, X, Y): as of `posterior`; certificates do not use them.
+    Raises ValueError if sizes are not ascending in 1, ..., N, or a shape is not that of its neighbours.
     """
     steps = [int(n) for n in sizes]
     ascending = all(before < after for before, after in pairwise(steps))
@@ -191,6 +207,8 @@ def fit_path(
         raise ValueError(
             f"cost_class: shape {cost_class.shape}, must be (F, X, Y) with (X, Y) = {log_reference.shape}, that of log_reference"
         )
+    if log_laws is not None and log_laws.shape != cost_class.shape:
+        raise ValueError(f"log_laws: shape {log_laws.shape}, must be {cost_class.shape}, that of cost_class")
     num_x, num_y = log_reference.shape
     policies = cost_classes.tilted(log_reference, cost_class, beta)
     of_costs = evidence.betting_evidence(cost_class, data, cost_max if cost_range is None else cost_range)
@@ -200,7 +218,7 @@ def fit_path(
     both = evidence.anytime_members(of_both, config.delta, steps)
     refuted = ~jnp.any(both, axis=-1)
     counts = likelihoods.count(data, jnp.asarray(steps), num_x, num_y)
-    found = posterior(cost_class, log_reference, counts, beta, cost_max, config)
+    found = posterior(cost_class, log_reference, counts, beta, cost_max, config, log_laws)
     mean = jnp.einsum("mf,fxy->mxy", found.weights, cost_class)
     log_policy = cost_classes.tilted(log_reference, mean, beta)
 
@@ -230,9 +248,11 @@ def fit(
     cost_max: Scalar,
     config: Medley = DEFAULT,
     cost_range: Scalar | None = None,
+    log_laws: Float[Array, "..."] | None = None,
 ) -> MedleyResult:
     """The medley on all of `data`; as `fit_path`, without the axis of sample sizes."""
+    sizes = (data.size,)
     path = fit_path(
-        cost_class, log_reference, data, context_probs, beta, cost_max, (data.size,), config, cost_range
+        cost_class, log_reference, data, context_probs, beta, cost_max, sizes, config, cost_range, log_laws
     )
     return jax.tree.map(lambda leaf: leaf[0], path)

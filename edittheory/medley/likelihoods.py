@@ -100,6 +100,13 @@ def edit_likelihood(
     return _dot(_flat(counts.edits), _flat(jnp.log(law)))
 
 
+def law_likelihood(log_laws: CostClass, counts: Counts) -> Likelihood:
+    """Log-likelihood of the edits under a given law of each member; -inf where a text was left that its law excludes."""
+    seen, table = _flat(counts.edits), _flat(log_laws)
+    excluded = _dot((seen > 0).astype(float), (table == -jnp.inf).astype(float)) > 0
+    return jnp.where(excluded, -jnp.inf, _dot(seen, jnp.where(table == -jnp.inf, 0.0, table)))
+
+
 # -- marginal likelihoods that owe nothing to the costs ------------------------------------------------------------------
 
 

@@ -5,13 +5,16 @@ maxima: along pi_t proportional to pi*^(1-t) pi^t every log pi_t(y|x) is concave
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory.core.inlined import inlined
 from edittheory.core.logspace import expect
+from edittheory.problem import paths
 from edittheory.problem.edit_problem import EditProblem
 
 Policy = Float[Array, "X Y"]
@@ -150,84 +153,42 @@ def largest_flow_gap(problem: EditProblem) -> Scalar:
 # -- coverage of pairs (PREF) -------------------------------------------------------------------------------------------
 
 
-def _over_pairs(problem: EditProblem, numerator: Float[Array, "*batch X Y Y"]) -> Float[Array, "*batch"]:
-    """max over contexts and a != b of numerator / [w(a, b) + w(b, a)]; infinite where the log never holds the pair."""
+def over_pairs(
+    problem: EditProblem, numerator: Callable[[Array, Array], Float[Array, "*batch X P"]]
+) -> Float[Array, "*batch"]:
+    """max over contexts and a < b of numerator / [w(a, b) + w(b, a)]; infinite where the log never holds the pair.
+
+    numerator: of the indices a and b of all P pairs, symmetric in them.
+    """
+    first, second = (jnp.asarray(index) for index in np.triu_indices(problem.num_responses, 1))
     law = problem.pair_law()
-    both = law + jnp.swapaxes(law, -1, -2)
-    relevant = (problem.context_probs > 0)[:, None, None] & ~jnp.eye(problem.num_responses, dtype=bool)
-    ratio = jnp.where(
-        both > 0, numerator / jnp.where(both > 0, both, 1.0), jnp.where(numerator > 0, jnp.inf, 0.0)
-    )
-    return jnp.max(jnp.where(relevant, ratio, 0.0), axis=(-3, -2, -1))
+    both, above = law[..., first, second] + law[..., second, first], numerator(first, second)
+    ratio = jnp.where(both > 0, above / jnp.where(both > 0, both, 1.0), jnp.where(above > 0, jnp.inf, 0.0))
+    return jnp.max(jnp.where((problem.context_probs > 0)[:, None], ratio, 0.0), axis=(-2, -1))
 
 
 @inlined
 def preference_coverage(problem: EditProblem, log_class: Class) -> Float[Array, " K"]:
     """C of B2(a, b) for each member: max of [pi(a) pi*(b) + pi(b) pi*(a)] / [w(a, b) + w(b, a)]; take the max over K."""
     policy, optimal = jnp.exp(log_class), jnp.exp(problem.log_optimal)
-    cross = policy[..., :, None] * optimal[..., None, :]
-    return _over_pairs(problem, cross + jnp.swapaxes(cross, -1, -2))
 
+    def cross(a: Array, b: Array) -> Array:
+        return policy[..., a] * optimal[..., b] + policy[..., b] * optimal[..., a]
 
-@functools.partial(inlined, static_argnames=("steps",))
-def path_ceiling(
-    log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int
-) -> Float[Array, "*batch T X Y"]:
-    """Upper bounds on log pi_t(y|x) over each of `steps` equal intervals of t in [0, 1].
-
-    pi_t is proportional to start^(1-t) end^t; log pi_t(y|x) = (1-t) log start + t log end - F(t) is concave in t, so on an
-    interval it lies below both of its end tangents, hence below their crossing.
-    """
-    times, values, slopes = _path(log_start, log_end, steps)
-    return _from_start(_tangent_ceiling(times, values, slopes), log_start)
-
-
-def _from_start(ceiling: Array, log_start: Array) -> Array:
-    """Ceilings over the closed path: where the end has zeros, the path jumps at t = 0, and the start counts as well."""
-    return jnp.where(ceiling == -jnp.inf, log_start, ceiling)
-
-
-def _path(log_start, log_end, steps):
-    """Grid of t, log pi_t and its derivative in t, on a new axis before X.
-
-    Responses that the end never gives have -inf throughout, which is their value for t > 0; `_from_start` adds t = 0.
-    """
-    times = jnp.linspace(0.0, 1.0, steps + 1)
-    t = times[:, None, None]
-    given = (log_end > -jnp.inf)[..., None, :, :]
-    direction = jnp.where(given, log_end[..., None, :, :] - log_start, 0.0)
-    logits = jnp.where(given, log_start + t * direction, -jnp.inf)
-    top = jnp.max(logits, axis=-1, keepdims=True)
-    free = top + jnp.log(jnp.sum(jnp.exp(logits - top), axis=-1, keepdims=True))
-    values = logits - free
-    slopes = direction - jnp.sum(jnp.exp(values) * direction, axis=-1, keepdims=True)
-    return times, values, slopes
-
-
-def _tangent_ceiling(times, values, slopes, axis: int = -3):
-    """Largest value a concave function can take on each interval, from its values and slopes at the grid points."""
-    values, slopes = jnp.moveaxis(values, axis, 0), jnp.moveaxis(slopes, axis, 0)
-    width = times[1] - times[0]
-    left, right, rise, fall = values[:-1], values[1:], slopes[:-1], slopes[1:]
-    # Where the tangents at the two ends cross: left + rise * s = right + fall * (s - width).
-    curved = rise - fall > 1e-12
-    offset = jnp.where(curved, (right - left - fall * width) / jnp.where(curved, rise - fall, 1.0), 0.0)
-    crossing = left + rise * jnp.clip(offset, 0.0, width)
-    ceiling = jnp.where(
-        rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
-    )
-    return jnp.moveaxis(jnp.where(left == -jnp.inf, left, ceiling), 0, axis)
+    return over_pairs(problem, cross)
 
 
 @functools.partial(inlined, static_argnames=("steps",))
 def path_preference_coverage(problem: EditProblem, log_class: Class, steps: int = 8) -> Float[Array, " K"]:
     """C~ of B2(c) for each member: max over t of 2 pi_t(a) pi_t(b) / [w(a, b) + w(b, a)], from above."""
-    times, values, slopes = _path(problem.log_optimal, log_class, steps)
-    pair_values = values[..., :, None] + values[..., None, :]
-    pair_slopes = slopes[..., :, None] + slopes[..., None, :]
-    start = problem.log_optimal[..., :, None] + problem.log_optimal[..., None, :]
-    ceiling = jnp.max(_from_start(_tangent_ceiling(times, pair_values, pair_slopes, axis=-4), start), axis=-4)
-    return _over_pairs(problem, 2.0 * jnp.exp(ceiling))
+    times, values, slopes = paths.path(problem.log_optimal, log_class, steps)
+
+    def highest(a: Array, b: Array) -> Array:
+        """Twice the largest pi_t(a) pi_t(b) over the path, from above."""
+        pairs = [table[..., a] + table[..., b] for table in (values, slopes, problem.log_optimal)]
+        return 2.0 * jnp.exp(paths.from_start(paths.tangent_maximum(times, pairs[0], pairs[1]), pairs[2]))
+
+    return over_pairs(problem, highest)
 
 
 # -- coverage of costs (RL) ---------------------------------------------------------------------------------------------
@@ -275,7 +236,7 @@ def path_cost_coverage(
     problem: EditProblem, cost_class: CostClass, log_policy: Float[Array, "*batch X Y"], steps: int = 16
 ) -> Float[Array, "*batch"]:
     """C~_F of B3(b): max over t of C_F(pi_t) on the path from pi* to `log_policy`, from above."""
-    ceiling = jnp.exp(path_ceiling(problem.log_optimal, log_policy, steps))
+    ceiling = jnp.exp(paths.path_ceiling(problem.log_optimal, log_policy, steps))
     return jnp.max(_mean_sensitivity(problem, cost_class, ceiling), axis=-1)
 
 

@@ -130,6 +130,39 @@ def balanced_backwards(
     (strength in [0.5, 0.97]), half weak ([0.02, 0.3]). A `habit` afterwards pulls that share of everybody's edits to one
     text for each context, which breaks balance; the optimum is then computed forward from the new costs.
     """
+    drawn = _backwards(key, spaces, num_contexts, num_candidates, beta, strength, habit, tastes)
+    dice, log_reference, all_users, beta, truth, optima = drawn
+    # With a habit the optimum is computed forward from the new costs.
+    return _assemble(dice, log_reference, all_users, beta, truth, optima if habit is None else None)
+
+
+def candidate_users(
+    key: PRNGKeyArray,
+    spaces: Spaces,
+    num_contexts: int,
+    num_candidates: int,
+    *,
+    beta: float | Float[Array, ""] | None = None,
+    strength: float | Float[Array, ""] | None = None,
+    habit: float | Float[Array, ""] | None = None,
+    tastes: Callable[[Dice], Float[Array, "K X Y"]] = scattered,
+) -> Float[Array, "K X Y Y"]:
+    """The users of all candidates of `balanced_backwards` with the same arguments: what is known of them to nobody who learns."""
+    return _backwards(key, spaces, num_contexts, num_candidates, beta, strength, habit, tastes).users
+
+
+class _Backwards(NamedTuple):
+    """What `balanced_backwards` draws."""
+
+    dice: Dice
+    log_reference: Float[Array, "X Y"]
+    users: Float[Array, "K X Y Y"]
+    beta: Float[Array, ""]
+    truth: Int[Array, ""]
+    optima: Float[Array, "K X Y"]
+
+
+def _backwards(key, spaces, num_contexts, num_candidates, beta, strength, habit, tastes) -> _Backwards:
     dice = Dice(key, spaces, num_contexts, num_candidates)
     drawn_beta, coin = dice.log_uniform(0.08, 0.6), dice.uniform()
     drawn_strength = jnp.where(coin < 0.5, dice.uniform(0.5, 0.97), dice.uniform(0.02, 0.3))
@@ -144,11 +177,10 @@ def balanced_backwards(
     all_users = jax.vmap(lambda optimum: balanced_kernel(optimum, dice.distance, strength, locality))(optima)
     cost = jnp.sum(all_users[truth] * dice.distance, axis=-1)
     log_reference = log_normalise(optima[truth] + cost / beta)
-    if habit is None:
-        return _assemble(dice, log_reference, all_users, beta, truth, optima)
-    favoured = jax.nn.one_hot(jnp.argmax(dice.other, axis=-1), dice.other.shape[-1])
-    pulled = jax.vmap(lambda user: users.habit(user, favoured, habit))(all_users)
-    return _assemble(dice, log_reference, pulled, beta, truth)
+    if habit is not None:
+        favoured = jax.nn.one_hot(jnp.argmax(dice.other, axis=-1), dice.other.shape[-1])
+        all_users = jax.vmap(lambda user: users.habit(user, favoured, habit))(all_users)
+    return _Backwards(dice, log_reference, all_users, beta, truth, optima)
 
 
 def balanced_sinkhorn(key: PRNGKeyArray, spaces: Spaces, num_contexts: int, num_candidates: int) -> Instance:

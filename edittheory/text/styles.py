@@ -46,10 +46,6 @@ class StyleItem:
         """The text with this style; the same string if it has it already. Anything else it renders is clean."""
         return self.set(text, True)
 
-    def remove(self, text: str) -> str:
-        """The text without this style, as far as it can be taken away."""
-        return self.set(text, False)
-
     def set(self, text: str, on: bool) -> str:
         """The text with the style on or off; the same string if it is so already."""
         if self.satisfied(text) == on:

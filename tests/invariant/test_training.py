@@ -8,8 +8,10 @@ import pytest
 from edittheory.learn.objectives import EarlyEnsemble, Preference
 from edittheory.learn.policies import LogLinear, NeuralPolicy
 from edittheory.learn.training import Settings, train
-from edittheory.problem import balanced_problem, features
+from edittheory.problem import features
 from edittheory.runs import checkpoints
+from tests.parts import part
+from tests.problem_cases import on_a_line
 
 X, Y, D, N, RUNS = 3, 6, 4, 60, 6
 SETTINGS = Settings(steps=60, chunk=20, width=2)
@@ -21,11 +23,7 @@ class Stopped(Exception):
 
 @pytest.fixture(scope="module")
 def problem():
-    places = jnp.arange(Y) / (Y - 1)
-    distance = jnp.abs(places[:, None] - places)
-    return balanced_problem(
-        jnp.full(X, 1 / X), jax.random.normal(jax.random.key(3), (X, Y)), distance, 0.3, 0.3, 2.0
-    )
+    return on_a_line(X, Y)
 
 
 @pytest.fixture
@@ -55,11 +53,7 @@ def test_vmapped_runs_equal_runs_one_by_one(job, batch_size):
     settings = Settings(steps=60, chunk=20, batch_size=batch_size, dtype="float64")
     together = train(**job, settings=settings)
     for run in range(RUNS):
-        one = {
-            name: jax.tree.map(lambda leaf, run=run: leaf[run : run + 1], value)
-            for name, value in job.items()
-            if name != "model"
-        }
+        one = {name: part(value, slice(run, run + 1)) for name, value in job.items() if name != "model"}
         alone = train(model=job["model"], **one, settings=settings)
         np.testing.assert_allclose(together.params[run], alone.params[0], atol=1e-10)
         np.testing.assert_allclose(together.held_out_loss[run], alone.held_out_loss[0], rtol=1e-10)
@@ -126,11 +120,7 @@ def test_models_that_differ_from_run_to_run(job, problem, getkey):
     settings = Settings(steps=40, chunk=20, dtype="float64")
     together = train(**job, settings=settings, per_run=lambda model: model.log_reference)
     run = 4
-    one = {
-        name: jax.tree.map(lambda leaf: leaf[run : run + 1], value)
-        for name, value in job.items()
-        if name != "model"
-    }
+    one = {name: part(value, slice(run, run + 1)) for name, value in job.items() if name != "model"}
     alone = train(model=LogLinear(job["model"].features, references[run]), **one, settings=settings)
     np.testing.assert_allclose(together.params[run], alone.params[0], atol=1e-10)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edittheory.deploy import bandits, deployment, ensembles, online
+from tests import online_toys as toys
 
 LEVEL = 1e-4
 """Chance of a false alarm of each statistical test below, whose keys are fixed."""
@@ -132,7 +133,7 @@ def test_regret_on_two_bernoulli_arms_equals_numpy():
     """The same Bernoulli costs, drawn by the environment: equal arms, hence equal regret, seed by seed."""
     environment, key, horizon, seeds = deployment.BernoulliArms([0.3, 0.5]), jax.random.key(11), 400, 8
     run = online.trace(ensembles.LateEnsemble(2, 2.0**0.5), environment, key, seeds, horizon)
-    table = online.cost_table(environment, key, seeds, horizon)
+    table = toys.cost_table(environment, key, seeds, horizon)
     for seed in range(seeds):
         arms = numpy_ucb(np.asarray(table.costs[seed]), 2.0**0.5)
         np.testing.assert_array_equal(run.arms[seed], arms)

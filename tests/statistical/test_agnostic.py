@@ -17,6 +17,7 @@ from edittheory.core import statistics
 from edittheory.core.logspace import kl, log_normalise
 from edittheory.medley import aggregate
 from edittheory.problem import EditProblem, coverage
+from tests.parts import part
 
 pytestmark = pytest.mark.statistical
 LEVEL = 1e-3
@@ -27,7 +28,8 @@ POINTS, DATA_SETS, N = 40, 12, 60
 @functools.cache
 def points(balanced: bool):
     space = Space(balanced)
-    return jax.vmap(space.decode)(starting_vectors(jax.random.key(3), space, POINTS))
+    drawn = jax.jit(lambda key: jax.vmap(space.decode)(starting_vectors(key, space, POINTS)))
+    return drawn(jax.random.key(3))
 
 
 @functools.cache
@@ -69,7 +71,7 @@ def test_what_the_terms_are_for():
         # mutant.G4 needs costs far from c: below. mutant.C17 has its terms, only its level is wrong.
         if name.startswith("mutant.") and name not in ("mutant.G4", "mutant.C17"):
             assert np.max(np.mean(left > right, axis=1)) > 0.9, name
-    problem = jax.tree.map(lambda leaf: leaf[0], points(False)).problem
+    problem = part(points(False), 0).problem
     flat = problem.cost_max * jnp.asarray([0.0, 1.0])[:, None, None] * jnp.ones_like(problem.expected_cost)
     found = agnostic.cost_error(problem, flat, 10**6, 0.1)
     nearest = float(found.terms["approximation"])
@@ -77,7 +79,7 @@ def test_what_the_terms_are_for():
 
 
 def test_divergences_are_those_of_plain_loops():
-    point = jax.tree.map(lambda leaf: leaf[0], points(False))
+    point = part(points(False), 0)
     problem, rivals = point.problem, point.instance.log_class[:2]
     rho, ref, user = (
         np.asarray(part) for part in (problem.context_probs, jnp.exp(problem.log_reference), problem.user)
@@ -158,7 +160,7 @@ def test_a_mixture_of_balanced_users_need_not_be_balanced():
 
 def test_the_mixture_minimises_its_objective():
     """Against scipy on the simplex; the gap bounds what is left; shapes are checked."""
-    point = jax.tree.map(lambda leaf: leaf[1], points(False))
+    point = part(points(False), 1)
     problem = point.problem
     policies = jnp.concatenate([point.instance.log_class[:2], point.probe[None], problem.log_reference[None]])
     risks = problem.objective(policies) + problem.cost_max * 0.02 * jnp.asarray([1.0, -1.0, 0.5, -2.0])
@@ -167,8 +169,8 @@ def test_the_mixture_minimises_its_objective():
 
     def value(logits):
         weights = jax.nn.softmax(logits)
-        half = 0.5 * aggregate.spread(policies, weights, reference, rho, beta)
         mixture = aggregate.mixture(policies, weights)
+        half = 0.5 * beta * (weights @ (kl(policies, mixture) @ rho))
         same = weights @ (kl(policies, reference) @ rho) - kl(mixture, reference) @ rho
         return weights @ risks - 0.25 * beta * same - 0.5 * half
 
@@ -184,7 +186,7 @@ def test_the_mixture_minimises_its_objective():
 
 
 def test_risks_are_unbiased_and_a_baseline_takes_their_noise():
-    point = jax.tree.map(lambda leaf: leaf[2], points(True))
+    point = part(points(True), 2)
     problem = point.problem
     policies = jnp.stack([point.instance.log_class[0], problem.log_reference])
     own = problem.log_reference, problem.context_probs, problem.beta

@@ -16,6 +16,7 @@ from edittheory.learn.objectives import Preference, Supervised
 from edittheory.learn.policies import LogLinear
 from edittheory.problem import cost_classes, features
 from experiments.linear_bounds import draw, learn
+from tests.parts import part
 
 LEVEL = 1e-5 / 64  # of the whole file, over its comparisons (at most 64)
 DELTA = 0.1
@@ -116,7 +117,8 @@ def preference_values(problem, model, policy, slack, n):
 
 @pytest.mark.parametrize("n", [40, 1000])
 def test_preference(instances, logged, n):
-    policies, slack = learn(instances[1], logged, Preference(), 300, first(n))
+    data = part(logged, (slice(None), slice(n)))
+    policies, slack = learn(instances[1], data, Preference(), 300, jnp.ones(n))
     realised = suboptimality(instances, policies)
     distance, mle, forms = preference_values(*instances[:2], policies, slack, float(n))
     show("PREF, Hellinger", n, distance, mle)
@@ -165,7 +167,7 @@ def test_cost(instances, logged, n):
 
 def test_ceilings_hold_over_the_ball(instances):
     _, models, _, _ = instances
-    model = jax.tree.map(lambda leaf: leaf[0], models)
+    model = part(models, 0)
     directions = jax.random.normal(jax.random.key(1), (4000, D))
     theta = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True) * model.radius
     policies = jax.vmap(model.log_policy)(theta)
@@ -179,7 +181,7 @@ def test_ceilings_hold_over_the_ball(instances):
 
 
 def test_assumptions_are_checked(instances):
-    problem, model, psi, norm = (jax.tree.map(lambda leaf: leaf[0], part) for part in instances)
+    problem, model, psi, norm = (part(each, 0) for each in instances)
     assert linear.supervised(problem, model, 100, DELTA).value > 0
     assert linear.preference(problem, model, 100, DELTA).value > 0
     assert linear.cost(problem, psi, 1000, DELTA, norm).value > 0

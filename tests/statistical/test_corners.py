@@ -22,7 +22,7 @@ def places():
 
 def test_every_statement_stands_in_every_corner(places):
     found = corners.hunt(where=tuple(places.values()), sizes=(2,), data_sets=200)
-    assert corners.refuted(found) == {}
+    assert not [check for check in found if check.refuted]
     assert {check.statement for check in found} == {claim.name for claim in STATEMENTS}
     assert all(check.trials == 200 for check in found)
 
@@ -44,7 +44,7 @@ def test_the_hunt_refutes_the_mended_formulas_as_they_were(places):
         "mutant.B3.spread", "B3(a)", "FALSE: errors compared in mean", _spread_below_rounding, 2
     )
     found = corners.hunt((mutant,), tuple(places.values()), sizes=(1,), data_sets=60)
-    assert corners.refuted(found) == {"mutant.B3.spread": ("response that the log never holds",)}
+    assert {check.corner for check in found if check.refuted} == {"response that the log never holds"}
 
     def pairs_only(problem):
         return coverage.largest_pair_gap(problem) <= bounds.BALANCED

@@ -11,6 +11,7 @@ from edittheory.claims.hunt import attackable_agnostic
 from edittheory.core import statistics
 from edittheory.medley import held_out
 from edittheory.problem import EditProblem, coverage
+from tests.parts import part
 
 pytestmark = pytest.mark.statistical
 LEVEL = 1e-3
@@ -20,7 +21,8 @@ POINTS, LOGS, N = 20, 60, 80
 @pytest.fixture(scope="module")
 def points():
     space = Space(False)
-    return jax.vmap(space.decode)(starting_vectors(jax.random.key(4), space, POINTS))
+    drawn = jax.jit(lambda key: jax.vmap(space.decode)(starting_vectors(key, space, POINTS)))
+    return drawn(jax.random.key(4))
 
 
 def test_a_policy_against_rivals_keeps_its_level(points):
@@ -45,9 +47,10 @@ def test_a_policy_against_rivals_keeps_its_level(points):
         return jax.vmap(one)(keys)
 
     keys = jax.random.split(jax.random.key(6), (POINTS, LOGS))
+    found = [np.asarray(side) for side in jax.lax.map(lambda pair: counted(*pair), (points, keys))]
     for i in range(POINTS):
-        point = jax.tree.map(lambda leaf, i=i: leaf[i], points)
-        wealth, wrong, slack = map(np.asarray, counted(point, keys[i]))
+        point = part(points, i)
+        wealth, wrong, slack = (side[i] for side in found)
         np.testing.assert_array_equal(wealth, wrong)
         assert np.all(slack > 0)
         check = statistics.violation_check(int(wrong.sum()), LOGS, float(point.delta), LEVEL / POINTS)
@@ -55,7 +58,7 @@ def test_a_policy_against_rivals_keeps_its_level(points):
 
 
 def test_more_held_out_costs_make_a_smaller_bound(points):
-    point = jax.tree.map(lambda leaf: leaf[0], points)
+    point = part(points, 0)
     problem = point.problem
     widths = []
     for n in (50, 5000):
@@ -122,5 +125,5 @@ def test_a_distance_within_a_factor(points):
         bound = problem.context_probs @ (share * jnp.max(problem.expected_cost, axis=-1)) ** 2
         return problem.suboptimality(policy), bound / (2.0 * problem.beta)
 
-    left, right = map(np.asarray, jax.vmap(both)(points, jax.random.split(jax.random.key(2), POINTS)))
+    left, right = map(np.asarray, jax.jit(jax.vmap(both))(points, jax.random.split(jax.random.key(2), POINTS)))
     assert np.all(left <= right * (1 + 1e-9))

@@ -1,5 +1,7 @@
 """Certificates for users within a radius of balance (C15): level at the user's own radius, failure below it, what is known of it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from edittheory.certify import evidence
 from edittheory.core import statistics
 from edittheory.problem import cost_classes, coverage, random_problems
-from tests.finite_toys import STRINGS, balanced
+from tests.finite_toys import STRINGS, balanced, unbalanced_instance
 
 K, X, N, LOGS, DELTA = 16, 2, 1000, 200, 0.1
 LEVEL = 1e-4
@@ -17,12 +19,18 @@ LEVEL = 1e-4
 @pytest.fixture(scope="module")
 def habitual():
     """A dense class along a line, 30% of everybody's edits a habit, and its radius."""
-    instance = random_problems.balanced_backwards(
-        jax.random.key(11), STRINGS, X, K, beta=0.3, strength=0.4, habit=0.3, tastes=random_problems.on_a_line
-    )
+
+    @jax.jit
+    def draw(key):
+        return random_problems.balanced_backwards(
+            key, STRINGS, X, K, beta=0.3, strength=0.4, habit=0.3, tastes=random_problems.on_a_line
+        )
+
+    instance = draw(jax.random.key(11))
     return instance, float(coverage.balance_radius(instance.problem))
 
 
+@functools.partial(jax.jit, static_argnames="n")
 def parts(instance, key, n=N):
     problem = instance.problem
     data = problem.sample(key, n)
@@ -34,10 +42,9 @@ def parts(instance, key, n=N):
 
 def test_radius_by_loops():
     assert coverage.balance_radius(balanced(4)) < 1e-9
-    instance = random_problems.unbalanced(jax.random.key(2), STRINGS, X, 2)
-    problem, worst = instance.problem, 0.0
+    problem, worst = unbalanced_instance(2, 2).problem, 0.0
     law, best, ref = (np.asarray(a) for a in (problem.pair_law(), problem.log_optimal, problem.log_reference))
-    for x in range(X):
+    for x in range(len(law)):
         for a in range(6):
             for b in range(6):
                 if a != b and law[x, a, b] > 0:

@@ -174,6 +174,8 @@ def test_bad_input_is_refused():
         optimistic.SharedUCB(table, contexts, 1.0, 5, growth=0.5)
     with pytest.raises((ValueError, TypeError), match="context_probs: shape"):
         optimistic.SharedUCB(table, jnp.ones(3), 1.0, 5)
+    with pytest.raises((ValueError, TypeError), match="context_probs: shape"):
+        elimination.SharedElimination(table, jnp.ones(3), 1.0, 40)
     with pytest.raises(ValueError, match="first: got 0"):
         elimination.SharedElimination(table, contexts, 1.0, 10, first=0)
     for ensemble in (

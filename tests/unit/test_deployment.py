@@ -14,7 +14,7 @@ from tests.bandit_cases import HORIZON
 @pytest.fixture(scope="module")
 def table():
     """Every policy's cost in every round that the contract's runs meet."""
-    return online.cost_table(toys.toy_deployment(), jax.random.key(3), 5, HORIZON)
+    return toys.cost_table(toys.toy_deployment(), jax.random.key(3), 5, HORIZON)
 
 
 # -- environments -------------------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def test_common_random_numbers():
     twice = deployment.deploy(problem, jnp.concatenate([policies, policies[:1]]))
     alone = deployment.deploy(problem, policies[:1])
     key = jax.random.key(1)
-    table, other = online.cost_table(twice, key, 2, 50), online.cost_table(alone, key, 2, 50)
+    table, other = toys.cost_table(twice, key, 2, 50), toys.cost_table(alone, key, 2, 50)
     np.testing.assert_array_equal(table.costs[..., 0], table.costs[..., -1])
     np.testing.assert_array_equal(table.costs[..., 0], other.costs[..., 0])
     np.testing.assert_array_equal(table.context, other.context)
@@ -52,7 +52,7 @@ def test_users_in_phases_and_orders():
     lazy = jnp.broadcast_to(jnp.eye(toys.NUM_RESPONSES), problem.user.shape)  # edits nothing: costs nothing
     phases, orders = drift.switch(20, 0.5), drift.turns(20, 3)
     environment = deployment.deploy(problem, policies, jnp.stack([problem.user, lazy]), phases, orders)
-    table = online.cost_table(environment, jax.random.key(0), 1, 20)
+    table = toys.cost_table(environment, jax.random.key(0), 1, 20)
     assert np.all(table.costs[0, 10:] == 0) and np.any(table.costs[0, :10] > 0)
     np.testing.assert_array_equal(table.context[0], orders)
     per_context = np.asarray(jnp.sum(jnp.exp(policies) * problem.expected_cost, -1))

@@ -1,5 +1,6 @@
 """The bandits: one contract for all, each one's rule on cases worked by hand, and refusals."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +9,6 @@ import pytest
 from edittheory.deploy import bandits, contextual, deployment, ensembles, off_policy, online, sharing
 from tests import online_toys as toys
 from tests.bandit_cases import HORIZON
-
-NAMES = tuple(toys.every_bandit())
-
 
 STARTS_WITH_EACH = {
     "late",
@@ -26,30 +24,41 @@ STARTS_WITH_EACH = {
 }
 
 
+@eqx.filter_jit
+def update(bandit, state, arm, cost, context, log_probs=None):
+    return bandit.update(state, arm, cost, context, log_probs)
+
+
+select = eqx.filter_jit(lambda bandit, state: bandit.select(state))
+
+
+@eqx.filter_jit
+def step(bandit, state, row):
+    arm = bandit.select(state, jnp.asarray(0))
+    return arm, bandit.update(state, arm, row[arm], jnp.asarray(0), jnp.zeros(len(row)))
+
+
 def play(bandit, costs, key=None):
-    """Arms played on a table of costs (T, K), by plain calls outside of jit."""
+    """Arms played on a table of costs (T, K), round by round, and the last state."""
     state, arms = bandit.init(key), []
-    for row in costs:
-        arm = int(bandit.select(state, jnp.asarray(0)))
-        arms.append(arm)
-        state = bandit.update(
-            state, jnp.asarray(arm), jnp.asarray(row[arm]), jnp.asarray(0), jnp.zeros(len(row))
-        )
+    for row in np.asarray(costs):
+        arm, state = step(bandit, state, row)
+        arms.append(int(arm))
     return arms, state
 
 
 @pytest.fixture(scope="module")
 def table():
     """Every policy's cost in every round that the contract's runs meet."""
-    return online.cost_table(toys.toy_deployment(), jax.random.key(3), 5, HORIZON)
+    return toys.cost_table(toys.toy_deployment(), jax.random.key(3), 5, HORIZON)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", toys.BANDITS)
 def test_contract(name, table):
     """Every bandit scans and vmaps, plays arms below K, replays the table of costs, and leaves shapes and dtypes
     alone.
     """
-    bandit, environment = toys.every_bandit(horizon=HORIZON)[name], toys.toy_deployment()
+    bandit, environment = toys.BANDITS[name](), toys.toy_deployment()
     rounds = jax.tree.map(np.asarray, online.trace(bandit, environment, jax.random.key(3), 5, HORIZON))
 
     assert rounds.arms.shape == rounds.costs.shape == (5, HORIZON)
@@ -64,7 +73,7 @@ def test_contract(name, table):
         )
 
     state = bandit.init(jax.random.key(0))
-    new = bandit.update(state, jnp.asarray(2), jnp.asarray(0.5), jnp.asarray(1), jnp.zeros(toys.NUM_POLICIES))
+    new = update(bandit, state, np.asarray(2), np.asarray(0.5), np.asarray(1), np.zeros(toys.NUM_POLICIES))
     assert jax.tree.structure(state) == jax.tree.structure(new)
     for before, after in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True):
         assert before.shape == after.shape and before.dtype == after.dtype
@@ -74,7 +83,7 @@ def test_contract(name, table):
 def test_totals_agree_with_every_round(name):
     """`simulate` keeps the sums of what `trace` shows, and a seed's rounds do not depend on the other seeds."""
     bandit, environment, key = (
-        toys.every_bandit(horizon=HORIZON)[name],
+        toys.BANDITS[name](),
         toys.toy_deployment(),
         jax.random.key(3),
     )
@@ -165,7 +174,7 @@ def test_lin_ucb_is_ridge_regression():
     for context, arm, cost in zip(
         rng.integers(5, size=30), rng.integers(2, size=30), rng.random(30), strict=True
     ):
-        state = bandit.update(state, jnp.asarray(arm), jnp.asarray(cost), jnp.asarray(context))
+        state = update(bandit, state, np.asarray(arm), np.asarray(cost), np.asarray(context))
         rows[int(arm)].append((np.asarray(features[context]), cost))
     for arm, seen in rows.items():
         x, y = np.stack([a for a, _ in seen]), np.array([b for _, b in seen])
@@ -189,13 +198,6 @@ def test_per_domain_is_one_bandit_per_domain():
         np.testing.assert_array_equal(arms[mine], alone)
 
 
-def test_discover_domains_finds_separated_clusters():
-    centres = 10.0 * np.eye(4)
-    features = np.repeat(centres, 5, axis=0) + 0.1 * np.random.default_rng(0).normal(size=(20, 4))
-    found = np.asarray(contextual.discover_domains(jax.random.key(0), jnp.asarray(features), 4)).reshape(4, 5)
-    assert len({int(row[0]) for row in found}) == 4 and np.all(found == found[:, :1])
-
-
 def test_shared_ensemble_without_overlap_is_late_ensemble():
     """Policies that never answer alike: the shared estimate is each policy's own mean, so the arms are
     LateEnsemble's.
@@ -204,12 +206,10 @@ def test_shared_ensemble_without_overlap_is_late_ensemble():
     shared, late = sharing.SharedEnsemble(3, 0.6, 50), ensembles.LateEnsemble(3, 0.6)
     state, arms = shared.init(), []
     for row in costs:
-        arm = int(shared.select(state))
+        arm = int(select(shared, state))
         arms.append(arm)
-        log_probs = jnp.where(
-            jnp.arange(3) == arm, -700.0, -jnp.inf
-        )  # would underflow if it were exponentiated
-        state = shared.update(state, jnp.asarray(arm), jnp.asarray(row[arm]), None, log_probs)
+        log_probs = np.where(np.arange(3) == arm, -700.0, -np.inf)  # would underflow if it were exponentiated
+        state = update(shared, state, np.asarray(arm), np.asarray(row[arm]), None, log_probs)
     assert arms == play(late, costs)[0]
 
 

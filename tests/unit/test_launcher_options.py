@@ -7,20 +7,17 @@ from pathlib import Path
 import pytest
 
 from edittheory.core.errors import RunError
-from edittheory.runs import launchers, provenance
+from edittheory.runs import launchers
 from edittheory.runs.slurm import Slurm, SlurmOptions, Task
 from experiments.__main__ import main
 from experiments.experiment import Work
-from tests.slurm_stub import QUICK, Stub, local, run
+from tests.slurm_stub import QUICK, Stub, hasten, local, run
 from tests.toy_experiment import EXPERIMENT, get
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(launchers, "POLL", 0.001)
-    monkeypatch.setattr(launchers, "QUEUE_PERIOD", 0.0)
-    monkeypatch.setattr(launchers, "GRACE", 0.05)
-    monkeypatch.setattr(provenance, "git_state", lambda: None)
+    hasten(monkeypatch)
 
 
 def test_missing_extra_and_missing_slurm_are_one_line(tmp_path, monkeypatch, capsys):

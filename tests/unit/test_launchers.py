@@ -7,13 +7,12 @@ import pickle
 import pytest
 
 from edittheory.core.errors import ConfigurationMismatch, RunError
-from edittheory.runs import launchers, provenance
 from edittheory.runs.launchers import Detached, SlurmLauncher, TasksFailed
 from edittheory.runs.ledger import Ledger
 from edittheory.runs.slurm import SlurmOptions, Task
 from experiments import sweeps
 from experiments.experiment import Work
-from tests.slurm_stub import QUICK, Stub, local, run
+from tests.slurm_stub import QUICK, Stub, hasten, local, run
 from tests.toy_experiment import EXPERIMENT, ToyConfig, get
 
 CALM = ("none", "TOY_CALM")
@@ -21,10 +20,7 @@ CALM = ("none", "TOY_CALM")
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(launchers, "POLL", 0.001)
-    monkeypatch.setattr(launchers, "QUEUE_PERIOD", 0.0)
-    monkeypatch.setattr(launchers, "GRACE", 0.05)
-    monkeypatch.setattr(provenance, "git_state", lambda: None)
+    hasten(monkeypatch)
 
 
 def test_rows_equal_those_of_a_local_run_and_nothing_else_is_left(tmp_path):

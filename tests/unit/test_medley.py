@@ -201,6 +201,52 @@ def test_certain_priors_leave_one_model(case):
     np.testing.assert_allclose(result.weights, jax.nn.softmax(product, axis=-1), rtol=1e-9)
 
 
+def laws(instance):
+    """Laws of edits that have nothing to do with the class: one text excluded, by member another."""
+    shape = instance.cost_class.shape
+    values = jax.random.normal(jax.random.key(9), shape)
+    excluded = jnp.arange(shape[0])[:, None, None] % shape[2] == jnp.arange(shape[2])
+    return jax.nn.log_softmax(jnp.where(excluded, -jnp.inf, values), axis=-1)
+
+
+def test_laws_of_edits_that_are_given(case):
+    """One hypothesis more about the edits: the posterior of the two models that trust them, written out."""
+    instance, data, _ = case
+    problem, given = instance.problem, laws(instance)
+    arguments = (instance.cost_class, problem.log_reference)
+    counts = likelihoods.count(data, jnp.asarray([7]), *problem.log_reference.shape)
+    priors = dataclasses.replace(PRIORS, given=0.5, balance=0.0)
+    found = medley.posterior(*arguments, counts, problem.beta, problem.cost_max, priors, given)
+    cost = np.asarray(likelihoods.cost_likelihood(instance.cost_class, counts, problem.cost_max))[0]
+    mixed = np.stack(
+        [likelihoods.edit_likelihood(*arguments, counts, problem.beta, share)[0] for share in PRIORS.shares]
+    )
+    direct = [
+        sum(float(law[x, e]) for x, e in zip(data.contexts[:7], data.edits[:7], strict=True)) for law in np.asarray(given)
+    ]  # fmt: skip
+    edits = 0.5 * np.exp(direct) + 0.5 * 0.4 * np.exp(mixed).mean(axis=0)
+    free = np.exp(
+        np.asarray(likelihoods.edit_evidence(problem.log_reference, counts, PRIORS.concentrations))[0]
+    )
+    loose = 0.3 * 0.5 * ((edits / 0.7).mean() + free)
+    weights = np.exp(cost - cost.max()) * (edits + loose)
+    np.testing.assert_allclose(found.weights[0], weights / weights.sum(), rtol=1e-9)
+    np.testing.assert_allclose(
+        found.models[0, 2], (np.exp(cost - cost.max()) * edits).sum() / weights.sum(), rtol=1e-9
+    )
+
+
+def test_laws_change_no_certificate_and_bad_ones_are_refused(case):
+    instance, data, result = case
+    problem, given = instance.problem, laws(instance)
+    arguments = (instance.cost_class, problem.log_reference, data, problem.context_probs, problem.beta)
+    one = medley.fit(*arguments, problem.cost_max, PRIORS, log_laws=given)
+    np.testing.assert_array_equal(one.members, result.members[-1])
+    assert not np.allclose(one.weights, result.weights[-1])
+    with pytest.raises(ValueError, match=r"log_laws: shape \(7, "):
+        medley.fit(*arguments, problem.cost_max, PRIORS, log_laws=given[1:])
+
+
 @pytest.mark.parametrize("sizes", [(), (0, 5), (5, 5), (9, 4), (N + 1,)])
 def test_bad_sizes(case, sizes):
     instance, data, _ = case
@@ -222,6 +268,7 @@ def test_bad_class(case):
     "field, value",
     [
         ("balance", 1.5),
+        ("given", 1.0),
         ("strong", -0.1),
         ("shares", (0.0,)),
         ("shares", ()),

@@ -105,16 +105,6 @@ def test_pairing_removes_what_the_seeds_share():
         statistics.paired_bootstrap(shared, shared[1:], RNG(2))
 
 
-def test_aggregate_by_hand():
-    found = statistics.aggregate([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 100.0], RNG(0))
-    assert found["mean"].estimate == 15.125
-    assert found["median"].estimate == 3.5
-    assert found["interquartile_mean"].estimate == 3.5  # of 2, 3, 4, 5
-    for interval in found.values():
-        assert interval.low <= interval.estimate <= interval.high
-    assert found["mean"].high > 30 > found["median"].high
-
-
 def test_slope_fit_finds_an_exact_power():
     n = np.array([10, 30, 100, 300])
     y = np.array([[1.0], [2.0], [4.0]]) * 5 * n**-0.5

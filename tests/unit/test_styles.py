@@ -104,7 +104,7 @@ def test_layouts_keep_every_sentence():
     questions = ITEMS["question answering"].apply(bullets)
     assert parse(questions).body == parse(bullets).body == parse(PLAIN).body
     assert questions.startswith("Q: What happened?\nA: The library opens on Sundays.\nQ: ")
-    assert ITEMS["question answering"].remove(questions) == PLAIN
+    assert ITEMS["question answering"].set(questions, False) == PLAIN
 
 
 def test_brief_with_second_person_and_casual():

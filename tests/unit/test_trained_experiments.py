@@ -77,7 +77,7 @@ def test_text_and_strings_come_in_one_shape():
 
 
 def test_a_winner_is_named_wrongly_no_more_often_than_declared(monkeypatch):
-    monkeypatch.setattr(phase_diagram, "RESAMPLES", 1000)
+    monkeypatch.setattr(phase_diagram, "RESAMPLES", 500)  # as many as resolve the tail
     rng = np.random.default_rng(0)
     tail, false, tries = 0.02, 0, 400
     for _ in range(tries):

@@ -7,22 +7,20 @@ import optax
 import pytest
 
 from edittheory.certify.second_order import NotConverged, excess_loss, minimise
-from edittheory.learn.objectives import EarlyEnsemble, ExpectedCost, LinearPreference, Preference, Supervised
+from edittheory.learn.objectives import EarlyEnsemble, LinearPreference, Preference, Supervised
 from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.learn.training import Settings, TrainingDiverged, train
-from edittheory.problem import EditDataset, balanced_problem, features
+from edittheory.problem import EditDataset, features
 from edittheory.runs import device_memory
+from tests.parts import part
+from tests.problem_cases import on_a_line
 
 X, Y, D, N = 3, 8, 4, 150
 
 
 @pytest.fixture(scope="module")
 def problem():
-    places = jnp.arange(Y) / (Y - 1)
-    distance = jnp.abs(places[:, None] - places)
-    return balanced_problem(
-        jnp.full(X, 1 / X), jax.random.normal(jax.random.key(3), (X, Y)), distance, 0.3, 0.3, 2.0
-    )
+    return on_a_line(X, Y)
 
 
 @pytest.fixture
@@ -40,7 +38,6 @@ def objectives(problem):
         Preference(),
         Preference(0.5),
         EarlyEnsemble(0.3),
-        ExpectedCost(problem.expected_cost, problem.beta),
     ]
 
 
@@ -117,8 +114,8 @@ def test_weights_are_a_sample_size(problem, model, getkey):
     weights = (jnp.arange(N) < sizes[:, None]).astype(float)
     keys = jax.random.split(getkey(), 3)
     trained = train(model, Preference(), data, keys, weights=weights, settings=EXACT, learning_rate=0.03)
-    part = jax.tree.map(lambda leaf: leaf[:60], data)
-    alone = train(model, Preference(), part, keys[1][None], settings=EXACT, learning_rate=0.03)
+    short = part(data, slice(60))
+    alone = train(model, Preference(), short, keys[1][None], settings=EXACT, learning_rate=0.03)
     np.testing.assert_allclose(trained.params[1], alone.params[0], atol=1e-9)
 
 
@@ -229,7 +226,7 @@ def test_bad_input_is_named(problem, model, getkey):
         settings=Settings(memory_limit=1000),
     )
     fails(r"per_run: a field has shape \(3, 8\)", per_run=lambda model: model.log_reference)
-    empty = jax.tree.map(lambda leaf: leaf[:0], data)
+    empty = part(data, slice(0))
     fails("held_out: holds no examples", held_out=empty)
     with pytest.raises(ValueError, match="labels: got 1"):
         train(model, Supervised(), data, keys, labels=["one"])

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from edittheory import bounds
+from edittheory.claims.exact import attackable_shared as shared
 from edittheory.claims.exact import attackable_steps as steps
 from edittheory.claims.exact import attackable_transfers as to
 from edittheory.claims.exact.attackable_transfers import Sides, View, natural_size
@@ -234,6 +235,7 @@ TRUE: tuple[Attack, ...] = (
     Attack("G5.beta", "G5", "SubOpt(made with beta') <= beta (1/beta' - 1/beta)^2 range(c)^2 / 8", steps.wrong_beta(8.0)),
     Attack("G7.factor", "G7", "costs within a share r of c: SubOpt <= (r max c)^2 / (2 beta)", steps.within_factor(2.0)),
     Attack("G8.cut", "G8", "SubOpt <= SubOpt with distances cut at T + E_pi[c - cut c]", steps.truncated(lambda p: p.probe)),
+    *shared.TRUE,
 )  # fmt: skip
 
 MUTANTS: tuple[Attack, ...] = (
@@ -279,6 +281,7 @@ MUTANTS: tuple[Attack, ...] = (
     Attack("mutant.G5.beta", "G5", "the same with 9 in place of 8", steps.wrong_beta(9.0), False, True),
     Attack("mutant.G7.factor", "G7", "the same with 3 in place of 2", steps.within_factor(3.0), False, True),
     Attack("mutant.G8.reference", "G8", "the same with E_ref[c - cut c]", steps.truncated(lambda p: p.problem.log_reference), False, True),
+    *shared.MUTANTS,
 )  # fmt: skip
 
 ATTACKS = TRUE + MUTANTS

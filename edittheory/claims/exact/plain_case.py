@@ -23,7 +23,7 @@ class Case:
         self.dist, self.beta = take["distance"], take["beta"]
         self.pi = normalise(np.exp(take["probe"]))
         self.rivals = [*(normalise(np.exp(law)) for law in take["log_class"]), self.pi, self.ref]
-        self.time = take["time"]
+        self.time, self.delta = take["time"], take["delta"]
         self.cost = (self.q * self.dist).sum(axis=-1)
         self.costs = np.concatenate([take["cost_class"][:-1], self.cost[None]])
         self.opt = normalise(self.ref * np.exp(-self.cost / self.beta))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edittheory.claims.exact import plain_oracle_shared
 from edittheory.claims.exact.plain_case import Case, Real, h2, kl, sigmoid, tv
 
 
@@ -285,4 +286,5 @@ ORACLES: dict[str, Callable[[Case], tuple[Any, Any]]] = {
     "mutant.G5.beta": lambda c: _beta(c, Real(9)),
     "mutant.B3.reference": lambda c: (c.suboptimality(c.pessimist), c.mean(c.ref, c.high - c.cost)),
     "mutant.B3.transfer.fast": lambda c: _fast_cost(c, 1 / Real(2.2)),
+    **plain_oracle_shared.ORACLES,
 }

@@ -3,6 +3,7 @@
 Candidates are mean costs of K policies (B4) or of K responses, over which the policies lie (O7, O8).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,9 +21,10 @@ from edittheory.deploy.sharing import SharedExponential, overlap
 class BanditAttack(NamedTuple):
     """A claim about E regret of LateEnsemble with theory's exploration, or of `SharedExponential` with a prior; costs in {0, 1}.
 
-    `right(means, horizon)` bounds the expected regret E sum_t (J(pi_t) - min J). shared: which of the
-    two. first: the prior chance of the first policy of the shared ensemble, None for the uniform prior. play: what gives the
-    left side instead, (means (S, K), keys (S, D), horizon) -> (S, D), where the claim is about neither.
+    `share` of `right(means, horizon)` bounds the expected regret E sum_t (J(pi_t) - min J). shared: whether every
+    policy learns from every round, as in the latter. first: the prior chance of the first policy of the shared ensemble, None
+    for the uniform prior. play: what gives the left side instead, (means (S, K), keys (S, D), horizon) -> (S, D), where the
+    claim is about neither. most: rounds that it is tried for at most.
     """
 
     name: str
@@ -33,6 +35,21 @@ class BanditAttack(NamedTuple):
     shared: bool = False
     first: float | None = None
     play: Callable[[Array, Array, int], Array] | None = None
+    share: float = 1.0
+    most: int = 10**7
+
+    def rounds(self, horizon: int, shared_horizon: int) -> int:
+        """How many rounds of it are played."""
+        return min(shared_horizon if self.shared else horizon, self.most)
+
+    def bound(self, means: Float[Array, "S K"], horizon: int) -> Float[Array, " S"]:
+        """The right side: one program for all claims that are a share of the same bound."""
+        return self.share * _right(self.right, means, horizon)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _right(right: Callable[[Array, int], Array], means: Array, horizon: int) -> Array:
+    return right(means, horizon)
 
 
 def gaps_of(means: Array) -> Array:
@@ -70,7 +87,7 @@ def _uniform_rate(count: int, horizon: int) -> Array:
     return jnp.sqrt(2.0 * math.log(count) / (shared * horizon))
 
 
-def _o7(first: float | None, share: float = 1.0) -> Callable[[Array, int], Array]:
+def _o7(first: float | None) -> Callable[[Array, int], Array]:
     """O7 (uniform prior, first None), O8 (`first` the prior chance of the first policy), at the rate of the uniform prior."""
 
     def right(means: Array, horizon: int) -> Array:
@@ -79,15 +96,16 @@ def _o7(first: float | None, share: float = 1.0) -> Callable[[Array, int], Array
         shared = overlap(jnp.log(policies(count))[:, None], jnp.ones(1))
         rate = _uniform_rate(count, horizon)
         log_prior = _log_prior(first, count)[best]
-        return share * online.shared_feedback(log_prior, shared, 1.0, horizon, rate).value
+        return online.shared_feedback(log_prior, shared, 1.0, horizon, rate).value
 
     return right
 
 
+_UNIFORM = _o7(None)
 TRUE = (
     BanditAttack("B4.paper", "B4", "E regret of LateEnsemble, the least of both forms", _b4("paper")),
     BanditAttack("B4.sharp", "B4", "E regret of LateEnsemble, the constants of O1", _b4("sharp")),
-    BanditAttack("O7", "O7", "E regret of SharedExponential, uniform prior", _o7(None), shared=True),
+    BanditAttack("O7", "O7", "E regret of SharedExponential, uniform prior", _UNIFORM, shared=True),
     BanditAttack("O8", "O8", "E regret of SharedExponential, a prior of 1% for one policy", _o7(0.01),
                  shared=True, first=0.01),
 )  # fmt: skip
@@ -95,19 +113,19 @@ MUTANTS = (
     BanditAttack("mutant.B4.nolog", "B4", "the gap-dependent form without log T", _without_log, True),
     BanditAttack("mutant.B4.best", "B4", "LateEnsemble's cost is at most the best policy's",
                  lambda means, horizon: jnp.zeros(means.shape[:-1]), True),
-    BanditAttack("mutant.O7", "O7", "a third of it", _o7(None, 1 / 3), True, True),
-    BanditAttack("mutant.O8", "O8", "the uniform prior's bound with a prior of 1% for one policy", _o7(None), True, True, 0.01),
+    BanditAttack("mutant.O7", "O7", "a third of it", _UNIFORM, True, True, share=1 / 3),
+    BanditAttack("mutant.O8", "O8", "the uniform prior's bound with a prior of 1% for one policy", _UNIFORM, True, True, 0.01),
 )  # fmt: skip
 
 
 @eqx.filter_jit
 def shared_regrets(
-    means: Float[Array, "S K"], keys: Array, horizon: int, first: float | None
+    means: Float[Array, "S K"], keys: Array, horizon: int, log_prior: Float[Array, " K"]
 ) -> Float[Array, "S D"]:
-    """`regrets` of SharedExponential on `policies`, means those of the responses; `first` as in an attack."""
+    """`regrets` of SharedExponential on `policies`, means those of the responses."""
     count = means.shape[-1]
     laws = policies(count)
-    ensemble = SharedExponential(count, 1.0, _uniform_rate(count, horizon), _log_prior(first, count))
+    ensemble = SharedExponential(count, 1.0, _uniform_rate(count, horizon), log_prior)
 
     def run(mean, key):
         gaps = gaps_of(laws @ mean)
@@ -131,7 +149,7 @@ def regrets_of(attack: BanditAttack, means: Float[Array, "S K"], keys: Array, ho
         return attack.play(means, keys, horizon)
     if not attack.shared:
         return regrets(means, keys, horizon)
-    return shared_regrets(means, keys, horizon, attack.first)
+    return shared_regrets(means, keys, horizon, _log_prior(attack.first, means.shape[-1]))
 
 
 @eqx.filter_jit

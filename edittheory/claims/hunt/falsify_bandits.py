@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy import optimize
 
 from edittheory.claims.exact.attack_space import bounded
@@ -44,13 +44,15 @@ class BanditCheck(NamedTuple):
 
 
 class BanditFound(NamedTuple):
-    """The worst mean costs found for one attack, what fresh runs say, how many candidates were tried in how many generations."""
+    """The worst mean costs found for one attack, what fresh runs say, how many candidates were tried in how many generations and for
+    how many rounds each."""
 
     name: str
     means: Float[np.ndarray, " K"]
     check: BanditCheck
     tried: int
     generations: int
+    rounds: int
 
 
 def lower_bound(values: Float[np.ndarray, " D"], width: float, level: float) -> float:
@@ -64,13 +66,21 @@ def lower_bound(values: Float[np.ndarray, " D"], width: float, level: float) -> 
 
 
 def judge(
-    attack: BanditAttack, means: Float[np.ndarray, " K"], horizon: int, key, runs: int, level: float
+    attack: BanditAttack,
+    means: Float[np.ndarray, " K"],
+    horizon: int,
+    key,
+    runs: int,
+    level: float,
+    rows: int = 1,
 ) -> BanditCheck:
-    """Judge a claim on fresh runs of LateEnsemble with these mean costs."""
-    concrete = jnp.asarray(means, dtype=float)
-    keys = jax.random.split(key, runs)[None]
-    paid = np.asarray(regrets_of(attack, concrete[None], keys, horizon))[0]
-    right = float(attack.right(concrete, horizon))
+    """Judge a claim on fresh runs of LateEnsemble with these mean costs; `runs` in so many equal `rows`, for one program's sake."""
+    if runs % rows:
+        raise ValueError(f"rows must divide runs = {runs}, but it is {rows}")
+    repeated = jnp.broadcast_to(jnp.asarray(means, dtype=float), (rows, len(means)))
+    keys = jax.random.split(key, runs).reshape(rows, runs // rows)
+    paid = np.asarray(regrets_of(attack, repeated, keys, horizon)).ravel()
+    right = float(attack.bound(repeated, horizon)[0])
     left = float(paid.mean())
     # Cutting runs off at a fixed height only lowers the expectation, and makes the bound on it much sharper.
     ceiling = horizon * float(np.ptp(means))
@@ -84,6 +94,7 @@ def falsify_bandits(
     horizon: int,
     key,
     *,
+    shared_horizon: int | None = None,
     num_policies: int = 3,
     population: int = 32,
     runs: int = 64,
@@ -95,9 +106,11 @@ def falsify_bandits(
 ) -> list[BanditFound]:
     """The worst mean costs found for each attack, judged on population * runs fresh runs; `level` is divided over attacks.
 
-    stop_refuted, control: as of `falsify_random`.
+    shared_horizon: rounds of the claims about shared feedback, `horizon` unless given. stop_refuted, control: as of
+    `falsify_random`.
     """
     check_int("horizon", horizon, num_policies)
+    shared_horizon = check_int("shared_horizon", shared_horizon or horizon, num_policies)
     check_int("population", population, 5)
     check_int("runs", runs, 2)
     check_probability("level", level, open_left=True)
@@ -115,13 +128,14 @@ def falsify_bandits(
                 if attack.mutant
                 else control.budget(needed.get(own), generations)
             )
+        rounds = attack.rounds(horizon, shared_horizon)
         rng = np.random.default_rng([seed, index])
         starts = np.clip(rng.normal(0, 2, (population, num_policies)), -8, 8)
 
-        def confirmed(means, look: int, attack=attack, index=index) -> bool:
+        def confirmed(means, look: int, attack=attack, index=index, rounds=rounds) -> bool:
             """Whether fresh runs, others at each look, refute it at a level that leaves room."""
             others = jax.random.fold_in(jax.random.fold_in(key, 2 * 10**6 + index), look)
-            return judge(attack, means, horizon, others, population * runs, ROOM * share).refuted
+            return judge(attack, means, rounds, others, population * runs, ROOM * share, population).refuted
 
         ends: Callable[[Float[np.ndarray, " K"], int], bool] | None = None
         if attack.mutant and control is not None:
@@ -130,7 +144,7 @@ def falsify_bandits(
             ends = _at_once
         means, tried, spent = _evolve(
             attack,
-            horizon,
+            rounds,
             keys,
             starts,
             budget,
@@ -138,8 +152,8 @@ def falsify_bandits(
             ends,
         )
         fresh = jax.random.fold_in(key, 10**6 + index)
-        verdict = judge(attack, means, horizon, fresh, population * runs, share)
-        found[index] = BanditFound(attack.name, means, verdict, tried, spent)
+        verdict = judge(attack, means, rounds, fresh, population * runs, share, population)
+        found[index] = BanditFound(attack.name, means, verdict, tried, spent, rounds)
         if attack.mutant:
             needed[own] = max(spent, needed.get(own, 0))
     return [found[index] for index in range(len(attacks))]
@@ -148,6 +162,11 @@ def falsify_bandits(
 def _at_once(means: Float[np.ndarray, " K"], look: int) -> bool:
     """A score above ENOUGH is enough."""
     return True
+
+
+@jax.jit
+def _means_of(log_odds: Float[Array, "S K"]) -> Float[Array, "S K"]:
+    return jax.nn.sigmoid(bounded(log_odds, REACH))
 
 
 def _evolve(
@@ -167,10 +186,10 @@ def _evolve(
 
     def score(x):
         nonlocal best_score, best_means, tried
-        means = jax.nn.sigmoid(bounded(jnp.asarray(np.ascontiguousarray(x.T)), REACH))
+        means = _means_of(jnp.asarray(np.ascontiguousarray(x.T)))
         paid = np.asarray(regrets_of(attack, means, keys, horizon))
         low = paid.mean(axis=1) - 2.5 * paid.std(axis=1, ddof=1) / math.sqrt(keys.shape[1])
-        right = np.asarray(attack.right(means, horizon))
+        right = np.asarray(attack.bound(means, horizon))
         values = np.log(np.maximum(low, 1e-12)) - np.log(right + ALLOWANCE)
         tried += len(values)
         if values.max() > best_score:

@@ -112,11 +112,6 @@ def ends(counts: Float[np.ndarray, "X Y Y"], states: States) -> list[Found]:
     return sorted(found, key=lambda one: -one[1])
 
 
-def point(counts: Float[np.ndarray, "X Y Y"], states: States) -> Found:
-    """The best of `ends`."""
-    return ends(counts, states)[0]
-
-
 def fit(
     coded: Coded,
     states: States,

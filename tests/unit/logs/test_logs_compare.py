@@ -12,17 +12,11 @@ from edittheory.core import statistics as core
 from edittheory.logs import costs
 from edittheory.logs.command import main
 from edittheory.logs.compare import balance, repeats, statistics
-from edittheory.logs.records import SCHEMA
 from edittheory.logs.users import states
 from experiments import people
+from tests.log_cases import log
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "logs"
-
-
-def log(pairs, **columns) -> pl.DataFrame:
-    rows = [{"line": i + 1, "prompt": "p", "response": a, "edit": b} for i, (a, b) in enumerate(pairs)]
-    frame = pl.DataFrame(rows, schema=SCHEMA)
-    return frame.with_columns(pl.Series(name, values).cast(SCHEMA[name]) for name, values in columns.items())
 
 
 # -- distributions of costs ----------------------------------------------------------------------------------------------

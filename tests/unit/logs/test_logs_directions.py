@@ -11,16 +11,10 @@ import pytest
 from edittheory.core import statistics
 from edittheory.logs import directions
 from edittheory.logs.command import main
-from edittheory.logs.records import SCHEMA
+from tests.log_cases import log
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "logs"
 WORDS = "red blue green sun moon".split()
-
-
-def log(pairs, **columns) -> pl.DataFrame:
-    rows = [{"line": i, "prompt": "p", "response": a, "edit": b} for i, (a, b) in enumerate(pairs)]
-    frame = pl.DataFrame(rows, schema=SCHEMA)
-    return frame.with_columns(pl.Series(name, values).cast(SCHEMA[name]) for name, values in columns.items())
 
 
 def text(rng, size) -> str:

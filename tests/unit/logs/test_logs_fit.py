@@ -65,7 +65,7 @@ def test_known_users_are_found_again(scalars):
     for seed in range(6):
         user = made_user(scalars, 100 + seed)
         coded = simulated(user, 4000, seed)
-        vector, _ = fitting.point(coded.counts((X, 2**M)), made_states())
+        vector, _ = fitting.ends(coded.counts((X, 2**M)), made_states())[0]
         fitted = model.unpack(jnp.asarray(vector), X, M)
         found.append([float(getattr(fitted, name)) for name in SCALARS])
     off = np.mean(found, axis=0) - np.array(scalars)

@@ -1,0 +1,1 @@
+"""Certificates of networks beyond the anytime sets of `certificates_neural`."""
