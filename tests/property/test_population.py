@@ -4,7 +4,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from edittheory import bounds
 from edittheory.core.logspace import log_normalise
 from edittheory.learn import losses
 from edittheory.problem import cost_classes as costs
-from edittheory.problem import coverage, paths
+from edittheory.problem import coverage
 from tests.finite_toys import DISTANCE, X, Y, balanced, corners, number, policies
 from tests.property_cases import balanced_problems, problems, seeds, some_policies
 
@@ -173,22 +172,6 @@ def test_path_coverage_of_pairs_dominates_the_path_and_is_close_to_it(problem, s
         direction = np.asarray(end) - np.asarray(problem.log_optimal)
         speed = 2 * np.ptp(direction, axis=-1).max()
         assert fine[k] <= dense * np.exp(speed / FINE)
-
-
-@pytest.mark.parametrize("steps", [1, 8, 40])
-def test_the_largest_ceiling_of_all_intervals_is_that_where_the_slope_changes_its_sign(steps):
-    rng = np.random.default_rng(steps)
-    start, ends = jax.nn.log_softmax(rng.normal(size=(X, Y)), axis=-1), 3.0 * rng.normal(size=(5, X, Y))
-    ends[1, 0, 2] = -np.inf
-    ends[2] = start
-    grid = paths.path(start, jax.nn.log_softmax(ends, axis=-1), steps)
-    pairs = [grid[0], *(table[..., :-1] + table[..., 1:] for table in grid[1:])]
-    for times, values, slopes in (grid, pairs):
-        single = np.asarray(paths.tangent_maximum(times, values, slopes))
-        np.testing.assert_allclose(
-            single, paths.tangent_ceiling(times, values, slopes).max(axis=-3), rtol=1e-13
-        )
-    assert np.isneginf(single).sum() == 2
 
 
 @eqx.filter_jit
