@@ -41,6 +41,10 @@ class Objective(eqx.Module):
         """Loss of each of the N examples."""
         raise NotImplementedError
 
+    def working_floats(self, model: Any, examples: int) -> int:
+        """Numbers that one run keeps for so many examples beside the model's own and a few for each example."""
+        return 0
+
 
 class Supervised(Objective):
     """SUP: negative log-likelihood of the edit."""
@@ -71,6 +75,10 @@ class LinearPreference(Objective):
     """
 
     scale: Float[Array, "*batch"] = eqx.field(converter=_number, default=1.0)
+
+    def working_floats(self, model: Any, examples: int) -> int:
+        """The differences, and the two parts they are taken of."""
+        return 3 * examples * model.features.shape[-1] if isinstance(model, LogLinear) else 0
 
     def __call__(self, model: Any, params: Any, data: EditDataset) -> Losses:
         """-log sigmoid(s theta . (phi(x, y') - phi(x, y))); ValueError for a class that is not log-linear."""
