@@ -20,8 +20,9 @@ from edittheory.deploy import (
     optimistic,
     sharing,
 )
-from edittheory.problem import EditProblem, balanced_problem
+from edittheory.problem import EditProblem
 from tests.bandit_cases import HORIZON
+from tests.problem_cases import built_backwards
 
 NUM_POLICIES, NUM_CONTEXTS, NUM_RESPONSES = 4, 3, 6
 
@@ -30,16 +31,20 @@ NUM_POLICIES, NUM_CONTEXTS, NUM_RESPONSES = 4, 3, 6
 def toy_problem(seed: int = 0, strength: float = 0.4) -> EditProblem:
     """A balanced problem on a line of responses."""
     optimum, _ = jax.random.split(jax.random.key(seed))
-    places = jnp.arange(NUM_RESPONSES) / (NUM_RESPONSES - 1)
-    distance = jnp.abs(places[:, None] - places[None, :])
+    places = np.arange(NUM_RESPONSES) / (NUM_RESPONSES - 1)
+    distance = np.abs(places[:, None] - places[None, :])
     log_optimal = 2.0 * jax.random.normal(optimum, (NUM_CONTEXTS, NUM_RESPONSES))
-    return balanced_problem(jnp.asarray([0.5, 0.3, 0.2]), log_optimal, distance, 0.3, strength, 3.0)
+    return built_backwards(np.array([0.5, 0.3, 0.2]), log_optimal, distance, 0.3, strength, 3.0)
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def _policies(seed, shape):
+    return jax.nn.log_softmax(1.5 * jax.random.normal(jax.random.key(seed), shape), axis=-1)
 
 
 def toy_policies(problem: EditProblem, seed: int = 1, count: int = NUM_POLICIES):
     """Random policies with full support, (count, X, Y)."""
-    noise = jax.random.normal(jax.random.key(seed), (count, *problem.log_reference.shape))
-    return jax.nn.log_softmax(1.5 * noise, axis=-1)
+    return _policies(seed, (count, *problem.log_reference.shape))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from edittheory.learn.training import Settings, train
 from edittheory.problem import features
 from edittheory.runs import checkpoints
 from tests.parts import part
-from tests.problem_cases import on_a_line
+from tests.problem_cases import on_a_line, spanning
 
 X, Y, D, N, RUNS = 3, 6, 4, 60, 6
 SETTINGS = Settings(steps=60, chunk=20, width=2)
@@ -29,7 +29,7 @@ def problem():
 @pytest.fixture
 def job(problem, getkey):
     """Every numeric parameter of a sweep differs from run to run."""
-    table = features.spanning(getkey(), problem.expected_cost[None], D)
+    table = spanning(getkey(), problem.expected_cost[None], D)
     keys = jax.random.split(getkey(), RUNS)
     data = jax.vmap(lambda key: problem.sample(key, N))(keys)
     return dict(

@@ -19,9 +19,14 @@ LEVEL = 1e-4
 @pytest.fixture(scope="module")
 def case():
     """A dense class along a line, and its tables as NumPy arrays."""
-    instance = random_problems.balanced_backwards(
-        jax.random.key(3), STRINGS, X, K, beta=0.3, tastes=random_problems.on_a_line
-    )
+
+    @jax.jit
+    def draw(key):
+        return random_problems.balanced_backwards(
+            key, STRINGS, X, K, beta=0.3, tastes=random_problems.on_a_line
+        )
+
+    instance = draw(jax.random.key(3))
     problem = instance.problem
     tables = [
         np.asarray(part) for part in (instance.cost_class, problem.log_reference, problem.context_probs)

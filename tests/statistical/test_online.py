@@ -36,7 +36,7 @@ def test_b4_holds_at_every_checkpoint(means):
     marks = np.array([20, 200, 1000])
     late = ensembles.LateEnsemble(count, ensembles.theory_exploration(1.0))
     curves = online.simulate(late, environment, jax.random.key(4), 300, 1000, marks)
-    gaps = jnp.asarray(means) - min(means)
+    gaps = jnp.asarray(np.asarray(means) - min(means))
     for column, horizon in enumerate(marks):
         regret = np.asarray(curves.regret[:, column])
         lower = regret.mean() - upper_deviation(regret, LEVEL / (len(marks) * len(MEANS)))
@@ -170,15 +170,15 @@ def test_online_dpo_is_calibrated_by_the_behaviour_only():
         )
         return jnp.sum(law * table)
 
-    slope = jax.grad(population)
+    slope = jax.jit(jax.grad(population))
     np.testing.assert_allclose(slope(problem.log_optimal, behaviour), 0.0, atol=1e-12)
     assert float(jnp.max(jnp.abs(slope(problem.log_optimal, problem.log_reference)))) > 1e-3
 
 
 def test_online_learners_get_better():
     """On a random instance each online learner ends below the reference; none needs the closed class."""
-    distance = jnp.asarray(toys.toy_problem().distance)[None]
-    instance = random_problems.balanced_backwards(jax.random.key(3), random_problems.Spaces(distance), 2, 8)
+    spaces = random_problems.Spaces(np.asarray(toys.toy_problem().distance)[None])
+    instance = jax.jit(lambda key: random_problems.balanced_backwards(key, spaces, 2, 8))(jax.random.key(3))
     problem = instance.problem
     learners = (
         iterated.OnlinePreference(instance.log_class, problem.log_reference),

@@ -1,7 +1,5 @@
 """The losses on many data sets are those of `class_losses` one by one, in every branch."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,6 @@ from tests.unit.test_learners_fast import Y, plain_preference, plain_supervised,
 SETS = 5
 
 
-@functools.partial(jax.jit, static_argnames=("n", "num_y"))
 def sets(key, n, num_y=Y):
     log_class, log_reference, _ = random_case(key, n, num_y=num_y)
     data = random_case(jax.random.fold_in(key, 1), n, num_y=num_y, batch=(SETS,))[2]

@@ -7,8 +7,9 @@ import pytest
 
 from edittheory.learn import cost_models
 from edittheory.learn.training import Settings
-from edittheory.problem import balanced_problem, cost_classes, features
+from edittheory.problem import cost_classes, features
 from tests.parts import part
+from tests.problem_cases import built_backwards
 
 X, Y, D, N = 2, 6, 3, 80
 ridge = jax.jit(cost_models.ridge)
@@ -16,10 +17,9 @@ ridge = jax.jit(cost_models.ridge)
 
 @pytest.fixture(scope="module")
 def problem():
-    places = jnp.arange(Y) / (Y - 1)
-    distance = jnp.abs(places[:, None] - places)
+    places = np.arange(Y) / (Y - 1)
     optimum = jax.random.normal(jax.random.key(5), (X, Y))
-    return balanced_problem(jnp.array([0.3, 0.7]), optimum, distance, 0.3, 0.3, 2.0)
+    return built_backwards(np.array([0.3, 0.7]), optimum, np.abs(places[:, None] - places), 0.3, 0.3, 2.0)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from edittheory.learn.training import Settings, TrainingDiverged, train
 from edittheory.problem import EditDataset, features
 from edittheory.runs import device_memory
 from tests.parts import part
-from tests.problem_cases import on_a_line
+from tests.problem_cases import on_a_line, spanning
 
 X, Y, D, N = 3, 8, 4, 150
 
@@ -25,7 +25,7 @@ def problem():
 
 @pytest.fixture
 def model(problem, getkey):
-    return LogLinear(features.spanning(getkey(), problem.expected_cost[None], D), problem.log_reference)
+    return LogLinear(spanning(getkey(), problem.expected_cost[None], D), problem.log_reference)
 
 
 START = Settings(steps=1, chunk=1, dtype="float64")

@@ -16,6 +16,7 @@ the largest likelihood in the hypothesis. Under it the evidence ever reaches 1 /
 import functools
 import itertools
 import math
+import typing
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -101,6 +102,7 @@ def fit_logistic(
     )
 
 
+@typing.no_type_check  # called thousands of times a test
 def _logistic_slope(
     design: np.ndarray, offset: np.ndarray, ridge: float, theta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
