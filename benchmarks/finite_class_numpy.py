@@ -34,21 +34,26 @@ def numpy_products_loop(arrays, count):
     else:
         up = np.exp(rows - log_reference.reshape(cells, 1))
         down = 1.0 / up
+    # Two buffers for all data sets: fresh memory for each would cost as much as the products.
+    first, second = np.empty((2, x.shape[1], rows.shape[1])) if not counted else (None, None)
     for s in range(count):
         before, after = x[s] * num_y + y[s], x[s] * num_y + edit[s]
-        sup.append(np.argmax(np.bincount(after, minlength=cells) @ rows))
+        sup.append(np.bincount(after, minlength=cells))
         if counted:
             pref.append(np.argmin(np.bincount(before * num_y + edit[s], minlength=cells * num_y) @ losses))
             continue
         edited = y[s] != edit[s]
-        ratio = up[before[edited]]
-        ratio *= down[after[edited]]
+        size = int(edited.sum())
+        ratio, other = first[:size], second[:size]
+        up.take(before[edited], axis=0, out=ratio, mode="clip")
+        down.take(after[edited], axis=0, out=other, mode="clip")
+        ratio *= other
         ratio += 1.0
-        groups = len(ratio) // factors
+        groups = size // factors
         head, rest = ratio[: groups * factors], ratio[groups * factors :]
         product = np.multiply.reduce(head.reshape(factors, groups, -1), axis=0)
-        pref.append(np.argmin(np.log(product).sum(axis=0) + np.log(rest).sum(axis=0)))
-    return np.array(sup), np.array(pref)
+        pref.append(np.argmin(np.log(product).sum(axis=0) + np.log(np.multiply.reduce(rest, axis=0))))
+    return np.argmax(np.stack(sup) @ rows, axis=1), np.array(pref)
 
 
 def same_choices(arrays, first, second) -> int:

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from edittheory.core.counter_bits import first_word
 from edittheory.deploy.ensembles import as_float
@@ -53,12 +53,19 @@ class BernoulliArms(eqx.Module):
 
     def draw(self, key: PRNGKeyArray, t: Index) -> Round:
         """Round t of the seed."""
-        # The folded key is itself a hash of (key, t): its first word serves as the round's 24 random bits, at half the price.
-        word = first_word(key, t)
-        uniform = (word >> 8).astype(jnp.float32) * 2.0**-24
         expected = self.cost_max * self.means
-        costs = jnp.where(uniform < self.means, self.cost_max, 0.0)
+        costs = jnp.where(self.uniform(self.word(key, t)) < self.means, self.cost_max, 0.0)
         return Round(jnp.zeros((), dtype=jnp.int32), costs, expected, expected, None)
+
+    @staticmethod
+    def word(key: PRNGKeyArray, t: Index) -> UInt32[Array, ""]:
+        """The round's random bits: the folded key is itself a hash of (key, t), its first word comes at half the price."""
+        return first_word(key, t)
+
+    @staticmethod
+    def uniform(word: UInt32[Array, "*seeds"]) -> Float[Array, "*seeds"]:
+        """The uniform of 24 of these bits."""
+        return (word >> 8).astype(jnp.float32) * 2.0**-24
 
 
 class Replay(eqx.Module):

@@ -174,6 +174,31 @@ class LateEnsemble(IndexBandit):
         """C/N - exploration * sqrt(log t / N)."""
         return state.means - self.exploration * jnp.sqrt(bonus(state))
 
+    def choose(
+        self, counts: Int[Array, "K S"], totals: Float[Array, "K S"], time: Scalar
+    ) -> Int[Array, " S"]:
+        """`select` for seeds side by side in round `time`, written out over policies with one division for each.
+
+        The indices are those of `index` up to rounding: the choices are the same but where two of them agree to 15 digits.
+        """
+        least, arm = jnp.full(counts.shape[1:], jnp.inf), jnp.zeros(counts.shape[1:], jnp.int32)
+        log_time = jnp.log(time)
+        for k in range(self.num_policies):
+            share = 1.0 / jnp.maximum(counts[k], 1)
+            own = totals[k] * share - self.exploration * jnp.sqrt(log_time * share)
+            own = jnp.where(counts[k] > 0, own, -jnp.inf)
+            less = own < least
+            least, arm = jnp.where(less, own, least), jnp.where(less, jnp.int32(k), arm)
+        return arm
+
+
+def entry(values: Float[Array, " K"], places: Int[Array, "*seeds"]) -> Float[Array, "*seeds"]:
+    """values[places] by compares, for a few values."""
+    found = jnp.broadcast_to(values[-1], places.shape)
+    for k in reversed(range(values.shape[0] - 1)):
+        found = jnp.where(places == k, values[k], found)
+    return found
+
 
 def theory_exploration(cost_max: float | Scalar) -> Scalar:
     """c_max sqrt(2): LateEnsemble's exploration at which B4 holds."""

@@ -161,7 +161,8 @@ def check_memory(model, shared, job, settings, num_runs, width, num_devices, dev
     )
     state = sum(int(np.prod(leaf.shape)) * item for leaf in jax.tree.leaves(one))
     examples = settings.batch_size or job.weights.shape[1]
-    working = item * (getattr(model, "working_floats", lambda: 0)() + 8 * examples) + 3 * state
+    numbers = getattr(model, "working_floats", lambda: 0)() + job.objective.working_floats(model, examples)
+    working = item * (numbers + 8 * examples) + 3 * state
     share = -(-num_runs // num_devices)
     per_device = total(shared) + (total(job) / num_runs + 2 * state) * share + working * width
     estimate = per_device * (num_devices if device.platform == "cpu" else 1)

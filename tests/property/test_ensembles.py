@@ -153,3 +153,18 @@ def test_equal_arms_are_played_about_equally():
 
     leads = int(jnp.sum(jax.vmap(lead)(jax.random.split(jax.random.key(7), seeds))))
     assert scipy.stats.binomtest(leads, seeds, 0.5).pvalue > LEVEL
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_the_loop_of_plain_ucb_plays_what_ucb_plays(count):
+    """The same arms as `run` in every seed, also with policies of one cost, where indices tie; the same sums up to rounding."""
+    means = np.append(np.linspace(0.2, 0.6, count)[:-1], 0.2)
+    environment, late = deployment.BernoulliArms(means, 1.7), ensembles.LateEnsemble(count, 1.7 * 2**0.5)
+    key, marks = jax.random.key(5), np.array([count, 40, 700])
+    own = online.simulate(late, environment, key, 801, 700, marks, first_seed=3)
+    ends = jnp.asarray(marks)
+    each = jax.jit(jax.vmap(lambda seed: online.run(late, environment, jax.random.fold_in(key, seed), ends)))
+    expected = each(3 + jnp.arange(801))
+    np.testing.assert_array_equal(own.counts, expected.counts)
+    for name in ("costs", "conditional", "regret"):
+        np.testing.assert_allclose(getattr(own, name), getattr(expected, name), rtol=1e-12, atol=1e-10)

@@ -59,6 +59,15 @@ def test_unedited_logs_and_impossible_responses(getkey, n, num_y):
     same(found, each_preference(log_class, log_reference, data, 1.0))
 
 
+def test_long_logs_and_classes_in_parts(getkey, monkeypatch):
+    """Exponents add up over many groups of factors; 37 members in parts of 16, the last of them filled up."""
+    monkeypatch.setattr(class_losses_sets, "CPU_TILE", 1)
+    log_class, log_reference, _ = random_case(getkey(), 1, num_y=33, num_k=37, spread=3.0)
+    data = random_case(getkey(), 2500, num_y=33, num_k=1, batch=(SETS,))[2]
+    found = jax.jit(class_losses_sets.preference)(log_class, log_reference, data, 1.0)
+    same(found, each_preference(log_class, log_reference, data, 1.0))
+
+
 @pytest.mark.parametrize("factors", class_losses_sets.FACTORS)
 def test_no_product_overflows_at_its_limit(factors):
     limit = min(class_losses_sets.LARGEST_LOG / factors - 1.0, class_losses.LARGEST_LOGIT)

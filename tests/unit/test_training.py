@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from edittheory.certify.second_order import NotConverged, excess_loss, minimise
-from edittheory.learn.objectives import EarlyEnsemble, Preference, Supervised
+from edittheory.learn.objectives import EarlyEnsemble, LinearPreference, Preference, Supervised
 from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.learn.training import Settings, TrainingDiverged, train
 from edittheory.problem import EditDataset, features
@@ -234,3 +234,19 @@ def test_bad_input_is_named(problem, model, getkey):
         Settings(dtype="bfloat16")
     with pytest.raises(ValueError, match="steps"):
         Settings(steps=0)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 40.0])
+def test_preference_from_differences_of_features(problem, model, getkey, scale):
+    """Losses and gradients are those of `Preference`, at theta = 0 and at unedited pairs too, and no other class is taken."""
+    data = problem.sample(getkey(), N)
+    assert bool(jnp.any(data.edits == data.responses))
+    for theta in (jnp.zeros(D), jax.random.normal(getkey(), (D,))):
+        found, expected = (
+            jax.jacobian(lambda t, o=objective: (o(model, t, data),) * 2, has_aux=True)(theta)
+            for objective in (LinearPreference(scale), Preference(scale))
+        )
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+    with pytest.raises(ValueError, match="model: got Tabular, must be LogLinear"):
+        LinearPreference()(Tabular(problem.log_reference), jnp.zeros((X, Y)), data)
