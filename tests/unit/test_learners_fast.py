@@ -14,10 +14,10 @@ from tests.parts import part
 K, X, Y = 7, 3, 5
 
 
-def random_case(key, n, num_k=K, num_x=X, num_y=Y, batch=()):
+def random_case(key, n, num_k=K, num_x=X, num_y=Y, spread=1.0, batch=()):
     """A class, a reference, and data sets of n pairs, all with leading axes `batch`; by NumPy, which compiles nothing."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    log_class = scipy.special.log_softmax(rng.normal(size=(*batch, num_k, num_x, num_y)), axis=-1)
+    log_class = scipy.special.log_softmax(spread * rng.normal(size=(*batch, num_k, num_x, num_y)), axis=-1)
     log_reference = scipy.special.log_softmax(rng.normal(size=(*batch, num_x, num_y)), axis=-1)
     parts = [rng.integers(0, size, (*batch, n)) for size in (num_x, num_y, num_y)]
     data = EditDataset(*map(jnp.asarray, (*parts, np.zeros((*batch, n)))))
