@@ -100,6 +100,8 @@ def main() -> int:
         print("error: submitit is missing; install it: pip install 'submitit>=1.5'", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A shell ignores it for what it starts in the background, and so would the commands that are started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="edittheory-slurm-") as name:
         folder = Path(name)
         local = run_here(folder / "local", *SWEEP)
