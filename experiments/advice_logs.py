@@ -22,7 +22,6 @@ from . import spaces, worlds
 
 SPLITS = ("tune", "test", "fresh")
 LEARNERS = ("SFT", "DPO", "SFT+DPO", "cost regression", "reference")
-OBJECTIVES = {"SFT": Supervised(), "DPO": Preference(), "SFT+DPO": EarlyEnsemble(jnp.asarray(0.1))}
 
 Parameters = Mapping[str, float]
 
@@ -94,10 +93,11 @@ def log_linear(config: Any, knobs: Parameters, beta: float, number: int, key) ->
         world_key, distances, traced, beta, jnp.asarray(sizes, dtype=float), 0.1, **shape
     )
     data = jax.tree.map(np.asarray, _records(world_key, distances, traced, beta, **shape))
-    keys = jax.random.split(train_key, len(OBJECTIVES))
+    objectives = {"SFT": Supervised(), "DPO": Preference(), "SFT+DPO": EarlyEnsemble(jnp.asarray(0.1))}
+    keys = jax.random.split(train_key, len(objectives))
     found = {
         name: worlds.fit(drawn, logs, objective, keys[i])
-        for i, (name, objective) in enumerate(OBJECTIVES.items())
+        for i, (name, objective) in enumerate(objectives.items())
     }
     found["cost regression"] = worlds.ridge_policies(drawn, logs)["RL plug-in"]
     found["reference"] = jnp.broadcast_to(

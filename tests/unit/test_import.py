@@ -38,6 +38,21 @@ def test_import_is_lazy():
     assert said.strip() == "[]"
 
 
+def test_no_module_computes_when_it_is_imported():
+    """JAX's threads would not survive the fork of `edittheory verify`, whose experiments then wait for ever."""
+    code = """
+import importlib, pkgutil
+from jax._src import xla_bridge
+for package in ("edittheory", "experiments", "paper_figures"):
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, package + "."):
+        importlib.import_module(module.name)
+        assert not xla_bridge.backends_are_initialized(), module.name
+print("none")
+"""
+    assert python(code).strip().splitlines()[-1] == "none"
+
+
 @pytest.mark.parametrize("name", sorted(set(et.__all__)))
 def test_every_public_name_is_there(name):
     assert getattr(et, name) is not None

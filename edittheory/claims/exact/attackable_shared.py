@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from edittheory.bounds.online_shared import FACTOR
@@ -152,7 +153,7 @@ def jensen(share: float) -> Callable[[Point], Sides]:
 
 def potential(added: float) -> Callable[[Point], Sides]:
     """sum_t v_{k_t}(N(t)) <= S (added + log(T/S)) after 1, 2, 3 and 4 rounds more than one of each, of the probe and in turn."""
-    played = jnp.asarray([[0, 0, 0, 0], [1, 0, 1, 0]])
+    played = np.array([[0, 0, 0, 0], [1, 0, 1, 0]])
 
     def sides(point: Point) -> Sides:
         laws, rho = (
