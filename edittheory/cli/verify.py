@@ -32,10 +32,8 @@ LONGEST_FIRST = ("falsification", "bound_verification", "corners", "late_ensembl
 """The order in which they are started: what takes longest must not come last."""
 
 
-EXECUTES = ("falsification", "bound_verification", "late_ensemble")
+EXECUTES = ("falsification", "bound_verification", "late_ensemble", "preference_scale")
 """Experiments whose programs run for long once compiled: LLVM optimises a little."""
-UNCHANGED = ("preference_scale",)
-"""Experiments that would lose more to slower programs than compiling them fast gains."""
 
 
 class Options(NamedTuple):
@@ -50,8 +48,6 @@ class Options(NamedTuple):
 
 def fast_compiling(name: str, version: str) -> str:
     """XLA_FLAGS with which programs of an experiment are compiled in a tenth to a half of the time, for a version of jaxlib."""
-    if name in UNCHANGED:
-        return ""
     level = 1 if name in EXECUTES else 0
     flags = [f"--xla_backend_optimization_level={level}", "--xla_cpu_parallel_codegen_split_count=1"]
     major, minor = version.split(".")[:2]

@@ -221,11 +221,22 @@ def _climbed(
 
 
 @eqx.filter_jit
-def _decode(space: Space, vectors: Array) -> Point:
+def decode(space: Space, vectors: Float[Array | np.ndarray, "S d"]) -> Point:
+    """The points of several vectors, as one with a leading axis."""
     return jax.vmap(space.decode)(vectors)
+
+
+ROWS = 64
+"""Vectors that `points_of` decodes at a time, so that one program serves any number of them."""
 
 
 def points_of(space: Space, vectors: Float[Array | np.ndarray, "S d"]) -> list[Point]:
     """The points of several vectors."""
-    batch = jax.tree.map(np.asarray, _decode(space, jnp.asarray(vectors)))
-    return [jax.tree.map(lambda leaf, row=row: leaf[row], batch) for row in range(len(vectors))]
+    vectors = np.asarray(vectors)
+    found: list[Point] = []
+    for first in range(0, len(vectors), ROWS):
+        part = vectors[first : first + ROWS]
+        padded = np.concatenate([part, np.repeat(part[-1:], ROWS - len(part), axis=0)])
+        batch = jax.tree.map(np.asarray, decode(space, padded))
+        found += [jax.tree.map(lambda leaf, row=row: leaf[row], batch) for row in range(len(part))]
+    return found

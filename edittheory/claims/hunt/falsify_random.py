@@ -20,7 +20,7 @@ from scipy import optimize
 
 from edittheory.claims.exact.attack_space import Point, Space, starting_vectors
 from edittheory.claims.hunt.control import Control, hunt
-from edittheory.claims.hunt.falsify import TINY
+from edittheory.claims.hunt.falsify import TINY, decode
 from edittheory.claims.statement import Sides, Statement, rounding
 from edittheory.claims.trial import make_trial
 from edittheory.core import statistics
@@ -120,6 +120,7 @@ def _score(points: Point, left: Array, right: Array, failures: Array) -> Array:
     return jnp.clip(jnp.where(jnp.isnan(found), -WORST, found), -WORST, WORST)
 
 
+@jax.jit
 def _log_ratio(points: Point, left: Array, right: Array) -> Array:
     """log left - log(right + allowance), (S, D, claims)."""
     scale = jnp.max(points.problem.distance, axis=(-2, -1))[:, None, None]
@@ -152,7 +153,7 @@ class Arena:
 
     def scores(self, thetas: Float[np.ndarray, "S d"]) -> Float[np.ndarray, "S claims"]:
         """Scores of a population on common data keys; remembers the best problem of every attack."""
-        points = _decode(self.space, jnp.asarray(thetas))
+        points = decode(self.space, np.asarray(thetas))
         left, right = _ratios(self.attacks, points, self._common, self.n)
         found = np.asarray(_score(points, left, right, self.failures))
         self.tried += len(thetas)
@@ -207,7 +208,7 @@ class Arena:
 
     def confirm(self, index: int, theta: np.ndarray, level: float, number: int = 0) -> RandomCheck:
         """Judge one problem on population * data_sets fresh data sets, at the given level; `number` says on which."""
-        points = _decode(self.space, jnp.broadcast_to(jnp.asarray(theta), (self.population, self.space.size)))
+        points = decode(self.space, np.broadcast_to(theta, (self.population, self.space.size)))
         fresh = jax.random.split(self._key(10**6 + index + 10**7 * number), self.population * self.data_sets)
         left, right = _ratios(self.attacks, points, fresh.reshape(self.population, self.data_sets), self.n)
         return _judge_sides(points, left, right, index, self.claims[index], level)
@@ -241,11 +242,6 @@ def judge(
         float(np.median(left)), float(np.median(right)), ratio, violations, trials, allowed, verdict.lower,
         verdict.violated,
     )  # fmt: skip
-
-
-@eqx.filter_jit
-def _decode(space: Space, thetas: Array) -> Point:
-    return jax.vmap(space.decode)(thetas)
 
 
 def falsify_random(
