@@ -289,7 +289,7 @@ EXPERIMENT = _Falsification(
         ),
     },
     times={
-        "quick": "95 s of processor time as verify compiles it (measured on a busy machine)",
+        "quick": "85 s of processor time as verify compiles it (measured)",
         "standard": "about 20 minutes on 2 CPU cores, not measured",
         "paper": "for a GPU, not measured",
     },
