@@ -117,6 +117,12 @@ SENTENCES: tuple[Sentence, ...] = (
         "exact ones are {low:.1f} to {high:.1f} times the quantile at n = 300 and 3,000 ({problems} problems; `linear_certificates`)",
         _readme,
     ),
+    Sentence(
+        "README.md",
+        "for networks certificates that are searched for, not proven, are within {largest:.1f} times and were wrong in {wrong} of "
+        "{of} logs",
+        _pivots,
+    ),
     *said(
         CERTIFICATES,
         _linear,
