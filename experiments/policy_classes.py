@@ -21,7 +21,8 @@ from .world_configs import WorldConfig
 
 # user: (strength, habit)
 USERS = {"strong": (0.9, 0.0), "weak": (0.05, 0.0), "habit": (0.05, 0.3)}
-LEARNERS = ("SUP", "PREF", "Early")
+LEARNERS = {"SUP": Supervised, "PREF": Preference, "Early": lambda: EarlyEnsemble(jnp.asarray(0.1))}
+"""Makers of the objectives."""
 CLASSES = (
     "finite, right",
     "finite, wrong",
@@ -148,8 +149,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
         labels = {"user": cell["user"], "class": name, "learner": learner}
         frames.append(frame(**labels, n=n, seed=seed, suboptimality=loss))
 
-    objectives = (Supervised(), Preference(), EarlyEnsemble(jnp.asarray(0.1)))
-    for learner, objective in zip(LEARNERS, objectives, strict=True):
+    for learner, make in LEARNERS.items():
+        objective = make()
         for name, members in (("finite, right", right), ("finite, wrong", wrong)):
             chosen = choose_member(logs, members, reference, objective)
             add(name, learner, jax.vmap(lambda table, index: table[index])(members, chosen))
