@@ -1,6 +1,7 @@
 """Finite, log-linear and neural classes, right and wrong, trained on the edits of the same users."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import polars as pl
 
 from edittheory.core import statistics
 from edittheory.core.validation import check_each, check_int
-from edittheory.learn.objectives import EarlyEnsemble, Preference, Supervised
+from edittheory.learn.objectives import EarlyEnsemble, Objective, Preference, Supervised
 from edittheory.learn.policies import LogLinear, NeuralPolicy, Tabular
 from edittheory.problem import features
 
@@ -21,7 +22,11 @@ from .world_configs import WorldConfig
 
 # user: (strength, habit)
 USERS = {"strong": (0.9, 0.0), "weak": (0.05, 0.0), "habit": (0.05, 0.3)}
-LEARNERS = {"SUP": Supervised, "PREF": Preference, "Early": lambda: EarlyEnsemble(jnp.asarray(0.1))}
+LEARNERS: dict[str, Callable[[], Objective]] = {
+    "SUP": Supervised,
+    "PREF": Preference,
+    "Early": lambda: EarlyEnsemble(jnp.asarray(0.1)),
+}
 """Makers of the objectives."""
 CLASSES = (
     "finite, right",
