@@ -250,7 +250,7 @@ SENTENCES: tuple[Sentence, ...] = (
         held_out,
         "wrong for some rival in {wrong} of {of} cases (promised: 10%; 0 of 40",
         "{proved_30:.0f}, {proved_300:.0f} and {proved_3000:.0f}% of them are proved better than the reference at n = 30, 300 and 3,000 "
-        "({better_30:.0f}, {better_300:.0f} and {better_3000:.0f}% are); the bound is {slack_30:.2f}, {slack_300:.2f} and {slack_3000:.3f} "
+        "({better_30:.0f}, {better_300:.1f} and {better_3000:.0f}% are); the bound is {slack_30:.2f}, {slack_300:.2f} and {slack_3000:.3f} "
         "above the truth, where the gain over the reference is {gain_300:.3f} at 300 and {gain_3000:.3f} at 3,000",
     ),
     Sentence(
