@@ -5,9 +5,9 @@ failure, and `--seed N` brings it back.
 """
 
 import contextlib
+import gc
 import hashlib
 import importlib.metadata
-import gc
 import os
 import secrets
 from pathlib import Path
