@@ -119,7 +119,8 @@ def page(entry: Any) -> str:
     if excerpt := theory.excerpt(entry.source):
         lines += ["As the theory has it:", "", *(f"> {line}" for line in excerpt.split("\n")), ""]
     tests = ", ".join(f"`{test}`" for test in _tests(called, entry))
-    figure = index.FIGURES.get(entry.source.split("(")[0].strip(), "bound_tightness")
+    # The hunt's figure shows every statement; the others name those that one of their own shows.
+    figure = index.FIGURES.get(entry.source.split("(")[0].strip(), "bound_tightness") or "falsification"
     lines += [
         f"| id | `{entry.id}` |", "|---|---|", f"| verdict | **{_verdict(entry)}** |", f"| needs | {_needs(entry)} |",
         f"| proof | {theory.proof(entry.source)} |",
