@@ -108,18 +108,8 @@ def run_cell(config: Config, cell: dict, key) -> pl.DataFrame:
             data = jax.tree.map(lambda leaf, n=n: leaf[:n], log)
             if seed >= config.logs:
                 params = pivots.play(player, directions_of(data, *model.table_shape))
-                rows.append(
-                    (
-                        n,
-                        seed,
-                        float(problem.suboptimality(model.log_policy(params))),
-                        None,
-                        None,
-                        None,
-                        None,
-                        None,
-                    )
-                )
+                paid = float(problem.suboptimality(model.log_policy(params)))
+                rows.append((n, seed, paid, *(None,) * 5))
                 continue
             found = pivots.pivot(
                 player, data, problem.context_probs, problem.beta, config.delta, rng, config.draws, radius

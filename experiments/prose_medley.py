@@ -170,7 +170,7 @@ LIMITS = {
 @functools.lru_cache(maxsize=1)
 def _limits() -> dict[str, Any]:
     config = medley_limits.Config(**settings("medley_limits"))
-    return dict(medley_limits.report(rows("medley_limits"), config).summary["rules"])
+    return medley_limits.summary(rows("medley_limits"), config)
 
 
 def limit(rule: str) -> Numbers:

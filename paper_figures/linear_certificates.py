@@ -49,17 +49,25 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             mine = problems.filter(form=form, n=n)
             ratio = (mine["median"] / mine["quantile"]).to_numpy()
             x = i + 0.22 * (place - 0.5 * (len(forms) - 1))
-            ax.plot(
-                [x] * len(ratio), ratio, look.marker, color=look.color, markersize=style.pt(2.5), alpha=0.6
-            )
-            dash = {"markersize": style.pt(10), "markeredgewidth": style.pt(1.6), "color": look.color}
-            ax.plot(x, np.median(ratio), "_", label=look.label if i == 0 else None, **dash)
+            problem_marks(ax, x, ratio, look, named=i == 0)
     ax.set_yscale("log")
     ax.set_ylim(0.8, 70)
-    style.note(ax, -0.45, 3.0, "goal", va="top", color=style.GREY)
+    goal(ax, "top")
+    columns(ax, sizes)
+
+
+def problem_marks(ax, x: float, ratio: np.ndarray, look: style.Look, named: bool) -> None:
+    """A mark for each problem and a dash at their median; `named` ones are in the legend."""
+    ax.plot([x] * len(ratio), ratio, look.marker, color=look.color, markersize=style.pt(2.5), alpha=0.6)
+    dash = {"markersize": style.pt(10), "markeredgewidth": style.pt(1.6), "color": look.color}
+    ax.plot(x, np.median(ratio), "_", label=look.label if named else None, **dash)
+
+
+def goal(ax, va: str) -> None:
+    """Lines at the quantile and at three times it, the goal, with its name above or below."""
+    style.note(ax, -0.45, 3.0, "goal", va=va, color=style.GREY)
     ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
     ax.axhline(3.0, color=style.GREY, linewidth=style.pt(0.7), linestyle=":")
-    _axis(ax, sizes)
 
 
 def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
@@ -74,10 +82,11 @@ def _lost(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     ax.set_ylim(0, 1.4 * delta)
     ax.legend(loc="upper right", ncols=2, handletextpad=0.2, columnspacing=0.8)
     ax.set_title("exact: truth lost")
-    _axis(ax, sizes)
+    columns(ax, sizes)
 
 
-def _axis(ax, sizes: list[int]) -> None:
+def columns(ax, sizes: list[int]) -> None:
+    """A column for each n, as wide as the others."""
     ax.set_xlim(-0.5, len(sizes) - 0.5)
     style.size_columns(ax, sizes)
 

@@ -6,10 +6,8 @@ import polars as pl
 
 from . import style
 from .figure import Figure
+from .medley import NEGLIGIBLE, PLAIN
 
-PLAIN = ("SUP", "PREF", "Early", "RL", "RL plug-in")
-NEGLIGIBLE = 1e-4
-"""As in the study: it takes the place of smaller denominators."""
 RULES = {
     "every user known": "told how every candidate edits",
     "medley, laws": "medley, given laws of edits",

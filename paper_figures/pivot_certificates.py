@@ -1,11 +1,11 @@
 """Searched certificates of networks over each problem's own quantile of SubOpt, and how often they are wrong; C19."""
 
 import matplotlib.figure
-import numpy as np
 import polars as pl
 
 from . import style
 from .figure import Figure
+from .linear_certificates import columns, goal, problem_marks
 
 FORMS = {
     "certificate": style.Look("pivot (C19)", style.VERMILLION, "^"),
@@ -44,16 +44,10 @@ def _ratios(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
             mine = problems.filter(n=n)
             ratio = (mine[form] / mine["quantile"]).to_numpy()
             x = i + 0.26 * (place - 0.5)
-            ax.plot(
-                [x] * len(ratio), ratio, look.marker, color=look.color, markersize=style.pt(3.0), alpha=0.6
-            )
-            dash = {"markersize": style.pt(12), "markeredgewidth": style.pt(1.6), "color": look.color}
-            ax.plot(x, np.median(ratio), "_", label=look.label if i == 0 else None, **dash)
+            problem_marks(ax, x, ratio, look, named=i == 0)
     ax.set_ylim(0, 4.4)
-    style.note(ax, -0.45, 3.0, "goal", va="bottom", color=style.GREY)
-    ax.axhline(1.0, color=style.BLACK, linewidth=style.pt(0.7))
-    ax.axhline(3.0, color=style.GREY, linewidth=style.pt(0.7), linestyle=":")
-    _axis(ax, sizes)
+    goal(ax, "bottom")
+    columns(ax, sizes)
 
 
 def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
@@ -75,12 +69,7 @@ def _wrong(ax, data: pl.DataFrame, sizes: list[int], delta: float) -> None:
     ax.set_ylim(-0.012, 0.42)
     ax.legend(loc="upper right", ncols=1, handletextpad=0.2)
     ax.set_title("pivots wrong")
-    _axis(ax, sizes)
-
-
-def _axis(ax, sizes: list[int]) -> None:
-    ax.set_xlim(-0.5, len(sizes) - 0.5)
-    style.size_columns(ax, sizes)
+    columns(ax, sizes)
 
 
 FIGURE = Figure(

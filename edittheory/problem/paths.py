@@ -55,15 +55,19 @@ def path(log_start: Policy, log_end: Float[Array, "*batch X Y"], steps: int) -> 
     return times, values, slopes
 
 
+def _crossing(left: Array, right: Array, rise: Array, fall: Array, width: Array) -> Array:
+    """Where the tangents at both ends of an interval cross: left + rise * s = right + fall * (s - width)."""
+    curved = rise - fall > 1e-12
+    offset = jnp.where(curved, (right - left - fall * width) / jnp.where(curved, rise - fall, 1.0), 0.0)
+    return left + rise * jnp.clip(offset, 0.0, width)
+
+
 def tangent_ceiling(times: Times, values: Grid, slopes: Grid) -> Float[Array, "*batch T X P"]:
     """Largest value a concave function can take on each interval, from its values and slopes at the grid points."""
     values, slopes = jnp.moveaxis(values, -3, 0), jnp.moveaxis(slopes, -3, 0)
     width = times[1] - times[0]
     left, right, rise, fall = values[:-1], values[1:], slopes[:-1], slopes[1:]
-    # Where the tangents at the two ends cross: left + rise * s = right + fall * (s - width).
-    curved = rise - fall > 1e-12
-    offset = jnp.where(curved, (right - left - fall * width) / jnp.where(curved, rise - fall, 1.0), 0.0)
-    crossing = left + rise * jnp.clip(offset, 0.0, width)
+    crossing = _crossing(left, right, rise, fall, width)
     ceiling = jnp.where(
         rise <= 0, left, jnp.where(fall >= 0, right, jnp.maximum(crossing, jnp.maximum(left, right)))
     )
@@ -92,9 +96,8 @@ def tangent_maximum(times: Times, values: Grid, slopes: Grid) -> Float[Array, "*
     # One point after the other: unrolled, a coarse grid takes a single pass.
     start = lowest, -lowest, lowest, lowest
     (left, rise, right, fall), _ = jax.lax.scan(look, start, points, unroll=min(len(times), UNROLLED))
-    inside = (left > -jnp.inf) & (right > -jnp.inf) & (rise - fall > 1e-12)
-    left_in, right_in, rise_in, fall_in = (jnp.where(inside, side, 0.0) for side in (left, right, rise, fall))
-    width = times[1] - times[0]
-    offset = (right_in - left_in - fall_in * width) / jnp.where(inside, rise_in - fall_in, 1.0)
-    crossing = left_in + rise_in * jnp.clip(offset, 0.0, width)
-    return jnp.maximum(jnp.maximum(left, right), jnp.where(inside, crossing, -jnp.inf))
+    inside = (left > -jnp.inf) & (right > -jnp.inf)
+    outer = jnp.maximum(left, right)
+    left, right, rise, fall = (jnp.where(inside, side, 0.0) for side in (left, right, rise, fall))
+    crossing = _crossing(left, right, rise, fall, times[1] - times[0])
+    return jnp.maximum(outer, jnp.where(inside, crossing, -jnp.inf))
